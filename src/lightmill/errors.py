@@ -1,0 +1,171 @@
+"""Errors that say where, what was found, what was expected and what to do.
+
+Each kind of failure is one class with a ``code`` that never changes and an
+exit status: 2 usage, 3 bad data, 4 no reference file, 5 bad configuration,
+70 a bug of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigurationError",
+    "CorruptFileError",
+    "DataError",
+    "HookError",
+    "LightmillError",
+    "NothingSelectedError",
+    "OutputError",
+    "ShapeError",
+    "UnknownNameError",
+    "UsageError",
+    "ValidationError",
+    "suggestion",
+]
+
+
+class LightmillError(Exception):
+    """A failure a person can act on.
+
+    Parameters
+    ----------
+    fact : str
+        What is wrong, in one clause.
+    place : str, optional
+        Where: file, extension and keyword, or step and parameter.
+    found, expected : object, optional
+        The value met, and what would have been right.
+    remedy : str, optional
+        What to do now.
+    """
+
+    code = "bug"
+    exit_status = 70
+
+    def __init__(
+        self,
+        fact: str,
+        *,
+        place: object = None,
+        found: object = None,
+        expected: object = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.fact = fact
+        self.place = None if place is None else str(place)
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(self.story())
+
+    def story(self) -> str:
+        """Return the message as a person reads it, at most one screen."""
+        lines = [f"{self.place}: {self.fact}" if self.place else self.fact]
+        if self.found is not None:
+            lines.append(f"    found:    {_shortened(self.found)}")
+        if self.expected is not None:
+            lines.append(f"    expected: {_shortened(self.expected)}")
+        if self.remedy:
+            lines.append(f"    try:      {self.remedy}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the same facts for machines."""
+        return {
+            "code": self.code,
+            "exit_status": self.exit_status,
+            "place": self.place,
+            "fact": self.fact,
+            "found": None if self.found is None else str(self.found),
+            "expected": None if self.expected is None else str(self.expected),
+            "remedy": self.remedy,
+        }
+
+
+class UsageError(LightmillError):
+    """The command line cannot be understood."""
+
+    code = "usage"
+    exit_status = 2
+
+
+class DataError(LightmillError):
+    """The data given cannot be calibrated as they are."""
+
+    code = "data"
+    exit_status = 3
+
+
+class CorruptFileError(DataError):
+    """A file is truncated, unreadable, or not of the format its name says."""
+
+    code = "corrupt-file"
+
+
+class ValidationError(DataError):
+    """A value or an array breaks its schema."""
+
+    code = "validation"
+
+
+class ShapeError(DataError):
+    """Arrays that belong together differ in shape."""
+
+    code = "shape"
+
+
+class NothingSelectedError(LightmillError):
+    """No reference file answers the question asked."""
+
+    code = "nothing-selected"
+    exit_status = 4
+
+
+class ConfigurationError(LightmillError):
+    """A parameter, parameter file, hook or output place is wrong."""
+
+    code = "configuration"
+    exit_status = 5
+
+
+class UnknownNameError(ConfigurationError):
+    """A name of a step, parameter, pipeline or model that does not exist."""
+
+    code = "unknown-name"
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], *, place: object = None
+    ) -> None:
+        known = sorted(known)
+        super().__init__(
+            f"no {kind} is called {name!r}",
+            place=place,
+            found=name,
+            expected=", ".join(known) if len(known) <= 20 else f"one of {len(known)} names",
+            remedy=suggestion(name, known),
+        )
+
+
+class HookError(ConfigurationError):
+    """A hook could not be found, or failed."""
+
+    code = "hook"
+
+
+class OutputError(ConfigurationError):
+    """A product cannot be written where it should go."""
+
+    code = "output"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str | None:
+    """Return ``did you mean 'x'?`` for the known name nearest to `name`, or None."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else None
+
+
+def _shortened(value: object, limit: int = 500) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
