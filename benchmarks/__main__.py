@@ -1,0 +1,29 @@
+"""Run one benchmark by name: ``python -m benchmarks stage1 --help``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = {
+    "stage1": "whole process and each step, beside the peer: CPU, wall, memory, bytes moved",
+    "agreement": "how nearly two sets of products are the same",
+    "accuracy": "bias, pulls and cosmic rays against the simulated truth, beside the peer",
+    "overhead": "what the framework costs: no-op steps, start-up",
+    "memory": "peak memory against the number of integrations, and a large exposure",
+    "resume": "kill the run at random moments; resumed products are bit-identical",
+}
+
+
+def main() -> int:
+    if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
+        print("usage: python -m benchmarks NAME [options]\n")
+        for name, what in NAMES.items():
+            print(f"  {name:10s} {what}")
+        return 0 if len(sys.argv) > 1 and sys.argv[1] in {"-h", "--help"} else 2
+    name = sys.argv.pop(1)
+    return importlib.import_module(f"benchmarks.{name}").main() or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
