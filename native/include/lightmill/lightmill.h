@@ -1,0 +1,12 @@
+/* native/include/lightmill/lightmill.h: everything. */
+#ifndef LIGHTMILL_LIGHTMILL_H
+#define LIGHTMILL_LIGHTMILL_H
+#include "arithmetic.h"
+#include "codec.h"
+#include "core.h"
+#include "flags.h"
+#include "ipc.h"
+#include "linearity.h"
+#include "refpix.h"
+#include "saturation.h"
+#endif
