@@ -1,0 +1,97 @@
+/* Work on 64 neighbouring pixels at once: row k of a block holds the k-th value of every pixel, so
+ * that a plain loop over a row is vector code. A block is a matter of speed only: what is computed
+ * for a pixel does not depend on the pixels beside it. */
+#ifndef LM_LANES_H
+#define LM_LANES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LM_LANES 64
+#define LM_INLINE static inline __attribute__((always_inline))
+
+/* Put the smaller of each lane in `low`, the larger in `high`. */
+LM_INLINE void lm_exchange(float *restrict low, float *restrict high)
+{
+    for (int l = 0; l < LM_LANES; l++) {
+        float a = low[l], b = high[l];
+        low[l] = a < b ? a : b;
+        high[l] = a < b ? b : a;
+    }
+}
+
+/* Sort every lane of `rows` [n][LM_LANES], smallest first. The comparisons depend on n alone (Knuth,
+ * The Art of Computer Programming 3, 5.2.2, algorithm M), so all lanes walk together. */
+LM_INLINE void lm_sort_lanes(float *rows, size_t n)
+{
+    if (n < 2)
+        return;
+    size_t top = 1;
+    while (2 * top < n)
+        top *= 2;
+    for (size_t p = top; p > 0; p /= 2) {
+        size_t q = top, r = 0, d = p;
+        for (;;) {
+            for (size_t i = 0; i + d < n; i++)
+                if ((i & p) == r)
+                    lm_exchange(rows + i * LM_LANES, rows + (i + d) * LM_LANES);
+            if (q == p)
+                break;
+            d = q - p;
+            q /= 2;
+            r = p;
+        }
+    }
+}
+
+/* Median of each lane of the sorted `rows` [n][LM_LANES]. */
+LM_INLINE void lm_median_lanes(const float *rows, size_t n, float *restrict median)
+{
+    const float *high = rows + (n / 2) * LM_LANES;
+    const float *low = n % 2 ? high : high - LM_LANES;
+    if (n % 2)
+        memcpy(median, high, LM_LANES * sizeof *median);
+    else
+        for (int l = 0; l < LM_LANES; l++)
+            median[l] = (low[l] + high[l]) * 0.5f;
+}
+
+/* Copy `n` bytes into a block of lanes; the lanes past the end repeat the last pixel. */
+LM_INLINE void lm_load_bytes(const uint8_t *from, size_t n, uint8_t *restrict lanes)
+{
+    memcpy(lanes, from, n);
+    if (n < LM_LANES)
+        memset(lanes + n, lanes[n - 1], LM_LANES - n);
+}
+
+LM_INLINE void lm_load_floats(const float *from, size_t n, float *restrict lanes)
+{
+    memcpy(lanes, from, n * sizeof *lanes);
+    for (size_t l = n; l < LM_LANES; l++)
+        lanes[l] = lanes[n - 1];
+}
+
+/* Sort n floats in place, smallest first. */
+LM_INLINE void lm_sort_floats(float *values, size_t n)
+{
+    size_t gap = 1;
+    while (gap < n / 3)
+        gap = 3 * gap + 1;
+    for (; gap > 0; gap /= 3)
+        for (size_t i = gap; i < n; i++) {
+            float value = values[i];
+            size_t k = i;
+            for (; k >= gap && values[k - gap] > value; k -= gap)
+                values[k] = values[k - gap];
+            values[k] = value;
+        }
+}
+
+/* Median of the sorted `values`. */
+LM_INLINE float lm_median_sorted(const float *values, size_t n)
+{
+    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) * 0.5f;
+}
+
+#endif
