@@ -396,10 +396,10 @@ def _means_none(declaration: Declaration, value: Any) -> bool:
 
 def _items(declaration: Declaration, value: Any) -> list[Any]:
     if isinstance(value, Text):
-        return [Text(item) for item in split(value)]
+        return split(value)
     if isinstance(value, str):
         numbers = not {"str", "any"} & set(declaration.kinds)
-        return [Text(item) for item in split(value)] if numbers else [value]
+        return split(value) if numbers else [value]
     if isinstance(value, Iterable) and not isinstance(value, Mapping):
         return list(value)
     return [value]
