@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
-import generate  # noqa: E402 - found through the line above
+import generate
 
 generate.write(Path(__file__).parent / "reference" / "generated")
 
@@ -23,7 +23,10 @@ myst_heading_anchors = 3
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 html_theme = "alabaster"
-html_theme_options = {"description": "From raw readouts to calibrated science products", "page_width": "1100px"}
+html_theme_options = {
+    "description": "From raw readouts to calibrated science products",
+    "page_width": "1100px",
+}
 html_title = "Lightmill"
 numpydoc_show_class_members = False
 autodoc_typehints = "none"  # shape and unit stand in the docstring
