@@ -20,7 +20,7 @@ from pathlib import Path
 from astropy.io import fits
 
 from benchmarks import cases
-from benchmarks.measure import Cost, best, memory_bandwidth, table
+from benchmarks.measure import Cost, best, measured, memory_bandwidth, table
 
 
 def bytes_moved(n_ints: int, n_groups: int, n_pixels: int) -> dict[str, float]:
@@ -50,8 +50,8 @@ def our_steps(report: dict) -> dict[str, tuple[float, float]]:
     for row in record.get("steps", ()):
         if row.get("status") == "SKIPPED":
             continue
-        wall = float(row.get("seconds", row.get("wall", 0.0)) or 0.0)
-        cpu = float(row.get("cpu_seconds", row.get("cpu", wall)) or 0.0)
+        wall = float(row.get("wall_s") or 0.0)
+        cpu = float(row.get("cpu_s") or wall)
         old = steps.get(row["name"], (0.0, 0.0))
         steps[row["name"]] = (old[0] + wall, old[1] + cpu)
     return steps
@@ -66,13 +66,21 @@ def peer_steps(report: dict) -> dict[str, float]:
     return total
 
 
-def pipeline_seconds(report: dict, cost: Cost) -> tuple[float, float]:
-    """Return (wall, CPU) of our pipeline without start-up; the whole process where unknown."""
+def pipeline_seconds(report: dict, cost: Cost, start: Cost) -> tuple[float, float]:
+    """Return (wall, CPU) of our pipeline: what the whole process used beyond starting up."""
     record = report.get("record", report)
-    return (
-        float(record.get("seconds", cost.wall)),
-        float(record.get("cpu_seconds", cost.cpu)),
+    return float(record.get("wall_s", cost.wall - start.wall)), cost.cpu - start.cpu
+
+
+def start_up(bench: cases.Bench) -> Cost:
+    """Return what it costs to start the command and import what a run needs."""
+    code = "import lightmill.cli, lightmill.app, lightmill.detector, lightmill.pipeline.runner"
+    command = (
+        [bench.command[0], "-c", code]
+        if bench.command[1:] == ["-m", "lightmill"]
+        else [*bench.command, "--help"]
     )
+    return best([measured(command, bench.logs / "start") for _ in range(5)])
 
 
 def main() -> int:
@@ -121,7 +129,7 @@ def main() -> int:
                 flush=True,
             )
     print()
-    report(case, ours, theirs)
+    report(case, ours, theirs, start_up(bench))
     if options.save:
         figures = {
             "case": name,
@@ -133,10 +141,12 @@ def main() -> int:
     return 0
 
 
-def report(case: Path, ours: list[tuple[Cost, dict]], theirs: list[tuple[Cost, dict]]) -> None:
+def report(
+    case: Path, ours: list[tuple[Cost, dict]], theirs: list[tuple[Cost, dict]], start: Cost
+) -> None:
     """Print the tables."""
     mine = best([c for c, _ in ours])
-    mine_pipeline = min((pipeline_seconds(r, c) for c, r in ours), key=lambda t: t[1])
+    mine_pipeline = min((pipeline_seconds(r, c, start) for c, r in ours), key=lambda t: t[1])
     if theirs:
         peer = best([c for c, _ in theirs])
         peer_pipeline = min(
@@ -147,6 +157,7 @@ def report(case: Path, ours: list[tuple[Cost, dict]], theirs: list[tuple[Cost, d
         ("whole process, CPU s", mine.cpu, peer.cpu if theirs else nan),
         ("whole process, wall s", mine.wall, peer.wall if theirs else nan),
         ("peak memory, MiB", mine.peak_mb, peer.peak_mb if theirs else nan),
+        ("start-up, CPU s", start.cpu, min((r["import_cpu"] for _, r in theirs), default=nan)),
         ("pipeline alone, CPU s", mine_pipeline[1], peer_pipeline[1] if theirs else nan),
         ("pipeline alone, wall s", mine_pipeline[0], peer_pipeline[0] if theirs else nan),
     ]
