@@ -7,7 +7,7 @@ import numpy as np
 from lightmill.errors import ShapeError
 from lightmill.kernels._library import Shape
 
-__all__ = ["broadcast_stride", "image", "planes", "ramp"]
+__all__ = ["image", "planes", "ramp"]
 
 
 def ramp(
@@ -15,8 +15,10 @@ def ramp(
     name: str,
     dtype: type = np.float32,
     like: tuple[int, ...] | None = None,
+    *,
+    read_only: bool = False,
 ) -> Shape:
-    """Describe a 4-D array the kernels may write to.
+    """Describe a 4-D array as C can walk it.
 
     Parameters
     ----------
@@ -28,6 +30,8 @@ def ramp(
         The only dtype accepted: a kernel mutates in place, so nothing can be converted here.
     like : tuple of int, optional
         Shape it must have.
+    read_only : bool
+        The kernel does not write to it.
 
     Returns
     -------
@@ -49,6 +53,8 @@ def ramp(
             found=array.shape,
             expected=like or "(nints, ngroups, ny, nx)",
         )
+    if not (read_only or array.flags.writeable):
+        raise ShapeError(f"{name} is read-only, and this kernel works in place")
     return Shape(*array.shape, *_plane_strides(array, name))
 
 
@@ -115,11 +121,6 @@ def image(array: np.ndarray, name: str, dtype: type, yx: tuple[int, int]) -> np.
     return array
 
 
-def broadcast_stride(length: int, stride: int) -> int:
-    """Return `stride`, or 0 when there is one element only: that one serves all."""
-    return stride if length > 1 else 0
-
-
 def _is_walkable(array: np.ndarray) -> bool:
     item, nx = array.itemsize, array.shape[-1]
     steps = array.strides
@@ -135,7 +136,8 @@ def _plane_strides(array: np.ndarray, name: str) -> tuple[int, int]:
         raise ShapeError(f"{name} is empty", found=array.shape)
     if not _is_walkable(array):
         raise ShapeError(
-            f"the rows of a plane of {name} must be contiguous", found=array.strides,
+            f"the rows of a plane of {name} must be contiguous",
+            found=array.strides,
             remedy="pass whole rows: a band, not a cut in columns",
         )
     steps = [step // array.itemsize for step in array.strides[:-2]]

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from lightmill.errors import ShapeError
+from lightmill.errors import ShapeError, UsageError
 from lightmill.kernels._arrays import image, planes, ramp
 from lightmill.kernels._library import address, kernel
 
@@ -133,10 +133,19 @@ def group_or(groupdq: np.ndarray, mask: np.ndarray, groups: slice = slice(None))
     mask : (ny, nx) array_like of uint8
         Flags to set.
     groups : slice
-        Which groups; all by default. The step must be positive.
+        Which groups; all by default.
+
+    Raises
+    ------
+    ShapeError
+        The mask does not fit.
+    UsageError
+        A slice that runs backwards.
     """
     shape = ramp(groupdq, "groupdq", np.uint8)
     mask = np.ascontiguousarray(planes(mask, "mask", np.uint8, groupdq.shape[2:], 2)[0])
+    if groups.step is not None and groups.step < 1:
+        raise UsageError("groups are flagged forwards", found=groups)
     _group_or(address(groupdq), shape, address(mask), *groups.indices(groupdq.shape[1]))
 
 

@@ -38,7 +38,10 @@ def flag_charge_migration(data: np.ndarray, groupdq: np.ndarray, threshold: floa
     ----------
     .. [1] Goudfrooij, P., et al. 2024, PASP, 136, 014503.
     """
-    shape, dq_shape = ramp(data, "data"), ramp(groupdq, "groupdq", np.uint8, data.shape)
+    shape, dq_shape = (
+        ramp(data, "data", read_only=True),
+        ramp(groupdq, "groupdq", np.uint8, data.shape),
+    )
     _flag_charge_migration(address(data), shape, address(groupdq), dq_shape, threshold)
 
 

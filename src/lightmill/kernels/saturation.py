@@ -86,7 +86,10 @@ def flag_saturation(
     ShapeError
         Arrays of wrong dtype or shape, or that are not walkable in place.
     """
-    shape, dq_shape = ramp(data, "data"), ramp(groupdq, "groupdq", np.uint8, data.shape)
+    shape, dq_shape = (
+        ramp(data, "data", read_only=True),
+        ramp(groupdq, "groupdq", np.uint8, data.shape),
+    )
     yx, ngroups = data.shape[2:], data.shape[1]
     image(pixeldq, "pixeldq", np.uint32, yx)
     threshold = np.ascontiguousarray(planes(threshold, "threshold", np.float32, yx, 2)[0])
