@@ -59,7 +59,7 @@ def ramp(
 
 
 def planes(
-    array: np.ndarray, name: str, dtype: type, yx: tuple[int, int], ndim: int | None = None
+    array: np.ndarray, name: str, dtype: type, yx: tuple[int, ...], ndim: int | None = None
 ) -> tuple[np.ndarray, int, int]:
     """Return a read-only stack of planes as C can walk it.
 
@@ -102,7 +102,7 @@ def planes(
     return array, outer, plane
 
 
-def image(array: np.ndarray, name: str, dtype: type, yx: tuple[int, int]) -> np.ndarray:
+def image(array: np.ndarray, name: str, dtype: type, yx: tuple[int, ...]) -> np.ndarray:
     """Return `array`, an (ny, nx) C-contiguous image that a kernel will write to.
 
     Raises
@@ -140,5 +140,5 @@ def _plane_strides(array: np.ndarray, name: str) -> tuple[int, int]:
             found=array.strides,
             remedy="pass whole rows: a band, not a cut in columns",
         )
-    steps = [step // array.itemsize for step in array.strides[:-2]]
-    return (0, 0, *steps)[-2:]
+    outer, plane = (0, 0, *(step // array.itemsize for step in array.strides[:-2]))[-2:]
+    return outer, plane

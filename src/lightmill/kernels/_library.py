@@ -19,7 +19,7 @@ _SUFFIX = {"darwin": "dylib", "win32": "dll"}.get(sys.platform, "so")
 class Shape(ctypes.Structure):
     """A view of a ramp as the library sees it (`lm_shape`); strides count elements."""
 
-    _fields_ = [  # noqa: RUF012  (ctypes wants a plain list)
+    _fields_ = [
         (name, ctypes.c_size_t)
         for name in ("n_ints", "n_groups", "n_rows", "n_cols", "int_stride", "group_stride")
     ]

@@ -57,5 +57,11 @@ def convolve_ipc(
             terms = np.ascontiguousarray(terms)
         kernel, stride = terms, terms.strides[0] // 4
     _convolve_ipc(
-        address(data), shape, address(kernel), k, stride, per_pixel, *(valid or (0, yx[0], 0, yx[1]))
+        address(data),
+        shape,
+        address(kernel),
+        k,
+        stride,
+        per_pixel,
+        *(valid or (0, yx[0], 0, yx[1])),
     )

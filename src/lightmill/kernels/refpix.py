@@ -16,7 +16,7 @@ _side_median = kernel("lm_side_median", "p p n n n n p")
 def clipped_mean(
     values: np.ndarray, good: np.ndarray | None = None, limit: float = 3.0
 ) -> float | np.ndarray:
-    """Mean after repeatedly dropping what is far from it.
+    """Return the mean after repeatedly dropping what is far from it.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def clipped_mean(
 
 
 def side_median(columns: np.ndarray, good: np.ndarray, length: int) -> np.ndarray:
-    """Running median along the rows of a few columns of reference pixels.
+    """Return the running median along rows of a few columns of reference pixels.
 
     Parameters
     ----------

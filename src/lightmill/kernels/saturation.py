@@ -15,7 +15,7 @@ __all__ = ["flag_saturation", "flag_zeroframe", "halo_rows"]
 
 
 class _ReadPattern(ctypes.Structure):
-    _fields_ = [  # noqa: RUF012  (ctypes wants a plain list)
+    _fields_ = [
         ("dilution", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
         ("test_second_group", ctypes.c_int),
@@ -98,8 +98,8 @@ def flag_saturation(
     if dilution is not None or read_means is not None:
         pattern = _ReadPattern(n_frames=nframes)
         if dilution is not None:
-            dilution = _one_per_group(dilution, "dilution", ngroups)
-            pattern.dilution = address(dilution)
+            diluted = _one_per_group(dilution, "dilution", ngroups)
+            pattern.dilution = address(diluted)
         if read_means is not None and ngroups > 2:
             means = _one_per_group(read_means, "read_means", ngroups)
             lasts = _one_per_group(read_lasts, "read_lasts", ngroups)

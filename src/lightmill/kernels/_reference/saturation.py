@@ -47,9 +47,7 @@ def flag_saturation(
                 partial = diluted & unflagged & (groupdq[i, g + 1] & SATURATED != 0)
                 groupdq[i, g][grown(partial, grow)] |= DO_NOT_USE
         if read_means is not None and ngroups > 2:
-            flag_second_group(
-                data[i], groupdq[i], threshold, bias, read_means, read_lasts, nframes
-            )
+            flag_second_group(data[i], groupdq[i], threshold, bias, read_means, read_lasts, nframes)
 
 
 def flag_second_group(data, groupdq, threshold, bias, read_means, read_lasts, nframes):
