@@ -1,0 +1,20 @@
+"""Simulate raw exposures from a known scene, with the references that undo them and the truth.
+
+Written from the physics and without any of the calibration code, so that an
+error of sign or order in one cannot hide behind the same error in the other.
+"""
+
+from lightmill.simulate.exposure import CLASS_BITS, SimulatedExposure, exposure, observe
+from lightmill.simulate.facts import InstrumentFacts
+from lightmill.simulate.scene import SCENES, Effects, Scene
+
+__all__ = [
+    "CLASS_BITS",
+    "SCENES",
+    "Effects",
+    "InstrumentFacts",
+    "Scene",
+    "SimulatedExposure",
+    "exposure",
+    "observe",
+]

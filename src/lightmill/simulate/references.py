@@ -1,0 +1,297 @@
+"""The reference files that undo a simulated detector, as an instrument team would measure them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightmill.simulate.detector import Detector, convolve, inverse_kernel
+from lightmill.simulate.facts import InstrumentFacts, Window
+from lightmill.simulate.fits_stream import FitsStream
+from lightmill.simulate.layout import window_keywords
+from lightmill.simulate.readout import Pattern
+from lightmill.simulate.scene import Effects
+
+__all__ = ["write_references"]
+
+_RESET_GROUPS = 8
+_LONGEST_DARK = 32  # frames; longer exposures get a dark of their own pattern of groups
+_BORDER_LEVEL = 131070.0  # a threshold no pixel reaches, where no pixel can saturate
+
+
+class _Flags:
+    """A DQ array in the file's own bits, and the DQ_DEF table that explains them."""
+
+    columns = (("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S40"), ("DESCRIPTION", "S80"))
+
+    def __init__(self, shape: tuple[int, ...], **marks: np.ndarray | bool) -> None:
+        self.array = np.zeros(shape, np.uint32)
+        self.table = np.zeros(len(marks), list(self.columns))
+        for bit, (name, mark) in enumerate(marks.items()):
+            self.array[np.broadcast_to(mark, shape)] |= np.uint32(1 << bit)
+            words = name.replace("_", " ").lower()
+            self.table[bit] = (bit, 1 << bit, name.encode(), words.encode())
+
+
+def write_references(
+    directory: Path,
+    facts: InstrumentFacts,
+    window: Window,
+    detector: Detector,
+    effects: Effects,
+    pattern: Pattern,
+    *,
+    inverse_linearity: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Path]:
+    """Write every reference file this detector needs.
+
+    Parameters
+    ----------
+    directory : Path
+    pattern : Pattern
+        The exposure the dark must be able to serve.
+    inverse_linearity : bool
+        Add the polynomial from true to measured signal to the linearity file.
+    progress : callable, optional
+        Told the name of each type as it is begun.
+
+    Returns
+    -------
+    references : dict of str to Path
+        Reference type to file.
+    """
+    files = _Files(directory, facts, window)
+    inverse = inverse_kernel(detector.kernel)
+    # what is left of the bias once the coupling of pixels has been undone
+    bias = convolve(detector.bias, inverse, detector.active) if effects.ipc else detector.bias
+    writers: dict[str, Callable[[], None]] = {
+        "mask": lambda: _mask(files, detector),
+        "saturation": lambda: _saturation(files, detector),
+        "ipc": lambda: _ipc(files, inverse),
+        "linearity": lambda: _linearity(files, facts, detector, bias, inverse_linearity),
+        "dark": lambda: _dark(files, facts, detector, pattern),
+        "readnoise": lambda: _readnoise(files, facts, detector, effects),
+        "gain": lambda: _gain(files, detector),
+    }
+    if facts.bias_subtracted:
+        writers["superbias"] = lambda: _superbias(files, bias)
+    else:
+        writers["reset"] = lambda: _reset(files, facts, detector, effects)
+        writers["rscd"] = lambda: _rscd(files, facts, window)
+    for kind, write in writers.items():
+        if progress:
+            progress(kind)
+        write()
+    return files.written
+
+
+class _Files:
+    """Names and headers of the reference files of one detector."""
+
+    def __init__(self, directory: Path, facts: InstrumentFacts, window: Window) -> None:
+        self.directory, self.facts, self.window = directory, facts, window
+        self.written: dict[str, Path] = {}
+
+    def begin(
+        self, kind: str, model: str, description: str, *, pixels: bool = True, **keywords: Any
+    ) -> FitsStream:
+        f, w = self.facts, self.window
+        detector = str(f.header["DETECTOR"]).lower()
+        path = self.directory / f"{f.name.lower()}_{detector}_{w.name.lower()}_{kind}.fits"
+        self.written[kind] = path
+        cards: dict[str, Any] = {
+            "DATE": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000"),
+            "FILENAME": path.name,
+            "DATAMODL": model,
+            **f.reference_header,
+            "REFTYPE": kind.upper(),
+            "DESCRIP": description,
+        }
+        if pixels:
+            cards |= window_keywords(f, w)
+        return FitsStream(path, cards | keywords)
+
+
+def _with_flags(file: FitsStream, flags: _Flags) -> None:
+    file.image("DQ", flags.array)
+    file.table("DQ_DEF", flags.table)
+
+
+def _mask(files: _Files, d: Detector) -> None:
+    flags = _Flags(
+        d.is_reference.shape,
+        DEAD=d.marks["dead"],
+        HOT=d.marks["hot"],
+        LOW_QE=d.marks["low_qe"],
+        REFERENCE_PIXEL=d.is_reference,
+        BAD_REF_PIXEL=d.marks["bad_reference"],
+        DO_NOT_USE=d.marks["unusable"],
+    )
+    with files.begin("mask", "MaskModel", "Bad pixels") as file:
+        _with_flags(file, flags)
+
+
+def _saturation(files: _Files, d: Detector) -> None:
+    # a full pixel that shares its signal with empty neighbours must still be above
+    share = 1 - d.kernel[1, 1]
+    level = d.bias + d.full_well * np.float32(0.985 - share)
+    level[d.is_reference] = _BORDER_LEVEL
+    unknown = d.marks["no_saturation"]
+    level[unknown & _every_second(unknown)] = np.nan
+    flags = _Flags(level.shape, NO_SAT_CHECK=d.is_reference | unknown & ~_every_second(unknown))
+    with files.begin("saturation", "SaturationModel", "Raw level of full pixels [DN]") as file:
+        file.image("SCI", level, {"BUNIT": "DN"})
+        _with_flags(file, flags)
+
+
+def _superbias(files: _Files, bias: np.ndarray) -> None:
+    with files.begin("superbias", "SuperBiasModel", "Bias, pixel coupling undone [DN]") as file:
+        file.image("SCI", bias, {"BUNIT": "DN"})
+        _with_flags(file, _Flags(bias.shape, UNRELIABLE_BIAS=False))
+
+
+def _ipc(files: _Files, inverse: np.ndarray) -> None:
+    text = "Kernel that undoes the coupling of pixels"
+    with files.begin("ipc", "IPCModel", text, pixels=False) as file:
+        file.image("SCI", inverse.astype(np.float32))
+
+
+def _linearity(
+    files: _Files, facts: InstrumentFacts, d: Detector, bias: np.ndarray, inverse: bool
+) -> None:
+    unknown = d.marks["no_linearity"] | d.is_reference
+    unmeasured = d.marks["no_linearity"] & _every_second(d.marks["no_linearity"])
+    shape = d.is_reference.shape
+    with files.begin("linearity", "LinearityModel", "True signal, powers of the measured") as file:
+        file.begin_image("COEFFS", (5, *shape), np.float32)
+        above = None if facts.bias_subtracted else bias
+        for power, plane in enumerate(_polynomial(d, above)):
+            plane[unknown] = float(power == 1)
+            plane[unmeasured] = np.nan
+            file.write(plane)
+        _with_flags(file, _Flags(shape, NO_LIN_CORR=unknown & ~unmeasured))
+        if inverse:
+            c2, c3, c4 = d.c2.astype(float), d.c3.astype(float), d.c4
+            series = (0.0, 1.0, -c2, 2 * c2**2 - c3, 5 * c2 * c3 - 5 * c2**3 - c4)
+            planes = np.stack([np.broadcast_to(np.float32(s), shape) for s in series])
+            file.image("INV_COEFFS", planes)
+
+
+def _polynomial(d: Detector, bias: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Coefficients of the true signal in powers of the raw level, lowest first.
+
+    Without a bias the level is measured above it. With one, ``b + G + c2 G^2 + …`` with
+    ``G = raw - b`` is multiplied out, so that the polynomial keeps the bias.
+    """
+    c2, c3, c4 = d.c2.astype(float), d.c3.astype(float), d.c4
+    if bias is None:
+        b: Any = 0.0
+        c2 = np.broadcast_to(c2, d.c2.shape)
+    else:
+        b = bias.astype(float)
+    yield _plane(b**2 * (c2 - b * (c3 - b * c4)), d)
+    yield _plane(1 - b * (2 * c2 - b * (3 * c3 - b * 4 * c4)), d)
+    yield _plane(c2 - b * (3 * c3 - b * 6 * c4), d)
+    yield _plane(c3 - b * 4 * c4, d)
+    yield _plane(c4, d)
+
+
+def _plane(values: Any, d: Detector) -> np.ndarray:
+    return np.array(np.broadcast_to(values, d.c2.shape), np.float32)
+
+
+def _dark(files: _Files, facts: InstrumentFacts, d: Detector, pattern: Pattern) -> None:
+    by_frame = pattern.ngroups * pattern.stride <= _LONGEST_DARK or pattern.stride == 1
+    nframes, gap = (1, 0) if by_frame else (pattern.nframes, pattern.groupgap)
+    count = pattern.ngroups * pattern.stride if by_frame else pattern.ngroups
+    light = ~d.is_reference
+    keywords: Mapping[str, Any] = {
+        "NFRAMES": nframes,
+        "NGROUPS": count,
+        "GROUPGAP": gap,
+        "NINTS": max(1, facts.dark_integrations),
+        "TFRAME": pattern.frame_time,
+        "TGROUP": (nframes + gap) * pattern.frame_time,
+        "AVDRKCUR": (float(np.median(d.dark[light])), "Typical dark current [electron / s]"),
+    }
+    poor = d.dark > 50 * np.median(d.dark[light])
+    shape = d.is_reference.shape
+    integrations = facts.dark_integrations
+    leading = (integrations, count) if integrations else (count,)
+    model = "DarkMIRIModel" if integrations else "DarkModel"
+    with files.begin("dark", model, "Dark signal since the reset [DN]", **keywords) as file:
+        file.begin_image("SCI", (*leading, *shape), np.float32, {"BUNIT": "DN"})
+        for integration in range(max(1, integrations)):
+            for group in range(count):
+                file.write(_dark_group(d, group, nframes, gap, pattern.frame_time, integration))
+        flags_shape = (integrations, 1, *shape) if integrations else shape
+        _with_flags(file, _Flags(flags_shape, UNRELIABLE_DARK=poor))
+
+
+def _dark_group(d, group, nframes, gap, frame_time, integration) -> np.ndarray:
+    first = group * (nframes + gap) + 1
+    ends = [k * frame_time for k in range(first, first + nframes)]
+    charges = [d.dark_charge(0.0, end, integration) for end in ends]
+    return np.asarray(sum(charges) / np.float32(nframes) / d.gain, np.float32)
+
+
+def _readnoise(
+    files: _Files, facts: InstrumentFacts, d: Detector, effects: Effects
+) -> None:
+    # measured on differences of two darks, which contain the flicker noise and the rounding
+    e = facts.electronics
+    flicker = effects.one_over_f * (e.common_1f**2 + e.amplifier_1f**2)
+    own = effects.read_noise * d.read_noise.astype(float) ** 2
+    noise = np.sqrt(2 * (own + flicker + 1 / 12)).astype(np.float32)
+    with files.begin("readnoise", "ReadnoiseModel", "Noise of two reads' difference [DN]") as file:
+        file.image("SCI", noise, {"BUNIT": "DN"})
+
+
+def _gain(files: _Files, d: Detector) -> None:
+    gain = d.gain.copy()
+    bad = d.marks["bad_gain"]
+    gain[bad] = np.where(_every_second(bad)[bad], np.nan, -1.0)
+    with files.begin("gain", "GainModel", "Electrons per DN") as file:
+        file.image("SCI", gain, {"BUNIT": "electron/DN"})
+
+
+def _reset(files: _Files, facts: InstrumentFacts, d: Detector, effects: Effects) -> None:
+    amplitude, decay = facts.pixels.reset_anomaly
+    shape = d.is_reference.shape
+    keywords = {"NINTS": 2, "NGROUPS": _RESET_GROUPS}
+    with files.begin("reset", "ResetModel", "Excess after a reset [DN]", **keywords) as file:
+        file.begin_image("SCI", (2, _RESET_GROUPS, *shape), np.float32, {"BUNIT": "DN"})
+        for _ in range(2):
+            for group in range(_RESET_GROUPS):
+                size = effects.resets * amplitude * np.exp(-(group + 1) / decay)
+                file.write(np.float32(size) * d.reset_shape)
+        _with_flags(file, _Flags(shape, UNRELIABLE_RESET=False))
+        file.image("ERR", np.zeros((2, _RESET_GROUPS, *shape), np.float32))
+
+
+def _rscd(files: _Files, facts: InstrumentFacts, window: Window) -> None:
+    columns = [
+        ("subarray", "S17"),
+        ("readpatt", "S12"),
+        ("group_skip1", "i4"),
+        ("group_skip", "i4"),
+    ]
+    rows = [
+        (name.encode(), pattern.encode(), *facts.pixels.rscd_skip)
+        for name in dict.fromkeys([window.name, "FULL", *facts.geometry.subarrays])
+        for pattern in [*facts.read_patterns, "ANY"]
+    ]
+    with files.begin("rscd", "RSCDModel", "Groups to leave out after a reset", pixels=False) as file:
+        file.table("RSCD_GROUP_SKIP", np.array(rows, columns))
+
+
+def _every_second(mark: np.ndarray) -> np.ndarray:
+    """Return True at every second pixel of those marked."""
+    out = np.zeros(mark.shape, bool)
+    out.flat[np.flatnonzero(mark)[::2]] = True
+    return out
