@@ -1,6 +1,7 @@
 """How nearly two sets of count-rate products are the same.
 
     python -m benchmarks agreement OURS_DIR THEIRS_DIR
+    python -m benchmarks agreement --cases FOLDER      every case in it that the peer has calibrated
 
 For `_rate` and `_rateints`: the fraction of pixels whose rate agrees within 1e-3 of the pixel's
 error, whose DQ is identical, and whose ERR and VAR_* agree within 1e-4 relative. With `_ramp` in
@@ -10,11 +11,13 @@ both folders: group DQ and the corrected signal.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
+from benchmarks import cases
 from benchmarks.measure import table
 
 RATE, ERROR = 1e-3, 1e-4  # of the pixel's ERR; relative
@@ -98,11 +101,65 @@ def show(ours: Path, theirs: Path) -> bool:
     return good
 
 
+COMPATIBLE = (
+    "--steps.jump.statistic=absolute",
+    "--steps.ramp_fit.dark_current_unit=DN",
+)
+
+
+def options_like(peer: dict) -> list[str]:
+    """Return our options for what the peer was asked (its report's ``args``)."""
+    asked = {
+        "snowballs": "--steps.jump.expand_large_events=true",
+        "showers": "--steps.jump.find_showers=true",
+        "charge_migration": "--steps.charge_migration.skip=false",
+        "save_ramp": "--save_calibrated_ramp=true",
+    }
+    chosen = [option for name, option in asked.items() if peer.get(name)]
+    return [*COMPATIBLE, *chosen, f"--steps.ramp_fit.algorithm={peer.get('alg', 'OLS_C')}"]
+
+
+def sweep(bench: cases.Bench, folder: Path, pattern: str) -> bool:
+    """Calibrate every case as the peer did, compare, and print one line for each product."""
+    rows, good = [], True
+    for report in sorted(folder.glob(f"{pattern}/peer*.json")):
+        case, name = report.parent, report.stem
+        ours = name.replace("peer", "ours")
+        bench.run_ours(case, ours, *options_like(json.loads(report.read_text())["args"]))
+        for suffix, function in (("rate", compare), ("rateints", compare), ("ramp", compare_ramps)):
+            if not list((case / name).glob(f"*_{suffix}.fits")):
+                continue
+            found = function(cases.product(case / ours, suffix), cases.product(case / name, suffix))
+            worst = min(found, key=lambda row: row[1])
+            good &= suffix == "ramp" or worst[1] >= 0.9999
+            agree = " ".join(f"{row[0]} {row[1]:.6f}" for row in found)
+            rows.append(
+                [
+                    f"{case.name} {name} {suffix}",
+                    agree,
+                    f"{worst[0]}: {worst[2]} pixels, {worst[3]}",
+                ]
+            )
+            print(" | ".join(rows[-1]), flush=True)
+    print("\n" + table(["case", "fraction that agrees", "worst"], rows))
+    return good
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("ours", type=Path)
-    parser.add_argument("theirs", type=Path)
+    cases.add_arguments(parser)
+    parser.add_argument("ours", type=Path, nargs="?")
+    parser.add_argument("theirs", type=Path, nargs="?")
+    parser.add_argument(
+        "--cases", type=Path, help="calibrate and compare every case in this folder"
+    )
+    parser.add_argument("--only", default="*", help="pattern of case names")
     options = parser.parse_args()
+    if options.cases:
+        options.no_peer = True
+        return 0 if sweep(cases.Bench(options), options.cases.resolve(), options.only) else 1
+    if options.theirs is None:
+        parser.error("give two folders, or --cases FOLDER")
     return 0 if show(options.ours, options.theirs) else 1

@@ -25,7 +25,7 @@ from benchmarks import agreement, cases
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 AGREE = 0.9999
-COMPATIBLE = ("--steps.jump.statistic=absolute", "--steps.ramp_fit.dark_current_unit=DN")
+COMPATIBLE = agreement.COMPATIBLE
 EXPOSURES = {
     "niriss": ("--inst", "niriss", "--size", "256", "--seed", "21"),
     "niriss-two-integrations": (
