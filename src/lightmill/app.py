@@ -1,0 +1,451 @@
+"""The composition root: finds the instruments, wires the parts, runs what is asked for."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightmill.models as models
+from lightmill import instrument as instruments_
+from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError
+from lightmill.instrument import Instrument, instrument_of
+from lightmill.pipeline import Pipeline, Step, parameter_files
+from lightmill.pipeline.pipeline import pipeline_class
+from lightmill.pipeline.runner import Options, Outcome, Run
+from lightmill.pipeline.settings import Settings, merge
+from lightmill.pipeline.step import known_steps
+from lightmill.reference import References
+
+__all__ = ["StepInfo", "discover", "pipelines", "run", "steps"]
+
+CAPABILITIES = ("lightmill.detector",)  # the packages whose import defines steps
+
+
+@functools.cache
+def discover() -> dict[str, Instrument]:
+    """Find every observatory and instrument: our folders, then installed plug-ins.
+
+    Returns
+    -------
+    instruments : dict
+        ``OBSERVATORY/INSTRUMENT`` → Instrument.
+
+    Raises
+    ------
+    ConfigurationError
+        If two define the same instrument, or a plug-in cannot be loaded.
+    """
+    found: dict[str, tuple[Instrument, str]] = {}
+    home = Path(__file__).parent / "observatories"
+    for observatory in sorted(p.parent for p in home.glob("*/__init__.py")):
+        name = f"lightmill.observatories.{observatory.name}"
+        instruments_.register_observatory(importlib.import_module(name).OBSERVATORY)
+        for leaf in sorted(p.parent for p in observatory.glob("*/__init__.py")):
+            module = f"{name}.{leaf.name}"
+            _add(found, importlib.import_module(module).INSTRUMENT, module)
+    for point in sorted(_entry_points("lightmill.instruments"), key=lambda p: p.name):
+        _add(found, _load(point), f"{point.value} of {point.dist}")
+    for observatory_ in instruments_.observatories():
+        models.register_overlay(observatory_.name, observatory_.home)
+    return {key: instrument for key, (instrument, _) in found.items()}
+
+
+def _add(found: dict[str, tuple[Instrument, str]], instrument: Instrument, where: str) -> None:
+    key = f"{instrument.observatory.name}/{instrument.name}"
+    if key in found:
+        raise ConfigurationError(
+            f"two folders define the instrument {key}",
+            found=f"{found[key][1]} and {where}",
+            remedy="remove one of them",
+        )
+    found[key] = (instrument, where)
+    instruments_.register_observatory(instrument.observatory)
+    instruments_.register(instrument)
+
+
+def _entry_points(group: str) -> Iterable[importlib.metadata.EntryPoint]:
+    return importlib.metadata.entry_points(group=group)
+
+
+def _load(point: importlib.metadata.EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:
+        distribution = point.dist
+        raise ConfigurationError(
+            "a plug-in cannot be loaded",
+            place=f"{point.group}: {point.name} = {point.value}",
+            found=f"{type(error).__name__}: {error}",
+            remedy=f"update or remove {distribution.name if distribution else point.value}"
+            f" {distribution.version if distribution else ''}",
+        ) from error
+
+
+@functools.cache
+def _steps() -> dict[str, type[Step]]:
+    """Import what defines steps: our capabilities, then installed plug-ins."""
+    discover()
+    for package in CAPABILITIES:
+        importlib.import_module(package)
+    known = dict(known_steps())
+    for point in sorted(_entry_points("lightmill.steps"), key=lambda p: p.name):
+        step = _load(point)
+        known[step.name] = step  # a plug-in's step takes the place of ours
+    return known
+
+
+@functools.cache
+def pipelines() -> dict[str, list[tuple[str, Path]]]:
+    """Return every pipeline: name → its files, each with the observatory or instrument."""
+    found: dict[str, list[tuple[str, Path]]] = {}
+    discover()
+    homes = [(o.name, o.home) for o in instruments_.observatories()]
+    homes += [(i.name, i.home) for i in instruments_.instruments()]
+    for owner, home in homes:
+        for path in sorted((home / "pipelines").glob("*.yaml")):
+            name = str(_yaml(path).get("name", path.stem))
+            found.setdefault(name, []).append((owner, path))
+    return found
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_bytes(), Loader=loader) or {}  # noqa: S506 - the safe loader in C
+
+
+@functools.cache
+def _pipeline(path: Path) -> type[Pipeline]:
+    _steps()
+    return pipeline_class(path)
+
+
+@functools.cache
+def aliases() -> dict[str, str]:
+    """Return the names other software gives to our steps and pipelines: class → name."""
+    discover()
+    found: dict[str, str] = {}
+    for observatory in instruments_.observatories():
+        path = observatory.home / "aliases.yaml"
+        if path.exists():
+            data = _yaml(path)
+            for value in data.values():
+                if isinstance(value, dict):
+                    found.update({str(k): str(v) for k, v in value.items()})
+            found.update({str(k): str(v) for k, v in data.items() if isinstance(v, str)})
+    return found
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """A step or pipeline, as `lightmill steps` lists it."""
+
+    name: str
+    help: str
+    kind: str  # "step" or "pipeline"
+    parameters: tuple[Any, ...]  # declarations
+    references: tuple[str, ...]
+    flow: tuple[str, ...] = ()
+
+
+def steps() -> list[StepInfo]:
+    """Return every pipeline and step there is."""
+    from lightmill.pipeline.parameters import declared
+
+    listed = []
+    for name, files in sorted(pipelines().items()):
+        cls = _pipeline(files[0][1])
+        flow: dict[str, None] = {}
+        for _, path in files:
+            flow.update(dict.fromkeys(i for i in _pipeline(path).flow or () if isinstance(i, str)))
+        listed.append(
+            StepInfo(name, _first_line(cls), "pipeline", declared(cls), (), tuple(flow))
+        )
+    for name, step in sorted(_steps().items()):
+        if not issubclass(step, Pipeline):
+            listed.append(
+                StepInfo(name, _first_line(step), "step", declared(step), tuple(step.references))
+            )
+    return listed
+
+
+def _first_line(cls: type) -> str:
+    return (cls.__doc__ or "").strip().partition("\n")[0]
+
+
+def target_class(target: str, meta: Any) -> type[Step]:
+    """Return the step or pipeline of a name, as the instrument that took the data wants it.
+
+    Parameters
+    ----------
+    target : str
+        ``calwebb_detector1``, ``jump``, a dotted ``package.module:Class``, or a class name
+        other software uses.
+    meta : Namespace
+        Metadata of the input.
+    """
+    name = aliases().get(target.rpartition(".")[2], target)
+    known = _steps()
+    if name in pipelines():
+        instrument = instrument_of(meta)
+        path = instrument.pipeline(name) if instrument else None
+        if path is None:
+            owners = sorted({owner for owner, _ in pipelines()[name]})
+            raise ConfigurationError(
+                f"pipeline {name!r} does not serve this instrument",
+                place=meta.get("filename"),
+                found=f"{meta.get('telescope')} {meta.get('instrument.name')}",
+                expected=f"data of {', '.join(owners)}",
+                remedy="correct TELESCOP and INSTRUME, or run single steps",
+            )
+        return _pipeline(path)
+    if name in known:
+        return known[name]
+    if ":" in name:
+        return _imported(name)
+    raise UnknownNameError("pipeline or step", target, {*pipelines(), *known})
+
+
+def _imported(name: str) -> type[Step]:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            "the class cannot be imported", place=name, found=str(error), expected="module:Class"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Step)):
+        raise ConfigurationError("this is not a step", place=name, found=found, expected="a Step")
+    return found
+
+
+def run(
+    target: str | Path,
+    inputs: list[Path],
+    *,
+    parameters: dict[str, Any] | None = None,
+    overrides: dict[str, str] | None = None,
+    references: Path | None = None,
+    profile: str | None = None,
+    skip: list[str] | None = None,
+    start_at: str | None = None,
+    stop_after: str | None = None,
+    resume: bool = False,
+    save_parameters: Path | None = None,
+    output_dir: Path | None = None,
+    jobs: int = 1,
+    dry_run: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+    cache_dir: Path | None = None,
+    threads: int | None = None,
+    scratch_dir: Path | None = None,
+) -> list[Outcome]:
+    """Run a pipeline or step on files, as ``lightmill run`` does.
+
+    Parameters
+    ----------
+    target : str or Path
+        Name of a pipeline or step, ``module:Class``, or a parameter file.
+    inputs : list of Path
+    parameters : dict, optional
+        Dotted names: ``steps.jump.rejection_threshold``, ``save_results``.
+    overrides : dict, optional
+        Reference type → file, or ``N/A``.
+    references : Path, optional
+        Folder of reference files.
+    profile : str, optional
+        A named set of parameters that the observatory keeps, for instance one
+        that reproduces older software.
+    skip, start_at, stop_after, resume, output_dir, cache_dir, threads, scratch_dir, progress
+        See `lightmill.pipeline.Options`.
+    save_parameters : Path, optional
+        Write the effective parameters, with who set each.
+    jobs : int
+        Inputs worked on at the same time.
+    dry_run : bool
+        Say what would be done; compute nothing.
+
+    Returns
+    -------
+    outcomes : list of Outcome
+        One for each input.
+    """
+    arguments: dict[str, Any] = {
+        "target": target,
+        "parameters": parameters or {},
+        "overrides": overrides or {},
+        "references": references,
+        "profile": profile,
+        "skip": skip or [],
+        "start_at": start_at,
+        "stop_after": stop_after,
+        "resume": resume,
+        "save_parameters": save_parameters,
+        "output_dir": output_dir,
+        "cache_dir": cache_dir,
+        "threads": threads,
+        "scratch_dir": scratch_dir,
+        "dry_run": dry_run,
+    }
+    if jobs > 1 and len(inputs) > 1:
+        import multiprocessing
+
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(jobs, len(inputs)), mp_context=context) as pool:
+            futures = [pool.submit(_run_quietly, path, arguments) for path in inputs]
+            return [future.result() for future in futures]
+    return [_run_one(path, arguments, progress) for path in inputs]
+
+
+def _run_quietly(path: Path, arguments: dict[str, Any]) -> Outcome:
+    """Run in another process; what comes back is small and says how it ended."""
+    from lightmill.pipeline.runner import Status
+
+    try:
+        outcome = _run_one(path, arguments, None)
+    except LightmillError as error:
+        return Outcome(Status.FAILED, error=error)
+    return Outcome(outcome.status, reason=outcome.reason, written=outcome.written, record=outcome.record)
+
+
+def _run_one(
+    path: Path, arguments: dict[str, Any], progress: Callable[[str, int, int], None] | None
+) -> Outcome:
+    discover()
+    source = models.open(path)
+    step = prepared(
+        arguments["target"], source, arguments["parameters"], arguments["profile"]
+    )
+    if arguments["save_parameters"]:
+        _save_parameters(step, arguments)
+    options = Options(
+        references=References(arguments["references"]),
+        overrides=arguments["overrides"],
+        skip=frozenset(arguments["skip"]),
+        start_at=arguments["start_at"],
+        stop_after=arguments["stop_after"],
+        resume=arguments["resume"],
+        cache_dir=arguments["cache_dir"],
+        output_dir=arguments["output_dir"],
+        scratch_dir=arguments["scratch_dir"],
+        threads=arguments["threads"] or 0,
+        save_results=True,
+        progress=progress,
+    )
+    runner = Run(step, options)
+    return runner.plan(source) if arguments["dry_run"] else runner.on(source)
+
+
+def prepared(
+    target: str | Path, source: Any, parameters: dict[str, Any], profile: str | None = None
+) -> Step:
+    """Return a step or pipeline with every layer of its parameters set, weakest first."""
+    file = None
+    name = str(target)
+    if Path(name).suffix in {".asdf", ".cfg", ".yaml", ".yml", ".toml", ".ini"}:
+        file = parameter_files.read(name, aliases=aliases(), trusted=True)
+        if file.target is None:
+            raise ConfigurationError(
+                "the file does not say what to run",
+                place=name,
+                expected="run: NAME (or class: NAME)",
+            )
+        name = file.target
+    cls = target_class(name, source.meta)
+    step = cls()
+    layers = _observatory_layers(step, source, profile)
+    if file is not None:
+        layers.append(file.settings)
+    layers.append(Settings.of(parameters, "command line", trusted=True))
+    apply_settings(step, merge(*layers))
+    return step
+
+
+def _observatory_layers(step: Step, source: Any, profile: str | None) -> list[Settings]:
+    """Return what the observatory's folders set: for each step, then for the pipeline, then the profile."""
+    instrument = instrument_of(source.meta)
+    if instrument is None:
+        if profile:
+            raise UnknownNameError("profile", profile, ())
+        return []
+    layers = []
+    names = list(getattr(step, "_steps", {}))
+    for name in names:
+        values = instrument.parameters(name)
+        if values:
+            layers.append(Settings.of({"steps": {name: values}}, f"{instrument.name}: {name}"))
+    own = instrument.parameters(step.name)
+    if own:
+        layers.append(Settings.of(own, f"{instrument.name}: {step.name}"))
+    if profile:
+        path = instrument.observatory.home / "profiles" / f"{profile}.yaml"
+        if not path.exists():
+            known = [p.stem for p in path.parent.glob("*.yaml")]
+            raise UnknownNameError("profile", profile, known)
+        values = _yaml(path)
+        chosen = (
+            {"steps": {n: v for n, v in values.items() if n in names}}
+            if names
+            else values.get(step.name, {})
+        )
+        layers.append(Settings.of(chosen, f"profile {profile}"))
+    return layers
+
+
+def apply_settings(step: Step, settings: Settings) -> None:
+    """Set what was settled, with the name of who set it."""
+    for name in settings:
+        setting = settings[name]
+        step.configure({name: setting.value}, setting.origin)
+    for name, inner in settings.steps.items():
+        if isinstance(step, Pipeline) and name in step.steps:
+            apply_settings(step.step(name), inner)
+        elif isinstance(step, Pipeline) and name in step.not_yet | step.also:
+            _refuse_not_yet(step, name, inner)
+        else:
+            known = getattr(step, "_steps", {})
+            raise UnknownNameError("step", name, known, place=f"{step.name}: steps.{name}")
+
+
+def _refuse_not_yet(step: Pipeline, name: str, settings: Settings) -> None:
+    """Accept the parameters of a step that is not run here, unless they ask for it to run."""
+    wanted = str(settings.value("skip", "true")).lower() in {"false", "no", "off", "0"}
+    if wanted and name in step.not_yet:
+        raise ConfigurationError(
+            "this step is not available yet",
+            place=f"{step.name}: steps.{name}.skip ({settings['skip'].origin})",
+            found=settings.value("skip"),
+            expected="true",
+            remedy="leave it skipped",
+        )
+
+
+def _save_parameters(step: Step, arguments: dict[str, Any]) -> None:
+    from lightmill.pipeline import parameter_files as files
+
+    files.write(arguments["save_parameters"], step, overrides=arguments["overrides"])
+
+
+def demo(directory: Path, scene: str = "demo", **options: Any) -> Path:
+    """Simulate a small night, process it, and write the report; see `lightmill.demo`."""
+    from lightmill.cli import demo as demo_
+
+    return demo_.run(directory, scene=scene, **options)
+
+
+def load_record(path: Path) -> dict[str, Any]:
+    """Return the run log that was written beside a product, or nothing."""
+    for candidate in (path.with_name(path.stem.rpartition("_")[0] + "_run.json"),):
+        try:
+            return dict(json.loads(candidate.read_text()))
+        except (OSError, ValueError):
+            continue
+    return {}

@@ -1,0 +1,273 @@
+"""Remove the 1/f noise of the read-out, which shows as stripes along the fast axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from lightmill.detector.groups import Integrations
+from lightmill.errors import ConfigurationError, ShapeError
+from lightmill.models import Model, RampModel
+from lightmill.models.dq import PIXEL
+from lightmill.models.lineage import primary_of
+from lightmill.pipeline import Skipped, Step, param
+
+__all__ = ["CleanFlickerNoise", "background_mask", "clipped_statistics", "stripes"]
+
+DO_NOT_USE, SATURATED, JUMP = PIXEL["DO_NOT_USE"], PIXEL["SATURATED"], PIXEL["JUMP_DET"]
+NON_SCIENCE = PIXEL["NON_SCIENCE"]
+CHANNEL = 512  # columns (along the fast axis) of one output
+
+
+class CleanFlickerNoise(Step):
+    """Subtract the stripes that 1/f noise leaves in each group.
+
+    Between two groups, the median of the sky pixels along the fast axis is the
+    noise of that line; it is taken away, the sky level put back [1]_.
+
+    References
+    ----------
+    .. [1] Rauscher, B. J. 2024, PASP, 136, 015001, for the noise; the median
+       method follows C. Willott's image1overf.
+    """
+
+    name = "clean_flicker_noise"
+    reads, writes = RampModel, RampModel
+    references = {"flat": Model}
+    optional = frozenset({"flat"})
+    skip_by_default = True
+
+    @dataclass(frozen=True)
+    class Parameters:
+        autoparam: bool = param(False, "choose parameters by the data: not available yet")
+        fit_method: Literal["median", "fft"] = param("median", "how the noise is fitted")
+        fit_by_channel: bool = param(False, "fit each output on its own")
+        background_method: Literal["median", "model", "median_image"] | None = param(
+            "median", "how the sky level is found"
+        )
+        background_box_size: list[int] | None = param(None, "box of the sky model", ge=1, unit="pixel")
+        mask_science_regions: bool = param(False, "leave pixels out that are not science")
+        apply_flat_field: bool = param(False, "divide by the flat before fitting")
+        n_sigma: float = param(2.0, "pixels brighter than this above the sky are sources", gt=0, unit="sigma")
+        fit_histogram: bool = param(False, "find the noise of the sky by a fit to its histogram")
+        single_mask: bool = param(True, "one mask for all integrations")
+        user_mask: str | None = param(None, "file of a mask: true where there is sky")
+        save_mask: bool = param(False, "save the mask: not available yet")
+        save_background: bool = param(False, "save the sky: not available yet")
+        save_noise: bool = param(False, "save the noise: not available yet")
+
+    def apply(self, ramp: RampModel, *, flat: Model | None) -> RampModel | Skipped:
+        """Clean group after group; the first group stays as it is."""
+        self._refuse()
+        slow = abs(ramp.meta.subarray.slowaxis or 0)
+        if slow not in (1, 2):
+            return Skipped(ramp, "the read-out direction (SLOWAXIS) is not known")
+        store = Integrations(ramp)
+        science = np.ones(ramp.array("data").shape[-2:], bool)
+        if self.parameters.mask_science_regions:
+            science = (ramp.pixeldq & (DO_NOT_USE | NON_SCIENCE)) == 0
+        flat_image = self._flat(flat, science.shape)
+        rates = [_draft_rate(store, n) for n in range(store.nints)]
+        given = self._given_mask(science.shape)
+        if self.parameters.single_mask:
+            rates = [_mean(rates)] * store.nints
+        for number in range(store.nints):
+            mask = given if given is not None else self._mask(rates[number], science)
+            data, dq = store.read("data", number), store.read("groupdq", number)
+            self._clean(data, dq, mask, flat_image, 0 if slow == 2 else 1)
+            store.write("data", number, data)
+        return store.finish()
+
+    def _clean(self, data: np.ndarray, dq: np.ndarray, mask: np.ndarray, flat: Any, line_axis: int) -> None:
+        raw = data.copy()
+        groups = range(1, len(data)) if len(data) > 1 else range(1)
+        for group in groups:
+            before = raw[group - 1] if len(data) > 1 else 0.0
+            image = raw[group] - before
+            good = mask & ((dq[group] & (DO_NOT_USE | JUMP)) == 0) & np.isfinite(image)
+            fitted = image / flat if flat is not None else image
+            background = self._background(fitted, good)
+            residual = fitted - background
+            good &= background_mask(residual, good, self.parameters.n_sigma)
+            noise = stripes(
+                residual, good, line_axis, CHANNEL if self.parameters.fit_by_channel else None
+            )
+            if flat is not None:
+                noise = noise * flat
+            cleaned = image - noise
+            data[group] = cleaned + (data[group - 1] if len(data) > 1 else 0.0)
+
+    def _background(self, image: np.ndarray, good: np.ndarray) -> Any:
+        method = self.parameters.background_method
+        if method is None or not good.any():
+            return np.float32(0)
+        clipped = good & background_mask(image, good, self.parameters.n_sigma)
+        if method == "model":
+            return _sky_model(image, clipped, self.parameters.background_box_size or [32, 32])
+        return np.float32(np.median(image[clipped])) if clipped.any() else np.float32(0)
+
+    def _mask(self, rate: np.ndarray, science: np.ndarray) -> np.ndarray:
+        usable = science & np.isfinite(rate) & (rate != 0)
+        return usable & background_mask(rate, usable, self.parameters.n_sigma, clip=3.0)
+
+    def _given_mask(self, shape: tuple[int, int]) -> np.ndarray | None:
+        if self.parameters.user_mask is None:
+            return None
+        import lightmill.models as models
+
+        own = models.open(self.parameters.user_mask)
+        mask = np.asarray(own.array(primary_of(own))) != 0
+        if mask.ndim > 2:  # noqa: PLR2004 - one mask for each integration: sky in all of them
+            mask = mask.reshape(-1, *mask.shape[-2:]).all(axis=0)
+        if mask.shape != shape:
+            raise ShapeError(
+                "the mask does not fit the data",
+                place=self.parameters.user_mask,
+                found=mask.shape,
+                expected=shape,
+            )
+        return mask
+
+    def _flat(self, flat: Model | None, shape: tuple[int, int]) -> np.ndarray | None:
+        if not self.parameters.apply_flat_field or flat is None:
+            return None
+        image = np.asarray(flat.array(primary_of(flat)), np.float32)
+        if image.shape != shape:
+            raise ShapeError(
+                "the flat does not fit the data", place=flat.path, found=image.shape, expected=shape
+            )
+        return np.where(np.isfinite(image) & (image > 0), image, np.float32(1))
+
+    def _refuse(self) -> None:
+        """Say which of the parameters ask for what is not available yet."""
+        parameters = self.parameters
+        for name, asked in (
+            ("fit_method", parameters.fit_method == "fft"),
+            ("background_method", parameters.background_method == "median_image"),
+            *((n, getattr(parameters, n)) for n in ("autoparam", "fit_histogram", "save_mask", "save_background", "save_noise")),
+        ):
+            if asked:
+                raise ConfigurationError(
+                    "this is not available yet",
+                    place=f"{self.name}.{name}",
+                    found=getattr(parameters, name),
+                    expected="the default",
+                )
+
+
+def clipped_statistics(values: np.ndarray, limit: float = 3.0, rounds: int = 5) -> tuple[float, float]:
+    """Return median and standard deviation of values, outliers left out."""
+    values = np.asarray(values, np.float64).ravel()
+    for _ in range(rounds):
+        median, sigma = float(np.median(values)), float(values.std())
+        kept = values[np.abs(values - median) <= limit * sigma]
+        if len(kept) == len(values) or not len(kept):
+            break
+        values = kept
+    return float(np.median(values)), float(values.std())
+
+
+def background_mask(image: np.ndarray, usable: np.ndarray, n_sigma: float, clip: float = 3.0) -> np.ndarray:
+    """Find the pixels that see nothing but sky.
+
+    The noise of the sky is taken from the lower half of its distribution,
+    which sources do not reach, mirrored at the median.
+
+    Parameters
+    ----------
+    image : (ny, nx) ndarray
+    usable : (ny, nx) ndarray of bool
+        Pixels to look at.
+    n_sigma : float
+        Brighter than this above the median is a source.
+    clip : float
+        Fainter than this below the median is bad.
+
+    Returns
+    -------
+    sky : (ny, nx) ndarray of bool
+    """
+    if not usable.any():
+        return np.zeros(image.shape, bool)
+    median, _ = clipped_statistics(image[usable], clip)
+    lower = image[usable & (image <= median)] - median
+    _, sigma = clipped_statistics(np.concatenate([lower, -lower]), clip)
+    low, high = median - clip * sigma, median + n_sigma * sigma
+    return usable & (image >= low) & (image <= high)
+
+
+def stripes(image: np.ndarray, good: np.ndarray, line_axis: int, channel: int | None = None) -> np.ndarray:
+    """Return the level of each line of an image, from the median of its good pixels.
+
+    Parameters
+    ----------
+    image : (ny, nx) ndarray of float32
+    good : (ny, nx) ndarray of bool
+    line_axis : {0, 1}
+        Axis that counts the lines (the slow axis).
+    channel : int, optional
+        Pixels of one output along the line; all the line otherwise.
+
+    Returns
+    -------
+    noise : (ny, nx) ndarray of float32
+        Zero where a line has no good pixel.
+    """
+    values = np.where(good, image, np.nan).astype(np.float32)
+    values = values if line_axis == 0 else values.T
+    noise = np.zeros(values.shape, np.float32)
+    width = channel or values.shape[1]
+    for x0 in range(0, values.shape[1], width):
+        part = values[:, x0 : x0 + width]
+        lines = np.isfinite(part).any(axis=1)
+        if lines.any():
+            noise[lines, x0 : x0 + width] = np.nanmedian(part[lines], axis=1)[:, None]
+    return noise if line_axis == 0 else noise.T
+
+
+def _draft_rate(store: Integrations, number: int) -> np.ndarray:
+    """Return the mean good difference of one integration [DN / group]; NaN where there is none."""
+    data, dq = store.read("data", number), store.read("groupdq", number)
+    if len(data) == 1:
+        return np.where(dq[0] & (DO_NOT_USE | SATURATED), np.nan, data[0])
+    bad = (dq[1:] & (DO_NOT_USE | SATURATED | JUMP)) != 0
+    bad |= (dq[:-1] & (DO_NOT_USE | SATURATED)) != 0
+    total = np.where(bad, 0, np.diff(data, axis=0)).sum(axis=0, dtype=np.float64)
+    count = (~bad).sum(axis=0)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+def _mean(images: list[np.ndarray]) -> np.ndarray:
+    if len(images) == 1:
+        return images[0]
+    total, count = np.zeros(images[0].shape), np.zeros(images[0].shape)
+    for image in images:
+        there = np.isfinite(image)
+        total[there] += image[there]
+        count += there
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+def _sky_model(image: np.ndarray, good: np.ndarray, box: list[int]) -> np.ndarray:
+    """Return a smooth sky: medians of boxes, their 5 x 5 median, interpolated."""
+    from scipy import ndimage
+
+    ny, nx = image.shape
+    by, bx = box[0], box[-1]
+    rows, columns = max(1, round(ny / by)), max(1, round(nx / bx))
+    edges_y = np.linspace(0, ny, rows + 1).astype(int)
+    edges_x = np.linspace(0, nx, columns + 1).astype(int)
+    overall = np.median(image[good])
+    mesh = np.full((rows, columns), overall)
+    for j in range(rows):
+        for i in range(columns):
+            part = (slice(edges_y[j], edges_y[j + 1]), slice(edges_x[i], edges_x[i + 1]))
+            if good[part].sum() > 0.1 * good[part].size:
+                mesh[j, i] = np.median(image[part][good[part]])
+    mesh = ndimage.median_filter(mesh, size=5, mode="nearest")
+    y = (np.arange(ny) + 0.5) / ny * rows - 0.5
+    x = (np.arange(nx) + 0.5) / nx * columns - 0.5
+    grid = np.meshgrid(y, x, indexing="ij")
+    return ndimage.map_coordinates(mesh, grid, order=1, mode="nearest").astype(np.float32)

@@ -1,0 +1,279 @@
+"""Steps that take away what the detector and its electronics added to the signal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightmill.detector.frames import reference_borders
+from lightmill.errors import DataError
+from lightmill.kernels import arithmetic, ipc, linearity
+from lightmill.models import (
+    DarkModel,
+    IpcModel,
+    LinearityModel,
+    RampModel,
+    ResetModel,
+    SaturationModel,
+    SuperbiasModel,
+)
+from lightmill.pipeline import Skipped, Step, param
+
+__all__ = [
+    "CorrectLinearity",
+    "DeconvolveIpc",
+    "ScaleGroups",
+    "SubtractDark",
+    "SubtractReset",
+    "SubtractSuperbias",
+]
+
+
+class ScaleGroups(Step):
+    """Undo an on-board average that divided by a power of two instead of the number of frames."""
+
+    name = "group_scale"
+    reads, writes = RampModel, RampModel
+    rows = True
+
+    def apply(self, ramp: RampModel) -> RampModel | Skipped:
+        """Multiply by FRMDIVSR / NFRAMES."""
+        nframes = ramp.meta.exposure.nframes or 1
+        divisor = ramp.meta.exposure.frame_divisor
+        if divisor is None:
+            if nframes & (nframes - 1) == 0:
+                return Skipped(ramp, "the number of averaged frames is a power of two")
+            raise DataError(
+                "the divisor of the on-board average is not known",
+                place=f"{ramp.path}[PRIMARY/FRMDIVSR]",
+                expected=f"a power of two, for {nframes} averaged frames",
+                remedy="add the keyword FRMDIVSR",
+            )
+        if divisor == nframes:
+            return Skipped(ramp, "the on-board average needs no correction")
+        arithmetic.scale(ramp.data, divisor / nframes)
+        if ramp.has("zeroframe"):
+            ramp = ramp.evolve(zeroframe=ramp.zeroframe)
+        return ramp
+
+
+class DeconvolveIpc(Step):
+    """Put back the charge that inter-pixel capacitance shows in the neighbouring pixels."""
+
+    name = "ipc"
+    reads, writes = RampModel, RampModel
+    references = {"ipc": IpcModel}
+    rows = True
+
+    def halo_rows(self, model: Any) -> int:  # noqa: ARG002
+        """Half the widest kernel in use."""
+        return 2
+
+    def apply(self, ramp: RampModel, *, ipc: IpcModel) -> RampModel:
+        """Convolve each group with the deconvolution kernel, science pixels only."""
+        region = ramp.region
+        y0, y1, x0, x1 = reference_borders(ramp).science
+        valid = (
+            max(y0 - region.y0, 0),
+            min(y1, region.y1) - region.y0,
+            max(x0 - region.x0, 0),
+            min(x1, region.x1) - region.x0,
+        )
+        if valid[0] < valid[1] and valid[2] < valid[3]:
+            convolve(ramp.data, ipc.data, valid=valid)
+        return ramp
+
+
+convolve = ipc.convolve_ipc
+
+
+class SubtractSuperbias(Step):
+    """Subtract the level each pixel starts from."""
+
+    name = "superbias"
+    reads, writes = RampModel, RampModel
+    references = {"superbias": SuperbiasModel}
+    rows = True
+
+    def apply(self, ramp: RampModel, *, superbias: SuperbiasModel) -> RampModel:
+        """Subtract the same frame from every group; unmeasured pixels (NaN) count as zero."""
+        arithmetic.subtract(ramp.data, superbias.data)
+        if superbias.has("dq"):
+            arithmetic.flag_or(ramp.pixeldq, superbias.dq)
+        if ramp.has("zeroframe"):
+            zero = ramp.zeroframe
+            bias = np.nan_to_num(superbias.data, nan=0.0)
+            ramp = ramp.evolve(zeroframe=np.where(zero != 0, zero - bias, zero))
+        return ramp
+
+
+class CorrectLinearity(Step):
+    """Make the signal proportional to the charge collected."""
+
+    name = "linearity"
+    reads, writes = RampModel, RampModel
+    references = {"linearity": LinearityModel, "saturation": SaturationModel}
+    optional = frozenset({"saturation"})
+    rows = True
+
+    def apply(
+        self, ramp: RampModel, *, linearity: LinearityModel, saturation: SaturationModel | None
+    ) -> RampModel:
+        """Evaluate the polynomial in every group below saturation."""
+        coefficients, flags = prepare(linearity.coeffs, linearity.dq)
+        arithmetic.flag_or(ramp.pixeldq, flags)
+        nframes = ramp.meta.exposure.nframes or 1
+        if linearity.has("inv_coeffs") and nframes > 1:
+            correct_reads(
+                ramp.data,
+                ramp.groupdq,
+                coefficients,
+                linearity.inv_coeffs,
+                nframes=nframes,
+                groupgap=ramp.meta.exposure.groupgap or 0,
+                saturation=None if saturation is None else saturation.data,
+            )
+        else:
+            correct(ramp.data, ramp.groupdq, coefficients)
+        if ramp.has("zeroframe"):
+            zero = np.array(ramp.zeroframe[:, None], np.float32)
+            empty = zero == 0
+            correct(zero, np.zeros(zero.shape, np.uint8), coefficients)
+            zero[empty] = 0
+            ramp = ramp.evolve(zeroframe=zero[:, 0])
+        return ramp
+
+
+prepare = linearity.prepare
+correct = linearity.correct_linearity
+correct_reads = linearity.correct_linearity_reads
+
+
+class SubtractDark(Step):
+    """Remove the signal a detector collects with no light on it."""
+
+    name = "dark_current"
+    reads, writes = RampModel, RampModel
+    references = {"dark": DarkModel}
+    rows = True
+
+    @dataclass(frozen=True)
+    class Parameters:
+        dark_output: str | None = param(None, "file for the dark as it was subtracted")
+        average_dark_current: float | None = param(
+            None, "dark current that adds to the Poisson noise, all pixels alike", ge=0, unit="e-/s"
+        )
+
+    def apply(self, ramp: RampModel, *, dark: DarkModel) -> RampModel | Skipped:
+        """Subtract group by group, from as many dark frames as the exposure averaged."""
+        exposure = ramp.meta.exposure
+        nframes, gap = exposure.nframes or 1, exposure.groupgap or 0
+        dark_nframes = dark.meta.exposure.nframes or 1
+        dark_gap = dark.meta.exposure.groupgap or 0
+        if dark_nframes > nframes or dark_gap > gap:
+            return Skipped(
+                ramp,
+                f"the dark averages {dark_nframes} frames and drops {dark_gap}, "
+                f"the exposure {nframes} and {gap}",
+            )
+        ramp = ramp.evolve(average_dark_current=self._average(ramp, dark))
+        nints, ngroups = ramp.data.shape[:2]
+        first = exposure.integration_start or 1
+        for number, dark_integration in dark_of_integrations(dark, nints, first):
+            signal = dark_groups(
+                dark_integration, ngroups, nframes, gap, same=(dark_nframes, dark_gap) == (nframes, gap)
+            )
+            arithmetic.subtract(ramp.data[number], signal)
+        if dark.has("dq"):
+            flags = dark.dq
+            if flags.ndim > 2:  # noqa: PLR2004 - a flag image for each integration
+                flags = np.bitwise_or.reduce(flags.reshape(-1, *flags.shape[-2:]), axis=0)
+            arithmetic.flag_or(ramp.pixeldq, np.ascontiguousarray(flags, dtype=np.uint32))
+        return ramp
+
+    def _average(self, ramp: RampModel, dark: DarkModel) -> np.ndarray:
+        value: Any = self.parameters.average_dark_current
+        if value is None and dark.has("average_dark_current"):
+            value = np.nan_to_num(dark.average_dark_current)
+        if value is None:
+            value = dark.meta.exposure.average_dark_current or 0.0
+        return np.array(np.broadcast_to(value, ramp.data.shape[-2:]), np.float32)
+
+
+def dark_of_integrations(
+    dark: DarkModel, nints: int, first: int
+) -> list[tuple[slice, np.ndarray]]:
+    """Pair slices of the integrations with the dark they take, (ngroups, ny, nx) each.
+
+    A dark with its own integrations gives each to the integration of the same
+    number, its last to all later ones; in a later segment of an exposure its
+    last to all.
+    """
+    data = dark.data
+    if data.ndim == 3:  # noqa: PLR2004 - groups, rows, columns
+        return [(slice(0, nints), data)]
+    if first != 1:
+        return [(slice(0, nints), data[-1])]
+    alone = min(len(data) - 1, nints)
+    pairs = [(slice(i, i + 1), data[i]) for i in range(alone)]
+    if alone < nints:
+        pairs.append((slice(alone, nints), data[-1]))
+    return pairs
+
+
+def dark_groups(
+    dark: np.ndarray, ngroups: int, nframes: int, groupgap: int, *, same: bool
+) -> np.ndarray:
+    """Return the dark signal of each group of an exposure.
+
+    Parameters
+    ----------
+    dark : (nframes_dark, ny, nx) ndarray of float32
+        Dark signal, group by group [DN].
+    ngroups, nframes, groupgap : int
+        Groups of the exposure, frames averaged in one, frames dropped between two.
+    same : bool
+        The dark was taken with the same frames and gap: no averaging is needed.
+
+    Returns
+    -------
+    signal : (ngroups, ny, nx) ndarray of float32
+        A dark too short is continued in a straight line from its last two groups.
+    """
+    step = 1 if same else nframes + groupgap
+    frames = 1 if same else nframes
+    needed = (ngroups - 1) * step + frames
+    if needed > len(dark):
+        slope = dark[-1] - dark[-2] if len(dark) > 1 else np.zeros_like(dark[-1])
+        extra = np.arange(1, needed - len(dark) + 1, dtype=np.float32)[:, None, None]
+        dark = np.concatenate([dark, dark[-1] + extra * slope])
+    if frames == 1:
+        return dark[: needed : step] if step > 1 else dark[:ngroups]
+    starts = range(0, ngroups * step, step)
+    return np.stack([dark[s : s + frames].mean(axis=0, dtype=np.float32) for s in starts])
+
+
+class SubtractReset(Step):
+    """Remove the transient that follows a reset."""
+
+    name = "reset"
+    reads, writes = RampModel, RampModel
+    references = {"reset": ResetModel}
+    rows = True
+
+    def apply(self, ramp: RampModel, *, reset: ResetModel) -> RampModel:
+        """Subtract the reference's groups from as many first groups of each integration."""
+        anomaly = reset.data
+        if anomaly.ndim == 3:  # noqa: PLR2004 - one integration
+            anomaly = anomaly[None]
+        nints, ngroups = ramp.data.shape[:2]
+        count = min(ngroups, anomaly.shape[1])
+        for i in range(nints):
+            arithmetic.subtract(
+                ramp.data[i : i + 1, :count], anomaly[min(i, len(anomaly) - 1), :count]
+            )
+        if reset.has("dq"):
+            arithmetic.flag_or(ramp.pixeldq, reset.dq)
+        return ramp

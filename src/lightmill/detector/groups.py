@@ -1,0 +1,98 @@
+"""What steps need to know of the groups and pixels of a ramp as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lightmill.models.dq import PIXEL
+from lightmill.pipeline.spool import IN_MEMORY_BYTES, Spool
+
+if TYPE_CHECKING:
+    from lightmill.models import RampModel
+    from lightmill.pipeline.bands import Rows
+
+__all__ = ["Integrations", "flag_gain", "flags_whole_groups", "unusable_groups"]
+
+# The steps that may leave a group out in every pixel of the frame.
+_FLAGGING = ("firstframe", "lastframe", "rscd")
+
+
+def flags_whole_groups(rows: Rows) -> bool:
+    """Say whether a group may have been flagged in every pixel before this point."""
+    return any(stage.step.name in _FLAGGING for stage in rows.stages) or not rows.stages
+
+
+def unusable_groups(rows: Rows) -> np.ndarray:
+    """Find the groups flagged DO_NOT_USE in every pixel of every integration.
+
+    Returns
+    -------
+    unusable : (ngroups,) ndarray of bool
+    """
+    unusable: np.ndarray | None = None
+    for _, part in rows.bands():
+        here = (part.groupdq & np.uint8(PIXEL["DO_NOT_USE"])).all(axis=(0, 2, 3))
+        unusable = here if unusable is None else unusable & here
+        if not unusable.any():
+            break
+    assert unusable is not None  # noqa: S101 - a frame has at least one band
+    return unusable
+
+
+def flag_gain(pixeldq: np.ndarray, gain: np.ndarray) -> None:
+    """Flag the pixels whose gain is not a positive number: their noise is not known."""
+    wrong = ~(gain > 0)
+    if wrong.any():
+        pixeldq[wrong] |= np.uint32(PIXEL["NO_GAIN_VALUE"] | PIXEL["DO_NOT_USE"])
+
+
+class Integrations:
+    """The arrays of a ramp, one integration at a time, whether in memory or in a file.
+
+    Parameters
+    ----------
+    ramp : RampModel
+        Arrays that are written to are replaced by ones of our own.
+    """
+
+    def __init__(self, ramp: RampModel) -> None:
+        self.ramp = ramp
+        shape = ramp.array("data").shape
+        self.nints, self.ngroups = int(shape[0]), int(shape[1])
+        self._written: dict[str, Any] = {}
+
+    def read(self, name: str, number: int) -> np.ndarray:
+        """Return (ngroups, ny, nx) of one integration, the caller's to change."""
+        array = self._written.get(name, self.ramp.array(name))
+        if hasattr(array, "read"):
+            planes = slice(number * self.ngroups, (number + 1) * self.ngroups)
+            return np.asarray(array.read(planes=planes)).reshape(self.ngroups, *array.shape[-2:])
+        return np.array(array[number])
+
+    def write(self, name: str, number: int, values: np.ndarray) -> None:
+        """Put the values of one integration back."""
+        if name not in self._written:
+            old = self.ramp.array(name)
+            size = int(np.prod(old.shape, dtype=np.int64)) * values.dtype.itemsize
+            new: Any = (
+                np.empty(old.shape, values.dtype)
+                if size <= IN_MEMORY_BYTES
+                else Spool(old.shape, values.dtype)
+            )
+            for other in range(self.nints):
+                if other != number:
+                    self._put(new, other, self.read(name, other))
+            self._written[name] = new
+        self._put(self._written[name], number, values)
+
+    def finish(self) -> RampModel:
+        """Return the ramp with what was written."""
+        return self.ramp.evolve(**self._written)
+
+    def _put(self, array: Any, number: int, values: np.ndarray) -> None:
+        if isinstance(array, Spool):
+            array.write(0, values, first_plane=number * self.ngroups)
+        else:
+            array[number] = values

@@ -1,0 +1,148 @@
+"""Fit the count rate of every pixel, and say how well it is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from lightmill.detector.groups import flag_gain, flags_whole_groups, unusable_groups
+from lightmill.errors import DataError
+from lightmill.kernels import ramp_fit
+from lightmill.models import GainModel, RampModel, RateIntsModel, RateModel, ReadnoiseModel
+from lightmill.models.lineage import descend
+from lightmill.pipeline import Products, Skipped, Step, param
+
+__all__ = ["FitRamps", "ScaleGain"]
+
+MINIMUM_LIKELIHOOD = 4  # groups the likelihood fit needs; with fewer the weighted fit is used
+
+
+class FitRamps(Step):
+    """Fit a straight line to the groups of each pixel: count rate, error and its parts."""
+
+    name = "ramp_fit"
+    reads, writes = RampModel, (RateModel, RateIntsModel)
+    references = {"gain": GainModel, "readnoise": ReadnoiseModel}
+    rows = True
+
+    @dataclass(frozen=True)
+    class Parameters:
+        algorithm: Literal["OLS_C", "LIKELY"] = param(
+            "OLS_C", "optimally weighted least squares, or the likelihood fit of Brandt 2024"
+        )
+        int_name: str = param("", "accepted for old parameter files")
+        save_opt: bool = param(False, "save the fit of each segment as well")
+        opt_name: str = param("", "file for the fits of segments")
+        suppress_one_group: bool = param(True, "leave out pixels with one good group only")
+        firstgroup: int | None = param(None, "ignore the groups before this one", ge=0)
+        lastgroup: int | None = param(None, "ignore the groups after this one", ge=0)
+        maximum_cores: str = param("1", "accepted for old parameter files; see --threads")
+        dark_current_unit: Literal["electron", "DN"] = param(
+            "electron", "unit of the average dark current in the Poisson noise; DN as in jwst 3.0"
+        )
+
+    def survey(self, rows: Any, **references: Any) -> tuple[int, int]:  # noqa: ARG002
+        """Find the groups that some pixel can use: first, and last plus one."""
+        model = rows.source
+        ngroups = model.array("data").shape[1]
+        first, last = 0, ngroups
+        if flags_whole_groups(rows):
+            unusable = unusable_groups(rows)
+            while first < ngroups and unusable[first]:
+                first += 1
+            if last > first and unusable[last - 1]:
+                last -= 1
+            if last - first < 2 <= ngroups:  # noqa: PLR2004 - a slope needs two groups
+                raise DataError(
+                    "fewer than two groups can be used in any pixel",
+                    place=f"{model.path}[GROUPDQ]",
+                    found=f"{last - first} of {ngroups} groups",
+                    expected="at least 2",
+                    remedy="skip a step that leaves groups out (rscd, firstframe, lastframe)",
+                )
+        return first, last
+
+    def apply(
+        self,
+        ramp: RampModel,
+        *,
+        gain: GainModel,
+        readnoise: ReadnoiseModel,
+        survey: tuple[int, int],
+    ) -> Products:
+        """Fit every integration and their combination."""
+        parameters, exposure = self.parameters, ramp.meta.exposure
+        first, last = survey
+        data, groupdq = ramp.data[:, first:last], ramp.groupdq[:, first:last]
+        if first:
+            groupdq[:, 0] &= np.uint8(~4 & 0xFF)
+        flag_gain(ramp.pixeldq, gain.data)
+        self._limit(groupdq, first)
+        dark = ramp.average_dark_current
+        if dark is None:
+            dark = np.zeros(ramp.data.shape[-2:], np.float32)
+        common: dict[str, Any] = {
+            "group_time": exposure.group_time,
+            "frame_time": exposure.frame_time or exposure.group_time,
+            "nframes": exposure.nframes or 1,
+            "groupgap": exposure.groupgap or 0,
+            "suppress_one_group": parameters.suppress_one_group,
+            "dark_in": "dn" if parameters.dark_current_unit == "DN" else "e",
+        }
+        arrays = (data, groupdq, ramp.pixeldq, gain.data, readnoise.data, dark)
+        if parameters.algorithm == "LIKELY" and data.shape[1] >= MINIMUM_LIKELIHOOD:
+            fit = ramp_fit.fit_ramps_likelihood(*arrays, **common)
+        else:
+            fit = ramp_fit.fit_ramps(*arrays, zeroframe=ramp.zeroframe, **common)
+        return self._products(ramp, fit)
+
+    def _limit(self, groupdq: np.ndarray, first: int) -> None:
+        """Flag the groups the user does not want."""
+        if self.parameters.firstgroup is not None:
+            groupdq[:, : max(0, self.parameters.firstgroup - first)] |= np.uint8(1)
+        if self.parameters.lastgroup is not None:
+            groupdq[:, max(0, self.parameters.lastgroup + 1 - first) :] |= np.uint8(1)
+
+    def _products(self, ramp: RampModel, fit: Any) -> Products:
+        rate = RateModel(
+            meta=ramp.meta,
+            data=fit.slope,
+            err=fit.err,
+            dq=fit.dq,
+            var_poisson=fit.var_poisson,
+            var_rnoise=fit.var_rnoise,
+        )
+        rateints = RateIntsModel(
+            meta=ramp.meta,
+            data=fit.int_slope,
+            err=fit.int_err,
+            dq=fit.int_dq,
+            var_poisson=fit.int_var_poisson,
+            var_rnoise=fit.int_var_rnoise,
+        )
+        return Products(rate=descend(rate, ramp), rateints=descend(rateints, ramp, "int_times"))
+
+
+class ScaleGain(Step):
+    """Undo a gain that was set differently from the one the references are made for."""
+
+    name = "gain_scale"
+    reads, writes = (RateModel, RateIntsModel), (RateModel, RateIntsModel)
+    references = {"gain": GainModel}
+    optional = frozenset({"gain"})
+    rows = True
+
+    def apply(self, rate: Any, *, gain: GainModel | None) -> Any:
+        """Multiply rates by the factor, variances by its square."""
+        factor = rate.meta.exposure.gain_factor
+        if factor is None and gain is not None:
+            factor = gain.meta.exposure.gain_factor
+        if factor is None:
+            return Skipped(rate, "neither the data nor the gain reference name a factor")
+        rate.data *= np.float32(factor)
+        rate.err *= np.float32(factor)
+        rate.var_poisson *= np.float32(factor * factor)
+        rate.var_rnoise *= np.float32(factor * factor)
+        return rate

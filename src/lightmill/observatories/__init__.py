@@ -1,0 +1,1 @@
+"""The observatories: one folder each, found by `lightmill.app.discover`."""

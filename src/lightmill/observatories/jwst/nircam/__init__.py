@@ -1,0 +1,8 @@
+"""NIRCAM of the James Webb Space Telescope."""
+
+from pathlib import Path
+
+from lightmill.instrument import Instrument
+from lightmill.observatories.jwst import OBSERVATORY
+
+INSTRUMENT = Instrument("NIRCAM", OBSERVATORY, Path(__file__).parent, kind="nir")

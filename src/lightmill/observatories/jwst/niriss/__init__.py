@@ -1,0 +1,8 @@
+"""NIRISS of the James Webb Space Telescope."""
+
+from pathlib import Path
+
+from lightmill.instrument import Instrument
+from lightmill.observatories.jwst import OBSERVATORY
+
+INSTRUMENT = Instrument("NIRISS", OBSERVATORY, Path(__file__).parent, kind="nir")

@@ -1,0 +1,284 @@
+"""Run a chain of steps band by band: rows of the frame, all integrations and groups of them.
+
+A ramp of many integrations does not fit in memory, and a step that reads and
+writes all of it spends its time waiting for memory. Steps that say ``rows =
+True`` are therefore joined: each band of rows is read once, goes through all
+of them while it is in the processor's caches, and leaves as rows of the
+products. Bands overlap by what the steps need around them, so the result does
+not depend on how the frame is cut, nor on the number of threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lightmill.errors import LightmillError, ShapeError
+from lightmill.models import Region
+from lightmill.models.lineage import frame_of, owned_part, primary_of, whole_of, window
+from lightmill.pipeline.spool import IN_MEMORY_BYTES, Spool
+from lightmill.pipeline.step import Products, Skipped, Step
+
+if TYPE_CHECKING:
+    from lightmill.models import Model
+
+__all__ = ["Rows", "Stage", "through_bands"]
+
+BAND_BYTES = 12 << 20  # of ramp in one band: small enough to stay in the caches
+BAND_BYTES_MOST = 96 << 20  # of ramp in one band where a single row is long
+
+
+@dataclass
+class Stage:
+    """A step made ready to run: references open, survey done."""
+
+    step: Step
+    references: dict[str, Model | None] = field(default_factory=dict)
+    offsets: dict[str, tuple[int, int]] = field(default_factory=dict)  # frame → reference pixels
+    halo: int = 0
+    survey: Any = None
+    status: str = ""
+    reason: str | None = None
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+
+    def apply(self, part: Any, cuts: _Cuts) -> Any:
+        """Apply the step to a band (to each product, when there are several)."""
+        if isinstance(part, Products):
+            return Products({suffix: self._one(model, cuts) for suffix, model in part.items()})
+        return self._one(part, cuts)
+
+    def _one(self, part: Model, cuts: _Cuts) -> Any:
+        begin, cpu = time.perf_counter(), time.thread_time()
+        keywords: dict[str, Any] = {
+            name: cuts.get(self, name, part.region) for name in self.references
+        }
+        if self.survey is not None:
+            keywords["survey"] = self.survey
+        result = self.step.apply(part, **keywords)
+        if isinstance(result, Skipped):
+            self.status, self.reason = "SKIPPED", result.reason
+            result = result.model
+        elif not self.status:
+            self.status = "COMPLETE"
+        self.cpu_s += time.thread_time() - cpu
+        self.wall_s += time.perf_counter() - begin
+        return result
+
+
+class _Cuts:
+    """The rows of the references that one band needs; read once, however many steps ask."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, tuple[int, int]], Model] = {}
+
+    def get(self, stage: Stage, name: str, region: Region) -> Model | None:
+        reference = stage.references[name]
+        if reference is None:
+            return None
+        dy, dx = stage.offsets.get(name, (0, 0))
+        key = (id(reference), (dy, dx))
+        wanted = Region(region.y0 + dy, region.y1 + dy, region.x0 + dx, region.x1 + dx)
+        kept = self._kept.get(key)
+        if kept is None or (kept.region is not None and not _contains(kept.region, wanted)):
+            kept = self._kept[key] = reference.cut(wanted) if reference._frame() else reference
+        return window(kept, wanted)
+
+
+def _contains(outer: Region, inner: Region) -> bool:
+    return (
+        outer.y0 <= inner.y0
+        and inner.y1 <= outer.y1
+        and outer.x0 <= inner.x0
+        and inner.x1 <= outer.x1
+    )
+
+
+class Rows:
+    """A ramp as it is after some stages: any part of it can be asked for."""
+
+    def __init__(self, source: Model, stages: list[Stage]) -> None:
+        self.source = source
+        self.stages = stages
+        self.frame = frame_of(source)
+
+    @property
+    def meta(self) -> Any:
+        """Metadata of the ramp."""
+        return self.source.meta
+
+    def before(self, count: int) -> Rows:
+        """Return the ramp as it is before stage `count`."""
+        return Rows(self.source, self.stages[:count])
+
+    def cut(self, region: Region) -> Any:
+        """Compute one part of the frame through all stages."""
+        ny, nx = self.frame
+        halos = [stage.halo for stage in self.stages]
+        has = region.grow(sum(halos), ny, nx)
+        part: Any = owned_part(self.source, has)
+        cuts = _Cuts()
+        for number, stage in enumerate(self.stages):
+            part = stage.apply(part, cuts)
+            if stage.halo:
+                wanted = region.grow(sum(halos[number + 1 :]), ny, nx)
+                part = _trimmed(part, wanted)
+        return part
+
+    def bands(self, height: int | None = None) -> Iterator[tuple[Region, Any]]:
+        """Yield every band of the frame in order."""
+        for region in band_regions(self, height):
+            yield region, self.cut(region)
+
+
+def _trimmed(part: Any, wanted: Region) -> Any:
+    if isinstance(part, Products):
+        return Products({suffix: window(model, wanted) for suffix, model in part.items()})
+    return window(part, wanted)
+
+
+def band_regions(rows: Rows, height: int | None = None) -> list[Region]:
+    """Cut the frame into full-width bands that fit the caches (or hold at least a few rows)."""
+    ny, nx = rows.frame
+    if height is None:
+        array = rows.source.array(primary_of(rows.source))
+        row = max(1, int(np.prod(array.shape[:-2], dtype=np.int64)) * nx * 5)
+        halo = sum(stage.halo for stage in rows.stages)
+        height = max(BAND_BYTES // row, min(8 * (halo + 1), BAND_BYTES_MOST // row), 2)
+    return [Region(y, min(y + height, ny), 0, nx) for y in range(0, ny, height)]
+
+
+class _Gathered:
+    """The whole products, filled band by band."""
+
+    def __init__(self, frame: tuple[int, int], scratch: Any) -> None:
+        self.frame = frame
+        self.scratch = scratch
+        self.first: Any = None
+        self.arrays: dict[str, dict[str, np.ndarray | Spool]] = {}
+
+    def start(self, part: Any) -> None:
+        """Make room for everything the first band shows there will be."""
+        self.first = part
+        parts = part if isinstance(part, Products) else {"": part}
+        total = 0
+        for suffix, model in parts.items():
+            self.arrays[suffix] = {}
+            rows = (model.region.y1 - model.region.y0, model.region.x1 - model.region.x0)
+            for name, array in model.arrays.items():
+                if getattr(array, "shape", ())[-2:] != rows:
+                    continue
+                shape = (*array.shape[:-2], *self.frame)
+                size = int(np.prod(shape, dtype=np.int64)) * array.dtype.itemsize
+                total += size
+                self.arrays[suffix][name] = (
+                    np.empty(shape, array.dtype)
+                    if total <= IN_MEMORY_BYTES
+                    else Spool(shape, array.dtype, self.scratch)
+                )
+
+    def add(self, part: Any) -> None:
+        parts = part if isinstance(part, Products) else {"": part}
+        for suffix, model in parts.items():
+            y0, y1 = model.region.y0, model.region.y1
+            for name, whole in self.arrays[suffix].items():
+                rows = model.arrays[name]
+                if isinstance(whole, Spool):
+                    whole.write(y0, rows)
+                else:
+                    whole[..., y0:y1, :] = rows
+
+    def finish(self) -> Any:
+        parts = self.first if isinstance(self.first, Products) else {"": self.first}
+        done = {}
+        for suffix, model in parts.items():
+            done[suffix] = whole_of(model, self.arrays[suffix])
+        return Products(done) if isinstance(self.first, Products) else done[""]
+
+
+def through_bands(
+    source: Model,
+    stages: list[Stage],
+    *,
+    threads: int = 1,
+    scratch: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+    height: int | None = None,
+) -> Any:
+    """Take a model through a chain of stages and return the whole result.
+
+    Parameters
+    ----------
+    source : Model
+        Not changed; its arrays may be lazy.
+    stages : list of Stage
+        Their surveys are made here, in order.
+    threads : int
+        Bands computed at the same time. The result does not depend on it.
+    scratch : path_like, optional
+        Directory for what does not fit in memory.
+    progress : callable, optional
+        Called with (bands done, bands in all).
+    height : int, optional
+        Rows in a band; chosen by the size of the ramp otherwise.
+
+    Returns
+    -------
+    result : Model or Products
+    """
+    rows = Rows(source, stages)
+    for number, stage in enumerate(stages):
+        stage.halo = stage.step.halo_rows(source)
+        begin, cpu = time.perf_counter(), time.process_time()
+        stage.survey = stage.step.survey(rows.before(number), **_whole(stage))
+        for earlier in stages[:number]:
+            earlier.status = ""
+        stage.wall_s += time.perf_counter() - begin
+        stage.cpu_s += time.process_time() - cpu
+    regions = band_regions(rows, height)
+    gathered = _Gathered(rows.frame, scratch)
+    first = rows.cut(regions[0])
+    gathered.start(first)
+    gathered.add(first)
+    statuses = [(stage.status, stage.reason) for stage in stages]
+    if progress:
+        progress(1, len(regions))
+    for number, part in enumerate(_parts(rows, regions[1:], threads), start=2):
+        gathered.add(part)
+        if progress:
+            progress(number, len(regions))
+    for stage, (status, reason) in zip(stages, statuses, strict=True):
+        if (stage.status, stage.reason) != (status, reason):
+            raise LightmillError(
+                f"step {stage.step.name!r} answered {stage.status} in one band, {status} in another"
+            )
+    return gathered.finish()
+
+
+def _whole(stage: Stage) -> dict[str, Any]:
+    return dict(stage.references)
+
+
+def _parts(rows: Rows, regions: list[Region], threads: int) -> Iterator[Any]:
+    """Yield every band's result as soon as it is there; at most `threads` are in flight."""
+    if threads <= 1 or len(regions) <= 1:
+        for region in regions:
+            yield rows.cut(region)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="band") as pool:
+        waiting = iter(regions)
+        running: set[Future[Any]] = set()
+        for region in waiting:
+            running.add(pool.submit(rows.cut, region))
+            if len(running) < threads:
+                continue
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+        for future in running:
+            yield future.result()

@@ -1,0 +1,190 @@
+"""What is known of how a product was made, and where it is written.
+
+The part that follows from the inputs (software, parameters with their origin,
+references and inputs with their SHA-256) is stored in the product itself, so
+that the same run gives the same bytes. What differs from run to run (times,
+memory, the machine) is kept beside it, in the run log.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightmill.errors import DataError
+from lightmill.models.lineage import force
+from lightmill.pipeline.cache import file_digest
+from lightmill.pipeline.parameters import declared
+
+if TYPE_CHECKING:
+    from lightmill.models import Model
+    from lightmill.pipeline.bands import Stage
+    from lightmill.pipeline.step import Step
+
+__all__ = ["VERSION", "Record", "check_same_detector", "values"]
+
+try:
+    VERSION = importlib.metadata.version("lightmill")
+except importlib.metadata.PackageNotFoundError:  # run from a source tree
+    VERSION = "0.1.0"
+
+_ANY = {"", "ANY", "N/A", "GENERIC", "MULTIPLE", "ALL"}
+_VOLATILE = ("started", "finished", "wall_s", "platform", "peak_mb")
+_VOLATILE_STEP = ("cpu_s", "wall_s")
+
+
+def values(step: Step) -> dict[str, Any]:
+    """Return the values of a step's own parameters."""
+    return {d.name: getattr(step.parameters, d.name) for d in declared(type(step))}
+
+
+def check_same_detector(model: Model, reference: Model, reftype: str) -> None:
+    """Refuse a reference file made for another instrument or detector."""
+    for path, keyword in (("instrument.name", "INSTRUME"), ("instrument.detector", "DETECTOR")):
+        ours, theirs = model.meta.get(path), reference.meta.get(path)
+        if ours is None or theirs is None or str(theirs).upper() in _ANY:
+            continue
+        if str(ours).upper() != str(theirs).upper():
+            raise DataError(
+                f"the {reftype} reference is for another {path.split('.')[1].replace('name', 'instrument')}",
+                place=f"{reference.path or reftype}[PRIMARY/{keyword}]",
+                found=theirs,
+                expected=f"{ours}, as in {model.path}",
+                remedy=f"give the reference of {ours}",
+            )
+
+
+class Record:
+    """The run record: filled while a run goes on."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, Any] = {
+            "software": {
+                "lightmill": VERSION,
+                "python": platform.python_version(),
+                "numpy": importlib.metadata.version("numpy"),
+            }
+        }
+        self.steps: list[dict[str, Any]] = []
+        self.references: dict[str, dict[str, dict[str, Any]]] = {}
+        self.statuses: dict[str, str] = {}
+
+    def start(self, target: Step, source: Model) -> None:
+        """Note what runs, and on what."""
+        self.facts["pipeline"] = target.name
+        self.facts["parameters"] = self._parameters(target)
+        self.facts["inputs"] = [_file(source)]
+        self.facts["started"] = _now()
+        self.facts["platform"] = f"{platform.system()} {platform.machine()}"
+
+    def finish(self, wall_s: float) -> None:
+        """Note the end."""
+        self.facts["finished"] = _now()
+        self.facts["wall_s"] = wall_s
+        self.facts["peak_mb"] = peak_mb()
+
+    def reference(self, step: str, reftype: str, model: Model | str) -> None:
+        """Note a reference file in use."""
+        facts = {"name": model} if isinstance(model, str) else _file(model)
+        self.references.setdefault(step, {})[reftype] = facts
+
+    def step(self, stage: Stage) -> None:
+        """Note a step that ran."""
+        step = stage.step
+        self._note(step.name, stage.status or "COMPLETE", stage.reason, step)
+        self.steps[-1].update(cpu_s=stage.cpu_s, wall_s=stage.wall_s)
+
+    def skipped(self, name: str, reason: str, step: Step | None = None) -> None:
+        """Note a step that did not run, and why."""
+        self._note(name, "SKIPPED", reason, step)
+
+    def notes(self) -> dict[str, Any]:
+        """Return what must be known of the steps so far to go on later."""
+        return {"steps": self.steps, "references": self.references, "statuses": self.statuses}
+
+    def restore(self, notes: dict[str, Any], only: str | None = None) -> None:
+        """Take over the notes of a kept result."""
+        if only is None:
+            self.steps = [dict(note) for note in notes["steps"]]
+        else:
+            self.steps += [dict(n) for n in notes["steps"] if n["name"] == only][-1:]
+        for step, references in notes["references"].items():
+            self.references.setdefault(step, {}).update(references)
+        self.statuses.update(notes["statuses"])
+
+    def as_dict(self, *, volatile: bool = True) -> dict[str, Any]:
+        """Return the record; without what differs from run to run when it goes into a product."""
+        record = {**self.facts, "steps": [dict(note) for note in self.steps]}
+        if not volatile:
+            for key in _VOLATILE:
+                record.pop(key, None)
+            for note in record["steps"]:
+                for key in _VOLATILE_STEP:
+                    note.pop(key, None)
+        return record
+
+    def stamp(self, model: Model) -> None:
+        """Write statuses, references and version into a model's metadata."""
+        for name, status in self.statuses.items():
+            force(model, f"cal_step.{name}", status)
+        for references in self.references.values():
+            for reftype, facts in references.items():
+                force(model, f"ref_file.{reftype}.name", facts["path"] if "path" in facts else facts["name"])
+        force(model, "calibration_software_version", f"lightmill {VERSION}")
+        force(model, "calibration_software_revision", "RELEASE")
+
+    def _note(self, name: str, status: str, reason: str | None, step: Step | None) -> None:
+        note: dict[str, Any] = {"name": name, "status": status}
+        if reason:
+            note["reason"] = reason
+        if step is not None:
+            note["version"] = step.version
+            note["parameters"] = self._parameters(step)
+            if self.references.get(step.name) and status != "SKIPPED":
+                note["references"] = {
+                    reftype: {k: v for k, v in facts.items() if k != "path"}
+                    for reftype, facts in self.references[step.name].items()
+                }
+        self.steps = [n for n in self.steps if n["name"] != name or n is None]
+        self.steps.append(note)
+        self.statuses[getattr(step, "status_name", "") or name] = status
+
+    @staticmethod
+    def _parameters(step: Step) -> dict[str, dict[str, Any]]:
+        found = {
+            name: {"value": value, "origin": step.origins.get(name, "default")}
+            for name, value in values(step).items()
+        }
+        for name in ("skip", *(n for n in step.options if n.startswith("override_"))):
+            if name in step.origins:
+                found[name] = {"value": str(step.options[name]), "origin": step.origins[name]}
+        return found
+
+
+def peak_mb() -> float:
+    """Return the largest memory this process had so far [MB]."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def _file(model: Model) -> dict[str, Any]:
+    if model.path is None:
+        return {"name": str(model.meta.get("filename") or type(model).__name__)}
+    path = Path(model.path)
+    return {
+        "name": path.name,
+        "path": str(path.absolute()),
+        "sha256": file_digest(path),
+        "size": path.stat().st_size,
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+

@@ -1,0 +1,609 @@
+"""The runner: opens, selects references, runs, records, names and saves.
+
+Steps compute and know nothing of files. Whatever happens, a run ends in one
+documented outcome: done, skipped with a reason, or failed with an error.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightmill.models as models
+from lightmill.errors import (
+    ConfigurationError,
+    DataError,
+    LightmillError,
+    NothingSelectedError,
+    OutputError,
+    UnknownNameError,
+)
+from lightmill.models import Model
+from lightmill.models.lineage import as_class, frame_of, open_reference, set_identity
+from lightmill.pipeline import hooks as hooks_
+from lightmill.pipeline import naming, provenance
+from lightmill.pipeline.bands import Stage, through_bands
+from lightmill.pipeline.cache import RunCache, identity, model_identity
+from lightmill.pipeline.pipeline import Pipeline, Save
+from lightmill.pipeline.step import Products, Skipped, Step
+from lightmill.reference import References
+
+__all__ = ["Options", "Outcome", "Run", "Status", "run"]
+
+log = logging.getLogger("lightmill.pipeline")
+
+
+class Status(enum.StrEnum):
+    """How a run, or a step of it, ended."""
+
+    DONE = "DONE"
+    """Computed; the result is in the outcome."""
+    SKIPPED = "SKIPPED"
+    """Nothing was done; the outcome says why, and holds the input as it was."""
+    CACHED = "CACHED"
+    """The result was found under its identity and not computed again."""
+    FAILED = "FAILED"
+    """An error stopped it; nothing was written for this input."""
+
+
+@dataclass
+class Options:
+    """How to run, beside the parameters of the steps."""
+
+    references: References = field(default_factory=References)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    skip: frozenset[str] = frozenset()
+    start_at: str | None = None
+    stop_after: str | None = None
+    resume: bool = False
+    cache_dir: Path | None = None
+    output_dir: Path | None = None
+    scratch_dir: Path | None = None
+    save_results: bool = False
+    threads: int = 0  # 0: as many as there are processors
+    progress: Callable[[str, int, int], None] | None = None
+
+
+@dataclass
+class Outcome:
+    """What became of one input.
+
+    Attributes
+    ----------
+    status : Status
+    model : Model or None
+        The result; the first of them when there are several.
+    models : dict
+        Suffix → model, every result.
+    reason : str or None
+        Why it was skipped.
+    error : LightmillError or None
+        What stopped it.
+    written : list of Path
+        The products saved.
+    record : dict
+        The run record, as `lightmill explain` shows it.
+    """
+
+    status: Status
+    model: Any = None
+    models: dict[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    error: LightmillError | None = None
+    written: list[Path] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def run(target: Step | type[Step], data: Any, options: Options | None = None, **more: Any) -> Outcome:
+    """Run a step or a pipeline on a model or a file.
+
+    Parameters
+    ----------
+    target : Step or type
+        A step or pipeline, with its parameters.
+    data : Model or path_like
+        A caller's model is not changed.
+    options : Options, optional
+        How to run.
+    **more
+        Fields of `Options`, parameters of the step, and ``override_<type>``.
+
+    Returns
+    -------
+    outcome : Outcome
+
+    Raises
+    ------
+    LightmillError
+        What went wrong; its ``exit_status`` says whose fault it is.
+    """
+    step = target() if isinstance(target, type) else target
+    options = options or Options()
+    fields = set(Options.__dataclass_fields__)
+    settings = {name: value for name, value in more.items() if name not in fields}
+    for name in fields & set(more):
+        setattr(options, name, more[name])
+    if isinstance(options.references, str | Path):
+        options.references = References(options.references)
+    for name in [n for n in settings if n.startswith("override_") and isinstance(step, Pipeline)]:
+        options.overrides[name.removeprefix("override_")] = settings.pop(name)
+    if settings:
+        step.configure(settings, "python")
+    return Run(step, options).on(data)
+
+
+class Run:
+    """One run of one step or pipeline on one input."""
+
+    def __init__(self, target: Step, options: Options) -> None:
+        self.target = target
+        self.options = options
+        self.threads = options.threads or len(os.sched_getaffinity(0))
+        self.cache: RunCache | None = None
+        self.record = provenance.Record()
+        self.written: list[Path] = []
+        self.source: Model | None = None
+        self.input_name = ""
+        self._opened: dict[tuple[str, str], Model | None] = {}
+        self._stopped = False
+        self._path: list[str] = []
+
+    # ------------------------------------------------------------------ the whole run
+
+    def on(self, data: Any) -> Outcome:
+        """Run, and return the outcome; errors are raised as `LightmillError`."""
+        begin = time.perf_counter()
+        target, options = self.target, self.options
+        self._check_names()
+        source = models.open(data)
+        self.source = source
+        self.input_name = str(source.path or source.meta.get("filename") or f"{target.name}.fits")
+        self._check_output()
+        if options.resume or options.stop_after or options.start_at:
+            self.cache = RunCache(options.cache_dir or self._output_dir() / ".lightmill")
+        self.record.start(target, source)
+        log.info("%s: %s begins", target.name, Path(self.input_name).name)
+        try:
+            result = self._top(source)
+        except LightmillError as error:
+            self._call_hooks(target, "on_error", error)
+            raise
+        except OSError as error:
+            raise OutputError(
+                "the system refused", place=error.filename, found=error.strerror or error
+            ) from error
+        reason = None
+        status = Status.DONE
+        if isinstance(result, Skipped):
+            status, reason, result = Status.SKIPPED, result.reason, result.model
+        parts = dict(result) if isinstance(result, Products) else {self._suffix(target): result}
+        self.record.finish(time.perf_counter() - begin)
+        if options.save_results or target.options["save_results"] or target.options["output_file"]:
+            self._save(target, parts, final=True)
+        else:
+            for model in parts.values():
+                self.record.stamp(model)
+        log.info("%s: %s after %.2f s", target.name, status, time.perf_counter() - begin)
+        first = next(iter(parts.values()))
+        return Outcome(
+            status, first, parts, reason, None, self.written, self.record.as_dict()
+        )
+
+    def _top(self, source: Model) -> Any:
+        target = self.target
+        if isinstance(target, Pipeline):
+            return self._pipeline(target, source)
+        if target.options["skip"]:
+            return Skipped(source, "asked for")
+        result = self._chain([(target.name, target)], source)
+        note = self.record.steps[-1]
+        return Skipped(result, note["reason"]) if note["status"] == "SKIPPED" else result
+
+    def _pipeline(self, pipeline: Pipeline, source: Model) -> Any:
+        object.__setattr__(pipeline, "_run", self)
+        self._path.append(pipeline.name)
+        try:
+            model = self._call_hooks(pipeline, "pre_hooks", source)
+            result = pipeline.process(model)
+            return self._call_hooks(pipeline, "post_hooks", result)
+        except _Stop as stop:
+            return stop.result
+        finally:
+            self._path.pop()
+            object.__setattr__(pipeline, "_run", None)
+
+    # ------------------------------------------------------------------ linear pipelines
+
+    def linear(self, pipeline: Pipeline, source: Any) -> Any:
+        """Run the steps of a linear flow, those that can in bands, from the last kept result."""
+        top = pipeline is self.target
+        items: list[tuple[str, Step | Save | None]] = []
+        for item in pipeline.order or ():
+            if isinstance(item, Save):
+                if item.when is None or getattr(pipeline.parameters, item.when):
+                    items.append((item.suffix, item))
+            else:
+                items.append((item, pipeline._steps.get(item)))
+        if top and self.options.start_at:
+            return self._from(pipeline, items, source)
+        return self._chain(items, source, pipeline)
+
+    def _from(self, pipeline: Pipeline, items: list[Any], source: Model) -> Any:
+        names = [name for name, step in items if not isinstance(step, Save)]
+        at = [n for n, (name, step) in enumerate(items) if name == self.options.start_at and not isinstance(step, Save)][0]
+        wanted = items[at][1].reads if items[at][1] is not None else None
+        found = self._kept(pipeline, items[:at], source)
+        if found is None or found[0] < at:
+            given = wanted is not None and isinstance(source, wanted)
+            if not given:
+                raise ConfigurationError(
+                    f"there is no result to start from: {self.options.start_at!r} comes after "
+                    + ", ".join(names[: names.index(self.options.start_at)]),
+                    place=self._cache_place(),
+                    expected="a kept result of the step before, or an input of its kind",
+                    remedy=f"run once with --stop-after {names[max(0, names.index(self.options.start_at) - 1)]}",
+                )
+            return self._chain(items[at:], source, pipeline)
+        return self._chain(items, source, pipeline, found)
+
+    def _chain(
+        self,
+        items: list[Any],
+        source: Any,
+        pipeline: Pipeline | None = None,
+        found: tuple[int, Any] | None = None,
+    ) -> Any:
+        keys = self._keys(items, source) if self.cache else []
+        if found is None and self.cache and self.options.resume:
+            found = self._kept(pipeline, items, source, keys)
+        model, begin = source, 0
+        if found is not None:
+            begin, model = found
+        pending: list[tuple[int, Stage]] = []
+
+        def flush(current: Any) -> Any:
+            if not pending:
+                return current
+            stages = [stage for _, stage in pending]
+            result = self._through(current, stages)
+            last = pending[-1][0]
+            for _, stage in pending:
+                self.record.step(stage)
+            pending.clear()
+            if self.cache and keys and items[last][0] in (pipeline.checkpoints if pipeline else ()):
+                self.cache.keep(keys[last], result, self.record.notes())
+            return result
+
+        for number in range(begin, len(items)):
+            name, step = items[number]
+            if isinstance(step, Save):
+                model = flush(model)
+                self._save_point(step, model)
+                continue
+            if step is None:
+                self.record.skipped(name, "not available yet")
+            elif step.options["skip"] or name in self.options.skip:
+                self.record.skipped(name, "asked for", step)
+            else:
+                model = self._one(name, step, model, pending, flush, number)
+                if self._materialises(step, model, name, pipeline):
+                    model = flush(model)
+                    model = self._after(name, step, model)
+            if pipeline is self.target and name == self.options.stop_after:
+                model = flush(model)
+                if self.cache and keys:
+                    self.cache.keep(keys[number], model, self.record.notes())
+                raise _Stop(model if not isinstance(model, Products) else model)
+        return flush(model)
+
+    def _one(self, name: str, step: Step, model: Any, pending: Any, flush: Any, number: int) -> Any:
+        if isinstance(step, Pipeline):
+            return self._pipeline(step, flush(model))
+        if step.options["pre_hooks"]:
+            model = self._call_hooks(step, "pre_hooks", flush(model))
+        model = self._accept(step, model, not pending)
+        stage = self._stage(name, step, model)
+        if stage is None:
+            return model
+        if not step.applies_by_rows(model):
+            model = flush(model)
+            model = self._whole(stage, model)
+            self.record.step(stage)
+            return model
+        pending.append((number, stage))
+        return model
+
+    def _materialises(self, step: Step, model: Any, name: str, pipeline: Pipeline | None) -> bool:
+        options = step.options
+        return bool(
+            options["post_hooks"]
+            or options["save_results"]
+            or options["every_step"]
+            or (pipeline is not None and pipeline.options["every_step"])
+            or (self.cache and self.options.resume and pipeline is not None and name in pipeline.checkpoints)
+            or (not isinstance(model, Products) and step.finishes(model))
+        )
+
+    def _after(self, name: str, step: Step, model: Any) -> Any:
+        if not isinstance(model, Products) and step.finishes(model):
+            stage = self._stage(name, step, model)
+            if stage is not None:
+                model = step.finish(model, **stage.references)
+        model = self._call_hooks(step, "post_hooks", model)
+        if step.options["save_results"]:
+            parts = model if isinstance(model, Products) else {self._suffix(step): model}
+            self._save(step, dict(parts))
+        return model
+
+    def _through(self, model: Any, stages: list[Stage]) -> Any:
+        labels = ", ".join(stage.step.name for stage in stages)
+        progress = self.options.progress
+
+        def report(done: int, total: int) -> None:
+            if progress:
+                progress(labels, done, total)
+
+        if isinstance(model, Products):
+            return Products({s: self._through(m, stages) for s, m in model.items()})
+        return through_bands(
+            model,
+            stages,
+            threads=self.threads,
+            scratch=self.options.scratch_dir,
+            progress=report,
+        )
+
+    def _whole(self, stage: Stage, model: Any) -> Any:
+        """Apply a step that needs the whole model; it gets one of its own to write into."""
+        begin, cpu = time.perf_counter(), time.process_time()
+        owned = model if isinstance(model, Products) else model.evolve()
+        if not isinstance(owned, Products) and model is self.source:
+            owned = model.copy()
+        result = stage.step.apply(owned, **stage.references)
+        stage.status = "COMPLETE"
+        if isinstance(result, Skipped):
+            stage.status, stage.reason, result = "SKIPPED", result.reason, result.model
+        stage.wall_s += time.perf_counter() - begin
+        stage.cpu_s += time.process_time() - cpu
+        return result
+
+    # ------------------------------------------------------------------ pipelines in Python
+
+    def call(self, pipeline: Pipeline, name: str, model: Any) -> Any:
+        """Run one step of a pipeline whose order is Python; its result is kept for resuming."""
+        step = pipeline.step(name)
+        key = None
+        if self.cache:
+            key = identity(self._step_identity(name, step, model), model_identity(model))
+            if self.options.resume:
+                found = self.cache.find(key, self.source)  # type: ignore[arg-type] - set by `on`
+                if found is not None:
+                    self.record.restore(found[1], only=name)
+                    return found[0]
+        inner = _Inner(step)
+        result = self._chain([(name, inner.step)], model, None)
+        if self.cache and key is not None:
+            self.cache.keep(key, result, self.record.notes())
+            if not isinstance(result, Products):
+                set_identity(result, key)
+        if pipeline is self.target and name == self.options.stop_after:
+            raise _Stop(result)
+        return result
+
+    # ------------------------------------------------------------------ making ready
+
+    def _accept(self, step: Step, model: Any, first: bool) -> Any:
+        """Take the model as the step reads it, or say why that cannot be."""
+        if not first or step.reads is None or isinstance(model, Products):
+            return model
+        wanted = step.reads if isinstance(step.reads, tuple) else (step.reads,)
+        if isinstance(model, wanted):
+            return model
+        for cls in wanted:
+            accepted = as_class(model, cls)
+            if accepted is not None:
+                return accepted
+        raise DataError(
+            f"step {step.name!r} cannot read this",
+            place=model.path,
+            found=type(model).__name__,
+            expected=" or ".join(cls.__name__ for cls in wanted),
+            remedy="give it a file of that kind, or start at another step with --start-at",
+        )
+
+    def _stage(self, name: str, step: Step, model: Any) -> Stage | None:
+        """Open the references of a step; None (and a note) where one says N/A."""
+        sample = next(iter(model.values())) if isinstance(model, Products) else model
+        stage = Stage(step)
+        for reftype, cls in step.references.items():
+            reference = self._reference(step, reftype, cls, sample)
+            if reference is None and reftype not in step.optional:
+                self.record.skipped(name, f"no {reftype} reference applies (N/A)", step)
+                return None
+            stage.references[reftype] = reference
+            if reference is not None:
+                stage.offsets[reftype] = self._fit(sample, reference, reftype)
+        return stage
+
+    def _reference(self, step: Step, reftype: str, cls: type[Model], model: Model) -> Model | None:
+        given = step.options.get(f"override_{reftype}")
+        if given is None:
+            given = self.options.overrides.get(reftype)
+        if given is None:
+            given = self.options.references.find(reftype, model)
+        if given is None and reftype in step.optional:
+            return None
+        if given is None:
+            raise NothingSelectedError(
+                f"no {reftype} reference for step {step.name!r}",
+                place=model.path,
+                expected=f"a file of type {reftype.upper()}",
+                remedy=f"give one with --override-{reftype}=FILE, a folder of them with "
+                f"--references DIR, or leave the step out with --skip {step.name}",
+            )
+        if isinstance(given, str) and given.upper() in {"N/A", ""}:
+            self.record.reference(step.name, reftype, "N/A")
+            return None
+        key = (reftype, str(given) if not isinstance(given, Model) else str(id(given)))
+        if key not in self._opened:
+            self._opened[key] = open_reference(given, cls)
+        reference = self._opened[key]
+        self.record.reference(step.name, reftype, reference)
+        return reference
+
+    def _fit(self, model: Model, reference: Model, reftype: str) -> tuple[int, int]:
+        """Return where the frame lies in the reference, in rows and columns."""
+        provenance.check_same_detector(model, reference, reftype)
+        if reference._frame() is None:
+            return 0, 0
+        shape = frame_of(reference)
+        ny, nx = frame_of(model)
+        ref, sci = reference.meta.subarray, model.meta.subarray
+        if shape == (ny, nx):
+            return 0, 0
+        dy = (sci.ystart or 1) - (ref.ystart or 1)
+        dx = (sci.xstart or 1) - (ref.xstart or 1)
+        if dy < 0 or dx < 0 or dy + ny > shape[0] or dx + nx > shape[1]:
+            raise DataError(
+                f"the {reftype} reference does not cover the data",
+                place=reference.path or reftype,
+                found=f"{shape[1]} x {shape[0]} pixels from column {ref.xstart}, row {ref.ystart}",
+                expected=f"{nx} x {ny} pixels from column {sci.xstart}, row {sci.ystart}",
+                remedy="use the reference of this subarray, or a full-frame one",
+            )
+        return dy, dx
+
+    # ------------------------------------------------------------------ identities
+
+    def _step_identity(self, name: str, step: Step, model: Any) -> str:
+        sample = next(iter(model.values())) if isinstance(model, Products) else model
+        references = {}
+        if not isinstance(step, Pipeline):
+            for reftype, cls in step.references.items():
+                reference = self._reference(step, reftype, cls, sample)
+                references[reftype] = None if reference is None else model_identity(reference)
+        hooks = [str(h) for kind in ("pre_hooks", "post_hooks") for h in step.options[kind]]
+        return identity(name, type(step).__qualname__, step.version, provenance.values(step), references, hooks)
+
+    def _keys(self, items: list[Any], source: Any) -> list[str]:
+        """Return the identity of the result after each item of a flow."""
+        key = identity(provenance.VERSION, model_identity(source))
+        keys = []
+        for name, step in items:
+            out = step is None or isinstance(step, Save)
+            if not out and not step.options["skip"] and name not in self.options.skip:
+                key = identity(key, self._step_identity(name, step, source))
+            keys.append(key)
+        return keys
+
+    def _kept(
+        self, pipeline: Pipeline | None, items: list[Any], source: Model, keys: list[str] | None = None
+    ) -> tuple[int, Any] | None:
+        """Return the latest kept result of a flow, and the number of items done."""
+        if self.cache is None:
+            return None
+        keys = keys or self._keys(items, source)
+        for number in range(len(items) - 1, -1, -1):
+            if keys[number] in self.cache:
+                found = self.cache.find(keys[number], source)
+                if found is not None:
+                    self.record.restore(found[1])
+                    log.info("%s: taken from the run cache", items[number][0])
+                    return number + 1, found[0]
+        return None
+
+    # ------------------------------------------------------------------ hooks, names, files
+
+    def _call_hooks(self, step: Step, kind: str, model: Any) -> Any:
+        for hook in step.options[kind]:
+            model = hooks_.call(hook, model, step=step, kind=kind)
+        return model
+
+    def _suffix(self, step: Step) -> str:
+        suffix = step.options["suffix"]
+        return step.name if suffix is None else suffix
+
+    def _output_dir(self) -> Path:
+        given = self.options.output_dir or self.target.options["output_dir"]
+        return Path(os.path.expandvars(given)).expanduser() if given else Path.cwd()
+
+    def _cache_place(self) -> Path:
+        return self.options.cache_dir or self._output_dir() / ".lightmill"
+
+    def _save_point(self, point: Save, model: Any) -> None:
+        self._save(self.target, {point.suffix: model})
+
+    def _save(self, step: Step, parts: dict[str, Model], *, final: bool = False) -> None:
+        if not final or step.options["suffix"]:
+            pass
+        for number, (suffix, model) in enumerate(parts.items()):
+            path = naming.product_path(
+                self.input_name,
+                suffix,
+                step=step,
+                target=self.target,
+                output_dir=self._output_dir(),
+                index=number if len(parts) > 1 and not suffix else None,
+                model=model,
+            )
+            self.record.stamp(model)
+            self.written.append(model.save(path, record=self.record.as_dict(volatile=False)))
+            for hook in step.options["on_save"]:
+                hooks_.call(hook, model, step=step, kind="on_save")
+            log.info("wrote %s", path)
+
+    # ------------------------------------------------------------------ before anything runs
+
+    def _check_names(self) -> None:
+        target, options = self.target, self.options
+        names: Iterable[str] = getattr(target, "_steps", {target.name: target})
+        if isinstance(target, Pipeline):
+            names = {*names, *target.not_yet}
+        for kind, asked in (
+            ("--start-at", options.start_at),
+            ("--stop-after", options.stop_after),
+            *(("--skip", name) for name in options.skip),
+        ):
+            if asked is not None and asked not in names and asked not in getattr(target, "also", ()):
+                raise UnknownNameError("step", asked, names, place=kind)
+        known = {r for s in getattr(target, "_steps", {"": target}).values() for r in s.references}
+        for reftype in options.overrides:
+            if reftype not in known:
+                raise UnknownNameError("reference type", reftype, known, place="--override")
+
+    def _check_output(self) -> None:
+        if not self.options.save_results:
+            return
+        directory = self._output_dir()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                "cannot make the output folder", place=directory, found=error.strerror
+            ) from error
+        if not os.access(directory, os.W_OK):
+            raise OutputError(
+                "cannot write into the output folder",
+                place=directory,
+                found="permission denied",
+                remedy="name another one with --output-dir",
+            )
+
+
+class _Stop(Exception):  # noqa: N818 - not an error: the end the user asked for
+    """Carries the result out of a pipeline that is to stop here."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__()
+        self.result = result
+
+
+@dataclass
+class _Inner:
+    step: Step

@@ -1,0 +1,149 @@
+"""Step: one algorithm, its parameters, the references it needs.
+
+A step declares and computes; the runner opens, selects, records and saves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lightmill.errors import LightmillError, UnknownNameError
+from lightmill.pipeline.parameters import BASE, accepted, build, convert, declared
+
+if TYPE_CHECKING:
+    from lightmill.models import Model
+    from lightmill.pipeline.bands import Rows
+    from lightmill.pipeline.runner import Outcome
+
+__all__ = ["Products", "Skipped", "Step", "known_steps"]
+
+_known: dict[str, type[Step]] = {}
+
+
+class Products(dict[str, "Model"]):
+    """What a step made when it makes more than one product: suffix → model."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """The answer of a step that had nothing to do: the model as it was, and why."""
+
+    model: Model
+    reason: str
+
+
+class Step:
+    """One algorithm of a pipeline.
+
+    A subclass declares its `name`, the model classes it `reads` and `writes`,
+    its `references` (keyword of `apply` → model class), its nested frozen
+    dataclass ``Parameters``, and computes in `apply`.
+
+    A step whose result at a pixel depends only on that pixel and on at most
+    `halo_rows` rows or columns around it sets ``rows = True``: the runner then
+    gives it the frame band by band, so that no whole ramp is ever in memory.
+    If it must first learn something about other parts of the frame (reference
+    pixels, for instance) it defines `survey`.
+    """
+
+    name: ClassVar[str] = ""
+    reads: ClassVar[type[Model] | tuple[type[Model], ...] | None] = None
+    writes: ClassVar[type[Model] | tuple[type[Model], ...] | None] = None
+    references: ClassVar[dict[str, type[Model]]] = {}
+    optional: ClassVar[frozenset[str]] = frozenset()  # references the step can do without
+    rows: ClassVar[bool] = False
+    skip_by_default: ClassVar[bool] = False
+    version: ClassVar[str] = "1"
+
+    @dataclass(frozen=True)
+    class Parameters:
+        """No parameters of its own."""
+
+    parameters: Any
+    options: dict[str, Any]  # what every step has: skip, save_results, hooks, overrides …
+    origins: dict[str, str]  # parameter or option → who set it
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.__dict__.get("name"):
+            _known.setdefault(cls.name, cls)
+
+    def __init__(self, **values: Any) -> None:
+        object.__setattr__(self, "options", {d.name: d.new_default() for d in BASE})
+        object.__setattr__(self, "origins", {})
+        object.__setattr__(self, "parameters", build(type(self), {}))
+        self.options["skip"] = self.skip_by_default
+        self.configure(values, "python")
+
+    def configure(self, values: Mapping[str, Any], origin: str) -> None:
+        """Set parameters and options; a misspelled name or a bad value is an error."""
+        known = {d.name: d for d in accepted(type(self))}
+        own = {d.name for d in declared(type(self))}
+        changed = {}
+        for name, value in values.items():
+            if name not in known:
+                raise UnknownNameError("parameter", name, known, place=f"{self.name} ({origin})")
+            if name in own:
+                changed[name] = value
+            else:
+                self.options[name] = convert(known[name], value, f"{self.name}.{name}")
+            self.origins[name] = origin
+        if changed:
+            now = {d: getattr(self.parameters, d) for d in own}
+            object.__setattr__(self, "parameters", build(type(self), {**now, **changed}))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a parameter by its name; refuse a misspelled one at once."""
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+        elif name == "parameters":
+            self.configure(value if isinstance(value, dict) else dataclasses.asdict(value), "python")
+        else:
+            self.configure({name: value}, "python")
+
+    def __getattr__(self, name: str) -> Any:
+        for place in ("parameters", "options"):
+            holder = self.__dict__.get(place, {})
+            if isinstance(holder, dict) and name in holder:
+                return holder[name]
+            if not isinstance(holder, dict) and hasattr(holder, name):
+                return getattr(holder, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def apply(self, model: Any, **references: Any) -> Model | Skipped | Products:
+        """Compute. The one method an author must write."""
+        raise LightmillError(f"step {self.name!r} defines no apply method")
+
+    def halo_rows(self, model: Model) -> int:  # noqa: ARG002 - subclasses look at the model
+        """Rows (and columns) around a band that its result depends on."""
+        return 0
+
+    def applies_by_rows(self, model: Model) -> bool:  # noqa: ARG002 - subclasses look at the model
+        """Say whether, with these parameters, a band can be computed on its own."""
+        return self.rows
+
+    def finishes(self, model: Model) -> bool:  # noqa: ARG002 - subclasses look at the model
+        """Say whether `finish` has work to do on the whole result."""
+        return False
+
+    def finish(self, model: Any, **references: Any) -> Any:  # noqa: ARG002
+        """Complete the result where rows were not enough; its arrays may be spools."""
+        return model
+
+    def survey(self, rows: Rows, **references: Any) -> Any:  # noqa: ARG002
+        """Learn what a band cannot know; the answer reaches `apply` as ``survey=``."""
+        return None
+
+    def run(self, model: Any, **options: Any) -> Outcome:
+        """Run this step alone on a model or a file; see `lightmill.pipeline.run`."""
+        from lightmill.pipeline.runner import run
+
+        return run(self, model, **options)
+
+
+def known_steps() -> dict[str, type[Step]]:
+    """Return every step class defined so far, by name."""
+    return dict(_known)

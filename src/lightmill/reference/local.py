@@ -1,0 +1,76 @@
+"""The reference files of one folder: the one of each type that is made for the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightmill.models as models
+from lightmill.errors import ConfigurationError, LightmillError, NothingSelectedError
+from lightmill.models import Model
+
+__all__ = ["References"]
+
+_MATCHED = ("instrument.name", "instrument.detector")
+_ANY = {"", "ANY", "N/A", "GENERIC", "MULTIPLE", "ALL"}
+
+
+class References:
+    """Reference files found by what their headers say.
+
+    Parameters
+    ----------
+    directory : path_like, optional
+        A folder of FITS or ASDF reference files. Without one, nothing is found.
+    """
+
+    def __init__(self, directory: str | Path | None = None) -> None:
+        self.directory = None if directory is None else Path(directory)
+        self._found: dict[str, list[tuple[Path, dict[str, str]]]] | None = None
+
+    def find(self, reftype: str, model: Model) -> Path | None:
+        """Return the file of a type for a model's instrument and detector, or None.
+
+        Raises
+        ------
+        NothingSelectedError
+            If several files fit.
+        """
+        fits = [
+            path
+            for path, facts in self._files().get(reftype.lower(), [])
+            if all(
+                facts[key].upper() in _ANY or facts[key].upper() == str(model.meta.get(key) or "").upper()
+                for key in _MATCHED
+            )
+        ]
+        if len(fits) > 1:
+            raise NothingSelectedError(
+                f"several {reftype} references fit",
+                place=self.directory,
+                found=", ".join(sorted(path.name for path in fits)),
+                expected="one",
+                remedy=f"name it with --override-{reftype}=FILE",
+            )
+        return fits[0] if fits else None
+
+    def _files(self) -> dict[str, list[tuple[Path, dict[str, str]]]]:
+        if self.directory is None:
+            return {}
+        if self._found is None:
+            if not self.directory.is_dir():
+                raise ConfigurationError(
+                    "there is no such folder of references", place=self.directory
+                )
+            self._found = {}
+            for path in sorted(self.directory.iterdir()):
+                if path.suffix not in {".fits", ".asdf"}:
+                    continue
+                try:
+                    meta = models.open(path).meta
+                except LightmillError:
+                    continue  # not a reference file; what is asked for and missing is said later
+                reftype = str(meta.get("reftype") or "").lower()
+                if reftype:
+                    facts = {key: str(meta.get(key) or "") for key in _MATCHED}
+                    self._found.setdefault(reftype, []).append((path, facts))
+        return self._found
