@@ -485,6 +485,7 @@ BASE: tuple[Declaration, ...] = (
     _base("every_step", ("any",), "what to call after each step", [], is_list=True),
     _base("on_error", ("any",), "what to call when a step fails", [], is_list=True),
     _base("on_save", ("any",), "what to call when a product is saved", [], is_list=True),
+    _base("hook_timeout", ("float",), "longest time a command may take", gt=0, unit="s"),
     _base("output_file", ("str",), "name of the product; a folder in it is honoured"),
     _base("output_dir", ("str",), "folder of the products"),
     _base("output_ext", ("str",), "extension of the products: .fits or .asdf"),

@@ -14,7 +14,15 @@ from typing import Any
 from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError, suggestion
 from lightmill.pipeline.parameters import Declaration, accepted, convert
 
-__all__ = ["DEFAULT", "Setting", "Settings", "merge", "resolve", "unknown_parameter"]
+__all__ = [
+    "DEFAULT",
+    "Setting",
+    "Settings",
+    "is_users_own",
+    "merge",
+    "resolve",
+    "unknown_parameter",
+]
 
 DEFAULT = "default"  # origin of a value nobody set
 
@@ -177,6 +185,11 @@ class Settings:
         if self.steps:
             tree["steps"] = {name: settings.as_dict() for name, settings in self.steps.items()}
         return tree
+
+
+def is_users_own(origin: str) -> bool:
+    """Say whether an origin is the user's own words: Python, command line or their file."""
+    return origin in {"python", "command line"} or origin.startswith("file ")
 
 
 def merge(*layers: Settings) -> Settings:
