@@ -258,6 +258,8 @@ class InstrumentFacts:
         Keywords of every raw file, as they are.
     reference_header : mapping
         Keywords of every reference file.
+    metadata : mapping
+        Keyword to its dotted path in the metadata tree that raw files carry as well.
     file_suffix : str
         Detector's part of a file name.
     read_patterns : mapping
@@ -273,6 +275,7 @@ class InstrumentFacts:
 
     header: Mapping[str, Any]
     reference_header: Mapping[str, Any]
+    metadata: Mapping[str, str]
     file_suffix: str
     read_patterns: Mapping[str, tuple[int, int]]
     geometry: Geometry

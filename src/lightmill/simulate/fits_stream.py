@@ -88,9 +88,11 @@ class FitsStream:
         stored = []
         for i, column in enumerate(rows.dtype.names or (), start=1):
             dtype = rows.dtype[column]
-            code = f"{dtype.itemsize}A" if dtype.kind == "S" else _COLUMN[dtype.str[1:]]
-            columns |= {f"TTYPE{i}": column, f"TFORM{i}": code}
-            stored.append((column, dtype.newbyteorder(">")))
+            base, count = dtype.base, int(np.prod(dtype.shape))
+            code = f"{dtype.itemsize}A" if base.kind == "S" else _COLUMN[base.str[1:]]
+            repeat = str(count) if dtype.shape else ""
+            columns |= {f"TTYPE{i}": column, f"TFORM{i}": repeat + code}
+            stored.append((column, base.newbyteorder(">"), dtype.shape))
         data = rows.astype(stored)
         cards = {"XTENSION": "BINTABLE", "BITPIX": 8, "NAXIS": 2, "NAXIS1": data.dtype.itemsize}
         cards |= {"NAXIS2": len(data), "PCOUNT": 0, "GCOUNT": 1, "TFIELDS": len(stored)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,12 @@ from lightmill.simulate.readout import Pattern, Readout
 __all__ = ["Visit", "window_keywords", "write_uncal"]
 
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+_ASDF_HEAD = """#ASDF 1.0.0
+#ASDF_STANDARD 1.6.0
+%YAML 1.1
+%TAG ! tag:stsci.edu:asdf/
+--- !core/asdf-1.1.0
+"""
 _GROUP_COLUMNS = [
     ("integration_number", "i4"),
     ("group_number", "i2"),
@@ -142,7 +148,28 @@ def write_uncal(
             for _ in range(pattern.nints):
                 plane = zero_frames.read(2 * window.rows * window.columns)
                 file.write(np.frombuffer(plane, np.uint16))
+        file.table("ASDF", _metadata_tree(primary | science, facts.metadata))
     return path
+
+
+def _metadata_tree(cards: dict[str, Any], paths: Mapping[str, str]) -> np.ndarray:
+    """Return the same metadata as a tree, in an ASDF file of text only, as a one-row table."""
+    import yaml
+
+    meta: dict[str, Any] = {}
+    for keyword, path in paths.items():
+        value = cards.get(keyword)
+        value = value[0] if isinstance(value, tuple) else value
+        if value is None:
+            continue
+        *branches, leaf = path.split(".")
+        node = meta
+        for branch in branches:
+            node = node.setdefault(branch, {})
+        node[leaf] = value.item() if isinstance(value, np.generic) else value
+    text = _ASDF_HEAD + yaml.safe_dump({"meta": meta}, default_flow_style=None) + "...\n"
+    content = np.frombuffer(text.encode(), np.uint8)
+    return np.array([(content,)], [("ASDF_METADATA", "u1", content.shape)])
 
 
 def _primary(path, facts, window, pattern, visit) -> dict[str, Any]:
