@@ -65,8 +65,10 @@ def set_identity(model: Model, identity: str) -> None:
 
 def untouched(model: Model) -> bool:
     """Say whether a model is just what its file says: opened, nothing read or changed."""
-    return model.path is not None and bool(model.arrays) and all(
-        not isinstance(held, (np.ndarray, Filled)) for held in model.arrays.values()
+    return (
+        model.path is not None
+        and bool(model.arrays)
+        and all(not isinstance(held, (np.ndarray, Filled)) for held in model.arrays.values())
     )
 
 
@@ -186,4 +188,3 @@ def restore(class_name: str, meta: dict[str, Any], arrays: dict[str, Any], sourc
     for path in set(model.meta.flat()) - set(meta):
         model._store.values[path] = None
     return model
-

@@ -1,0 +1,233 @@
+"""The kinds of data every observatory has; each is a schema and a name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from lightmill.models.model import Model
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = [
+    "DarkModel",
+    "GainModel",
+    "IpcModel",
+    "LinearityModel",
+    "MaskModel",
+    "RampModel",
+    "RateIntsModel",
+    "RateModel",
+    "ReadnoiseModel",
+    "ReferenceModel",
+    "ResetModel",
+    "RscdModel",
+    "SaturationModel",
+    "SuperbiasModel",
+    "UncalModel",
+    "class_named",
+    "class_of_reftype",
+    "define",
+]
+
+_classes: dict[str, type[Model]] = {"Model": Model}
+_reftypes: dict[str, type[Model]] = {}
+
+
+def define(model: type[Model]) -> type[Model]:
+    """Make a class known by its name and its reference type; usable as a decorator."""
+    _classes[model.model_type] = model
+    reftype = getattr(model, "reftype", "")
+    if reftype:
+        _reftypes[reftype] = model
+    return model
+
+
+def class_named(name: str) -> type[Model] | None:
+    """Return one of our classes by name, or None."""
+    return _classes.get(name)
+
+
+def class_of_reftype(reftype: str) -> type[Model] | None:
+    """Return the class of a reference type, ``DARK``, or None."""
+    return _reftypes.get(reftype.strip().lower())
+
+
+class _Exposure(Model):
+    """An exposure in any state."""
+
+    if TYPE_CHECKING:
+        data: np.ndarray
+        int_times: np.ndarray | None
+
+
+@define
+class UncalModel(_Exposure):
+    """Raw counts as they came from the detector [DN].
+
+    ``data`` (integration, group, y, x), uint16 or float32; optional
+    ``zeroframe`` (integration, y, x), ``refout``; tables ``group``, ``int_times``.
+    """
+
+    schema: ClassVar[str] = "uncal-1.0.0"
+    model_type: ClassVar[str] = "UncalModel"
+
+    if TYPE_CHECKING:
+        zeroframe: np.ndarray | None
+        refout: np.ndarray | None
+        group: np.ndarray | None
+
+
+@define
+class RampModel(_Exposure):
+    """Ramps on their way to count rates [DN].
+
+    ``data`` float32 and ``groupdq`` uint8 (integration, group, y, x),
+    ``pixeldq`` uint32 (y, x), optional ``zeroframe``, ``average_dark_current`` (y, x).
+    """
+
+    schema: ClassVar[str] = "ramp-1.0.0"
+    model_type: ClassVar[str] = "RampModel"
+
+    if TYPE_CHECKING:
+        pixeldq: np.ndarray | None
+        groupdq: np.ndarray | None
+        zeroframe: np.ndarray | None
+        refout: np.ndarray | None
+        average_dark_current: np.ndarray | None
+        group: np.ndarray | None
+
+
+@define
+class RateModel(_Exposure):
+    """Count rates of an exposure [DN/s], with errors, flags and variances, (y, x)."""
+
+    schema: ClassVar[str] = "rate-1.0.0"
+    model_type: ClassVar[str] = "RateModel"
+
+    if TYPE_CHECKING:
+        err: np.ndarray | None
+        dq: np.ndarray | None
+        var_poisson: np.ndarray | None
+        var_rnoise: np.ndarray | None
+
+
+@define
+class RateIntsModel(RateModel):
+    """Count rates of every integration [DN/s], (integration, y, x)."""
+
+    schema: ClassVar[str] = "rateints-1.0.0"
+    model_type: ClassVar[str] = "RateIntsModel"
+
+
+@define
+class ReferenceModel(Model):
+    """A reference file of a kind that has no class of its own."""
+
+    schema: ClassVar[str] = "reference-1.0.0"
+    model_type: ClassVar[str] = "ReferenceModel"
+    reftype: ClassVar[str] = ""
+
+    if TYPE_CHECKING:
+        data: np.ndarray
+        dq: np.ndarray | None
+
+
+@define
+class MaskModel(ReferenceModel):
+    """Pixels that are always bad: ``dq`` uint32 (y, x)."""
+
+    schema: ClassVar[str] = "mask-1.0.0"
+    model_type: ClassVar[str] = "MaskModel"
+    reftype: ClassVar[str] = "mask"
+
+
+@define
+class SaturationModel(ReferenceModel):
+    """Counts at which a pixel saturates [DN], (y, x)."""
+
+    schema: ClassVar[str] = "saturation-1.0.0"
+    model_type: ClassVar[str] = "SaturationModel"
+    reftype: ClassVar[str] = "saturation"
+
+
+@define
+class SuperbiasModel(ReferenceModel):
+    """Mean signal right after a reset [DN], (y, x)."""
+
+    schema: ClassVar[str] = "superbias-1.0.0"
+    model_type: ClassVar[str] = "SuperbiasModel"
+    reftype: ClassVar[str] = "superbias"
+
+
+@define
+class IpcModel(ReferenceModel):
+    """Deconvolution kernel of inter-pixel capacitance, one or one per pixel."""
+
+    schema: ClassVar[str] = "ipc-1.0.0"
+    model_type: ClassVar[str] = "IpcModel"
+    reftype: ClassVar[str] = "ipc"
+
+
+@define
+class LinearityModel(ReferenceModel):
+    """Coefficients of the correction for non-linearity, (coefficient, y, x)."""
+
+    schema: ClassVar[str] = "linearity-1.0.0"
+    model_type: ClassVar[str] = "LinearityModel"
+    reftype: ClassVar[str] = "linearity"
+
+    if TYPE_CHECKING:
+        coeffs: np.ndarray
+        inv_coeffs: np.ndarray | None
+
+
+@define
+class DarkModel(ReferenceModel):
+    """Signal collected without light [DN], per group, perhaps per integration."""
+
+    schema: ClassVar[str] = "dark-1.0.0"
+    model_type: ClassVar[str] = "DarkModel"
+    reftype: ClassVar[str] = "dark"
+
+    if TYPE_CHECKING:
+        average_dark_current: np.ndarray | None
+
+
+@define
+class ResetModel(ReferenceModel):
+    """Signal that a reset leaves in the first groups [DN]."""
+
+    schema: ClassVar[str] = "reset-1.0.0"
+    model_type: ClassVar[str] = "ResetModel"
+    reftype: ClassVar[str] = "reset"
+
+
+@define
+class RscdModel(ReferenceModel):
+    """Groups to leave out after a reset: table by subarray and readout pattern."""
+
+    schema: ClassVar[str] = "rscd-1.0.0"
+    model_type: ClassVar[str] = "RscdModel"
+    reftype: ClassVar[str] = "rscd"
+
+    if TYPE_CHECKING:
+        rscd_group_skip_table: np.ndarray
+
+
+@define
+class GainModel(ReferenceModel):
+    """Electrons per count [electron/DN], (y, x)."""
+
+    schema: ClassVar[str] = "gain-1.0.0"
+    model_type: ClassVar[str] = "GainModel"
+    reftype: ClassVar[str] = "gain"
+
+
+@define
+class ReadnoiseModel(ReferenceModel):
+    """Noise of the difference of two reads [DN], (y, x)."""
+
+    schema: ClassVar[str] = "readnoise-1.0.0"
+    model_type: ClassVar[str] = "ReadnoiseModel"
+    reftype: ClassVar[str] = "readnoise"

@@ -1,0 +1,51 @@
+"""What a file holds and no schema knows: kept, shown, and written again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightmill.models.asdf_tree import AsdfSection
+    from lightmill.models.cards import Header
+    from lightmill.models.fits_reader import Hdu
+
+__all__ = ["Foreign"]
+
+
+@dataclass(slots=True)
+class Foreign:
+    """The parts of a file outside the schema.
+
+    Parameters
+    ----------
+    headers : dict
+        (extension, version) -> the header as it was in the file; the cards of
+        keywords the schema knows are replaced when written.
+    hdus : list of Hdu
+        Extensions the schema does not name, in file order; copied as bytes.
+    asdf : AsdfSection, optional
+        The ASDF tree of the file, read when asked for.
+    """
+
+    headers: dict[tuple[str, int], Header] = field(default_factory=dict)
+    hdus: list[Hdu] = field(default_factory=list)
+    asdf: AsdfSection | None = None
+
+    def tree(self) -> dict[str, Any]:
+        """Return the parts of the ASDF tree that are neither metadata nor arrays."""
+        return {} if self.asdf is None else self.asdf.rest()
+
+    def keywords(self, hdu: str = "PRIMARY") -> dict[str, Any]:
+        """Return every keyword of an extension's header as it was in the file."""
+        header = self.headers.get((hdu, 1))
+        return {} if header is None else header.to_dict()
+
+    def history(self) -> list[str]:
+        """Return the HISTORY cards and the history entries of the ASDF tree, each once."""
+        header = self.headers.get(("PRIMARY", 1))
+        texts = header.history() if header is not None else []
+        if self.asdf is not None and self.asdf.may_hold("history_entry"):
+            joined = "\n".join(texts)
+            texts += [text for text in self.asdf.history() if text not in joined]
+        return texts

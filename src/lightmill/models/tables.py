@@ -1,0 +1,202 @@
+"""Binary tables of FITS files as structured arrays, and back."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from lightmill.errors import CorruptFileError
+from lightmill.models.cards import Header, format_card
+from lightmill.models.fits_reader import Hdu
+
+__all__ = ["LazyTable", "read_table", "table_bytes", "table_cards"]
+
+_FORM = re.compile(r"\s*(\d*)([LXBIJKAEDCMPQ])(.*)$")
+_CODES = {
+    "L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8",
+    "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16",
+}  # fmt: skip
+_UNSIGNED = {"I": (1 << 15, "u2"), "J": (1 << 31, "u4"), "K": (1 << 63, "u8")}
+_LETTERS = {
+    "b1": "L", "u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "c8": "C",
+    "c16": "M", "u2": "I", "u4": "J", "u8": "K", "i1": "B",
+}  # fmt: skip
+
+
+class LazyTable:
+    """A binary table in a file, not yet read."""
+
+    __slots__ = ("hdu",)
+
+    def __init__(self, hdu: Hdu) -> None:
+        self.hdu = hdu
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows."""
+        return (self.hdu.header.integer("NAXIS2"),)
+
+    @property
+    def place(self) -> str:
+        """Name for error messages."""
+        return self.hdu.place
+
+    def read(self) -> np.ndarray:
+        """Return the table as a structured array."""
+        return read_table(self.hdu)
+
+
+def read_table(hdu: Hdu) -> np.ndarray:
+    """Return a binary table, native-endian; unsigned and logical columns as such.
+
+    Raises
+    ------
+    CorruptFileError
+        If the columns do not add up to the row, or hold arrays of variable length.
+    """
+    header = hdu.header
+    width, rows = header.integer("NAXIS1"), header.integer("NAXIS2")
+    stored, wanted = [], []
+    for number in range(1, header.integer("TFIELDS") + 1):
+        name = header.text(f"TTYPE{number}") or f"col{number}"
+        stored.append((name, *_stored_column(header, number)))
+        wanted.append((name, *_native_column(header, number, stored[-1])))
+    try:
+        form = np.dtype(stored)
+        native = np.dtype(wanted)
+    except (ValueError, TypeError) as error:
+        raise _damaged(hdu.place, error, "columns with names of their own") from error
+    if form.itemsize != width:
+        raise _damaged(hdu.place, f"columns of {form.itemsize} bytes", f"rows of {width} bytes")
+    raw = np.frombuffer(hdu.data_bytes(), np.uint8)[: width * rows].view(form)
+    table = np.empty(rows, native)
+    for name in native.names or ():
+        column, field = raw[name], native.fields[name][0].base
+        if field.kind == "b":
+            table[name] = column == ord("T")
+        elif field.kind == "u" and form.fields[name][0].base.kind == "i":
+            zero = np.array(1 << (8 * field.itemsize - 1)).astype(field)
+            table[name] = column.astype(field) ^ zero
+        elif field.kind == "S":
+            table[name] = np.char.rstrip(column, b" \0") if column.size else column
+        else:
+            table[name] = column
+    return table
+
+
+def table_cards(table: np.ndarray, name: str, units: dict[str, str] | None = None) -> list[bytes]:
+    """Return the cards of a binary table extension."""
+    columns = _columns(table)
+    cards = [
+        *format_card("XTENSION", "BINTABLE", "binary table extension"),
+        *format_card("BITPIX", 8, "array data type"),
+        *format_card("NAXIS", 2, "number of array dimensions"),
+        *format_card("NAXIS1", sum(width for *_, width in columns), "length of a row [byte]"),
+        *format_card("NAXIS2", len(table), "number of rows"),
+        *format_card("PCOUNT", 0, "number of group parameters"),
+        *format_card("GCOUNT", 1, "number of groups"),
+        *format_card("TFIELDS", len(columns), "number of columns"),
+    ]
+    for number, (column, form, dim, zero, _width) in enumerate(columns, 1):
+        cards += format_card(f"TTYPE{number}", column)
+        cards += format_card(f"TFORM{number}", form)
+        if dim:
+            cards += format_card(f"TDIM{number}", dim)
+        if zero:
+            cards += format_card(f"TZERO{number}", zero)
+        if units and units.get(column):
+            cards += format_card(f"TUNIT{number}", units[column])
+    return cards + format_card("EXTNAME", name, "extension name")
+
+
+def table_bytes(table: np.ndarray) -> bytes:
+    """Return the rows of a table as a FITS file stores them."""
+    form = []
+    for column in table.dtype.names or ():
+        field = table.dtype.fields[column][0]
+        base = field.base
+        code = {"b": "i1", "U": f"S{base.itemsize // 4}"}.get(base.kind)
+        if code is None:
+            signed = base.str[1:].replace("u", "i") if base.itemsize > 1 else base.str[1:]
+            code = signed if base.kind == "S" or base.itemsize == 1 else ">" + signed
+        form.append((column, code, field.shape))
+    out = np.zeros(table.shape, np.dtype(form))
+    for column in table.dtype.names or ():
+        base = table.dtype.fields[column][0].base
+        values = table[column]
+        if base.kind == "b":
+            values = np.where(values, ord("T"), ord("F"))
+        elif base.kind == "u" and base.itemsize > 1:
+            zero = np.array(1 << (8 * base.itemsize - 1)).astype(base)
+            values = (values ^ zero).view(base.str.replace("u", "i"))
+        elif base.kind == "U":
+            values = np.char.encode(values, "ascii", "replace")
+        out[column] = values
+    return out.tobytes()
+
+
+def _columns(table: np.ndarray) -> list[tuple[str, str, str, int, int]]:
+    columns = []
+    for name in table.dtype.names or ():
+        field = table.dtype.fields[name][0]
+        base, shape = field.base, field.shape
+        repeat = int(np.prod(shape, dtype=int)) if shape else 1
+        zero = 1 << (8 * base.itemsize - 1) if base.kind == "u" and base.itemsize > 1 else 0
+        zero = -128 if base.str[1:] == "i1" else zero
+        if base.kind in "SU":
+            length = base.itemsize // (4 if base.kind == "U" else 1)
+            form, width = f"{repeat * length}A", repeat * length
+        else:
+            form, width = f"{repeat}{_LETTERS[base.str[1:]]}", repeat * base.itemsize
+            form = form.removeprefix("1") if repeat == 1 else form
+        dim = f"({','.join(str(n) for n in reversed(shape))})" if len(shape) > 1 else ""
+        columns.append((name, form, dim, zero, width))
+    return columns
+
+
+def _stored_column(header: Header, number: int) -> tuple:
+    text = header.text(f"TFORM{number}")
+    match = _FORM.match(text)
+    if match is None:
+        raise _damaged(f"{header.place}/TFORM{number}", text, "a column format")
+    repeat, letter = int(match[1] or 1), match[2]
+    if letter in "PQ":
+        raise _damaged(
+            f"{header.place}/TFORM{number}", text, "a column of fixed length (not a heap)"
+        )
+    if repeat > header.integer("NAXIS1") * 8:
+        raise _damaged(f"{header.place}/TFORM{number}", text, "a column that fits the row")
+    if letter == "A":
+        return (f"S{repeat}",)
+    if letter == "X":
+        return ("u1", ((repeat + 7) // 8,))
+    if repeat == 1:
+        return (_CODES[letter],)
+    return (_CODES[letter], (repeat,))
+
+
+def _native_column(header: Header, number: int, stored: tuple) -> tuple:
+    code = stored[1]
+    letter = header.text(f"TFORM{number}").strip().lstrip("0123456789")[:1]
+    shape = stored[2] if len(stored) > 2 else ()
+    if code.startswith("S"):
+        return (code,)
+    if letter == "L":
+        return ("?", shape) if shape else ("?",)
+    zero = header.number(f"TZERO{number}", 0)
+    if letter in _UNSIGNED and zero == _UNSIGNED[letter][0]:
+        code = _UNSIGNED[letter][1]
+    dim = re.fullmatch(r"\((\d+(?:,\d+)*)\)", header.text(f"TDIM{number}").replace(" ", ""))
+    if dim and shape:
+        axes = tuple(int(n) for n in reversed(dim[1].split(",")))
+        if int(np.prod(axes, dtype=object)) == shape[0]:
+            shape = axes
+    return (code.lstrip(">"), shape) if shape else (code.lstrip(">"),)
+
+
+def _damaged(place: object, found: object, expected: str) -> CorruptFileError:
+    return CorruptFileError(
+        "the table is damaged", place=place, found=found, expected=expected,
+        remedy="fetch the file again",
+    )  # fmt: skip
