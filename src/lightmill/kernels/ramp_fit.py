@@ -1,0 +1,259 @@
+"""Count rates of ramps: least squares over segments, and the likelihood of all differences.
+
+References
+----------
+.. [1] Fixsen, D. J., et al. 2000, PASP, 112, 1350.
+.. [2] Brandt, T. D. 2024, PASP, 136, 045004 and 045005.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lightmill.errors import ShapeError, UnknownNameError
+from lightmill.kernels import _arrays
+from lightmill.kernels._library import address, kernel
+
+__all__ = ["RampFit", "empty_fit", "fit_ramps"]
+
+
+class RampFit(NamedTuple):
+    """Rates of the exposure (ny, nx) and of its integrations (nints, ny, nx).
+
+    `slope` and `err` in DN/s, the variances in (DN/s)², all float32; `dq` uint32. Where there is
+    no rate: NaN, zero error and variances, DO_NOT_USE. `chisq` only from the likelihood fit.
+    """
+
+    slope: np.ndarray
+    err: np.ndarray
+    dq: np.ndarray
+    var_poisson: np.ndarray
+    var_rnoise: np.ndarray
+    int_slope: np.ndarray | None
+    int_err: np.ndarray | None
+    int_dq: np.ndarray | None
+    int_var_poisson: np.ndarray | None
+    int_var_rnoise: np.ndarray | None
+    chisq: np.ndarray | None = None
+    int_chisq: np.ndarray | None = None
+
+
+class _Planes(ctypes.Structure):
+    """Mirrors ``lm_rate_planes``."""
+
+    _fields_ = [  # noqa: RUF012  (ctypes wants a plain list)
+        *((name, ctypes.c_void_p) for name in ("slope", "err", "var_poisson", "var_rnoise", "dq")),
+        ("int_stride", ctypes.c_size_t),
+    ]
+
+
+class _OlsParameters(ctypes.Structure):
+    """Mirrors ``lm_ols_parameters``."""
+
+    _fields_ = [  # noqa: RUF012
+        *((name, ctypes.c_double) for name in ("group_time", "frame_time", "n_frames")),
+        *((name, ctypes.c_size_t) for name in ("first_group", "last_group")),
+        *(
+            (name, ctypes.c_int)
+            for name in (
+                "suppress_one_group",
+                "unweighted",
+                "dark_in_electrons",
+                "exact_variances",
+            )
+        ),
+        ("group_times", ctypes.c_void_p),
+        ("zeroframe", ctypes.c_void_p),
+        ("zeroframe_stride", ctypes.c_size_t),
+    ]
+
+
+_fit_ramps = kernel("lm_fit_ramps", "p s p s p p p p p p p")
+
+_PLANES = ("slope", "err", "dq", "var_poisson", "var_rnoise")
+
+
+def empty_fit(
+    nints: int, ny: int, nx: int, *, integrations: bool = True, chisq: bool = False
+) -> RampFit:
+    """Return the arrays a fit is written to; cut rows of them for the bands of a frame."""
+
+    def planes(*shape: int) -> list[np.ndarray]:
+        return [np.empty(shape, np.uint32 if n == "dq" else np.float32) for n in _PLANES]
+
+    return RampFit(
+        *planes(ny, nx),
+        *(planes(nints, ny, nx) if integrations else [None] * len(_PLANES)),
+        np.empty((ny, nx), np.float32) if chisq else None,
+        np.empty((nints, ny, nx), np.float32) if chisq and integrations else None,
+    )
+
+
+def fit_ramps(
+    data: np.ndarray,
+    groupdq: np.ndarray,
+    pixeldq: np.ndarray,
+    gain: np.ndarray,
+    readnoise: np.ndarray,
+    average_dark: np.ndarray | None = None,
+    *,
+    group_time: float,
+    frame_time: float | None = None,
+    nframes: float = 1,
+    suppress_one_group: bool = True,
+    zeroframe: np.ndarray | None = None,
+    weighting: str = "optimal",
+    variances: str = "bound",
+    dark_in: str = "e",
+    first_group: int = 0,
+    last_group: int | None = None,
+    group_times: Sequence[float] | None = None,
+    integrations: bool = True,
+    out: RampFit | None = None,
+) -> RampFit:
+    """Fit the segments between jumps by weighted least squares.
+
+    Parameters
+    ----------
+    data : (nints, ngroups, ny, nx) ndarray of float32
+        Signal at the end of each group [DN].
+    groupdq : (nints, ngroups, ny, nx) ndarray of uint8
+        Groups with any flag but PERSISTENCE are left out; JUMP_DET alone starts a segment.
+    pixeldq : (ny, nx) ndarray of uint32
+        Pixels DO_NOT_USE get no rate.
+    gain : (ny, nx) ndarray of float32
+        [electron / DN]; NaN or not positive: no rate, NO_GAIN_VALUE.
+    readnoise : (ny, nx) ndarray of float32
+        Noise of the difference of two reads [DN].
+    average_dark : (ny, nx) ndarray of float32, optional
+        Dark rate that was subtracted, for its Poisson noise [electron / s or DN / s: `dark_in`].
+    group_time : float
+        Time from group to group [s].
+    frame_time : float, optional
+        Time of one read [s]; `group_time` / `nframes` when not given.
+    nframes : float
+        Reads averaged in a group.
+    suppress_one_group : bool
+        Give no rate to integrations with one good group; otherwise its signal over the
+        time it was exposed.
+    zeroframe : (nints, ny, nx) ndarray of float32, optional
+        First reads [DN] for integrations saturated in every group; 0 where there is none.
+    weighting : {"optimal", "uniform"}
+        Weights that grow towards the ends with the signal to noise ratio, or equal ones.
+    variances : {"bound", "estimate"}
+        "bound": the variances of the best estimates for Poisson noise alone and for read noise
+        alone, as the pipelines in use report them. "estimate": of the weighted slope itself.
+    dark_in : {"e", "dn"}
+        Unit of `average_dark`: electron/s or DN/s.
+    first_group, last_group : int
+        The groups outside are not looked at, as if they did not exist.
+    group_times : sequence of float, optional
+        Time of each group [s] where they are uneven.
+    integrations : bool
+        Return the rates of the integrations too.
+    out : RampFit, optional
+        Arrays to write to (`empty_fit`), or whole rows of them.
+
+    Returns
+    -------
+    RampFit
+        `out`, or new arrays.
+
+    Raises
+    ------
+    ShapeError
+        Arrays that do not belong together.
+    UnknownNameError
+        No such `weighting`, `variances` or unit.
+
+    Notes
+    -----
+    A band of rows gives the bits of the whole frame.
+    """
+    _one_of("weighting", weighting, ("optimal", "uniform"))
+    _one_of("kind of variances", variances, ("bound", "estimate"))
+    _one_of("unit of the dark rate", dark_in, ("e", "dn"))
+    shape, dq_shape, inputs = _inputs(data, groupdq, pixeldq, gain, readnoise, average_dark)
+    nints, ngroups, *yx = data.shape
+    zero_stride = 0
+    if zeroframe is not None:
+        zeroframe, _, zero_stride = _arrays.planes(zeroframe, "zeroframe", np.float32, yx, 3)
+    times = None
+    if group_times is not None:
+        times = np.ascontiguousarray(group_times, dtype=float)
+        if times.shape != (ngroups,):
+            raise ShapeError(
+                "group_times must hold one time per group", found=times.shape, expected=(ngroups,)
+            )
+    parameters = _OlsParameters(
+        group_time,
+        group_time / nframes if frame_time is None else frame_time,
+        nframes,
+        first_group,
+        ngroups - 1 if last_group is None else last_group,
+        suppress_one_group,
+        weighting == "uniform",
+        dark_in == "e",
+        variances == "estimate",
+        address(times),
+        address(zeroframe),
+        zero_stride,
+    )
+    if out is None:
+        out = empty_fit(nints, *yx, integrations=integrations)
+    exposure, each = _outputs(out, nints, yx)
+    _fit_ramps(
+        address(data),
+        shape,
+        address(groupdq),
+        dq_shape,
+        *(address(array) for array in inputs),
+        ctypes.addressof(parameters),
+        ctypes.addressof(exposure),
+        None if each is None else ctypes.addressof(each),
+    )
+    return out
+
+
+def _one_of(kind: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise UnknownNameError(kind, name, known)
+
+
+def _inputs(data, groupdq, pixeldq, gain, readnoise, average_dark):
+    shape = _arrays.ramp(data, "data")
+    dq_shape = _arrays.ramp(groupdq, "groupdq", np.uint8, data.shape)
+    yx = data.shape[-2:]
+    images = [_arrays.planes(pixeldq, "pixeldq", np.uint32, yx, 2)[0]]
+    for array, name in ((gain, "gain"), (readnoise, "readnoise")):
+        images.append(_arrays.planes(array, name, np.float32, yx, 2)[0])
+    if average_dark is None:
+        images.append(None)
+    else:
+        images.append(_arrays.planes(average_dark, "average_dark", np.float32, yx, 2)[0])
+    return shape, dq_shape, images
+
+
+def _outputs(out: RampFit, nints: int, yx: Sequence[int]) -> tuple[_Planes, _Planes | None]:
+    exposure, each = _Planes(), None
+    for name in _PLANES:
+        dtype = np.uint32 if name == "dq" else np.float32
+        setattr(exposure, name, address(_arrays.image(getattr(out, name), name, dtype, yx)))
+    if out.int_slope is None:
+        return exposure, None
+    each = _Planes()
+    for name in _PLANES:
+        array = getattr(out, "int_" + name)
+        dtype = np.uint32 if name == "dq" else np.float32
+        if array is None or array.dtype != dtype or array.shape != (nints, *yx):
+            raise ShapeError(f"int_{name} does not fit the ramp", expected=(nints, *yx))
+        walked, _, stride = _arrays.planes(array, f"int_{name}", dtype, yx, 3)
+        if walked is not array or each.int_stride not in (0, stride):
+            raise ShapeError("planes of integrations must be whole rows of like arrays")
+        each.int_stride = stride
+        setattr(each, name, address(array))
+    return exposure, each
