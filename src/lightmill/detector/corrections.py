@@ -9,7 +9,9 @@ import numpy as np
 
 from lightmill.detector.frames import reference_borders
 from lightmill.errors import DataError
-from lightmill.kernels import arithmetic, ipc, linearity
+from lightmill.kernels import arithmetic
+from lightmill.kernels import linearity as polynomial
+from lightmill.kernels.ipc import convolve_ipc
 from lightmill.models import (
     DarkModel,
     IpcModel,
@@ -82,11 +84,8 @@ class DeconvolveIpc(Step):
             min(x1, region.x1) - region.x0,
         )
         if valid[0] < valid[1] and valid[2] < valid[3]:
-            convolve(ramp.data, ipc.data, valid=valid)
+            convolve_ipc(ramp.data, ipc.data, valid=valid)
         return ramp
-
-
-convolve = ipc.convolve_ipc
 
 
 class SubtractSuperbias(Step):
@@ -122,11 +121,11 @@ class CorrectLinearity(Step):
         self, ramp: RampModel, *, linearity: LinearityModel, saturation: SaturationModel | None
     ) -> RampModel:
         """Evaluate the polynomial in every group below saturation."""
-        coefficients, flags = prepare(linearity.coeffs, linearity.dq)
+        coefficients, flags = polynomial.prepare(linearity.coeffs, linearity.dq)
         arithmetic.flag_or(ramp.pixeldq, flags)
         nframes = ramp.meta.exposure.nframes or 1
         if linearity.has("inv_coeffs") and nframes > 1:
-            correct_reads(
+            polynomial.correct_linearity_reads(
                 ramp.data,
                 ramp.groupdq,
                 coefficients,
@@ -136,19 +135,14 @@ class CorrectLinearity(Step):
                 saturation=None if saturation is None else saturation.data,
             )
         else:
-            correct(ramp.data, ramp.groupdq, coefficients)
+            polynomial.correct_linearity(ramp.data, ramp.groupdq, coefficients)
         if ramp.has("zeroframe"):
             zero = np.array(ramp.zeroframe[:, None], np.float32)
             empty = zero == 0
-            correct(zero, np.zeros(zero.shape, np.uint8), coefficients)
+            polynomial.correct_linearity(zero, np.zeros(zero.shape, np.uint8), coefficients)
             zero[empty] = 0
             ramp = ramp.evolve(zeroframe=zero[:, 0])
         return ramp
-
-
-prepare = linearity.prepare
-correct = linearity.correct_linearity
-correct_reads = linearity.correct_linearity_reads
 
 
 class SubtractDark(Step):
@@ -170,8 +164,8 @@ class SubtractDark(Step):
         """Subtract group by group, from as many dark frames as the exposure averaged."""
         exposure = ramp.meta.exposure
         nframes, gap = exposure.nframes or 1, exposure.groupgap or 0
-        dark_nframes = dark.meta.exposure.nframes or 1
-        dark_gap = dark.meta.exposure.groupgap or 0
+        dark_nframes = dark.meta.get("exposure.nframes") or 1
+        dark_gap = dark.meta.get("exposure.groupgap") or 0
         if dark_nframes > nframes or dark_gap > gap:
             return Skipped(
                 ramp,
@@ -198,7 +192,7 @@ class SubtractDark(Step):
         if value is None and dark.has("average_dark_current"):
             value = np.nan_to_num(dark.average_dark_current)
         if value is None:
-            value = dark.meta.exposure.average_dark_current or 0.0
+            value = dark.meta.get("exposure.average_dark_current") or 0.0
         return np.array(np.broadcast_to(value, ramp.data.shape[-2:]), np.float32)
 
 

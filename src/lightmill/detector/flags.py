@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from lightmill.errors import ConfigurationError, ShapeError
-from lightmill.kernels import arithmetic, flags, saturation
+from lightmill.kernels import arithmetic, flags
+from lightmill.kernels.saturation import flag_saturation, flag_zeroframe
 from lightmill.models import (
     MaskModel,
     RampModel,
@@ -126,10 +127,6 @@ class FlagSaturation(Step):
             flag_zeroframe(zero, saturation.data, self.parameters.n_pix_grow_sat)
             ramp = ramp.evolve(zeroframe=zero)
         return ramp
-
-
-flag_saturation = saturation.flag_saturation
-flag_zeroframe = saturation.flag_zeroframe
 
 
 class FlagFirstFrame(Step):

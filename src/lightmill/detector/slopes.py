@@ -11,6 +11,7 @@ from lightmill.detector.groups import flag_gain, flags_whole_groups, unusable_gr
 from lightmill.errors import DataError
 from lightmill.kernels import ramp_fit
 from lightmill.models import GainModel, RampModel, RateIntsModel, RateModel, ReadnoiseModel
+from lightmill.models.dq import PIXEL
 from lightmill.models.lineage import descend
 from lightmill.pipeline import Products, Skipped, Step, param
 
@@ -41,6 +42,9 @@ class FitRamps(Step):
         maximum_cores: str = param("1", "accepted for old parameter files; see --threads")
         dark_current_unit: Literal["electron", "DN"] = param(
             "electron", "unit of the average dark current in the Poisson noise; DN as in jwst 3.0"
+        )
+        variances: Literal["estimate", "bound"] = param(
+            "estimate", "of the slope that was fitted, or the lower bound jwst 3.0 reports"
         )
 
     def survey(self, rows: Any, **references: Any) -> tuple[int, int]:  # noqa: ARG002
@@ -75,35 +79,41 @@ class FitRamps(Step):
         """Fit every integration and their combination."""
         parameters, exposure = self.parameters, ramp.meta.exposure
         first, last = survey
-        data, groupdq = ramp.data[:, first:last], ramp.groupdq[:, first:last]
         if first:
-            groupdq[:, 0] &= np.uint8(~4 & 0xFF)
+            ramp.groupdq[:, first] &= np.uint8(~PIXEL["JUMP_DET"] & 0xFF)
         flag_gain(ramp.pixeldq, gain.data)
-        self._limit(groupdq, first)
-        dark = ramp.average_dark_current
-        if dark is None:
-            dark = np.zeros(ramp.data.shape[-2:], np.float32)
+        self._limit(ramp.groupdq)
+        arrays = (
+            ramp.data,
+            ramp.groupdq,
+            ramp.pixeldq,
+            gain.data,
+            readnoise.data,
+            ramp.average_dark_current,
+        )
         common: dict[str, Any] = {
             "group_time": exposure.group_time,
-            "frame_time": exposure.frame_time or exposure.group_time,
+            "frame_time": exposure.frame_time,
             "nframes": exposure.nframes or 1,
-            "groupgap": exposure.groupgap or 0,
             "suppress_one_group": parameters.suppress_one_group,
             "dark_in": "dn" if parameters.dark_current_unit == "DN" else "e",
+            "first_group": first,
+            "last_group": last - 1,
         }
-        arrays = (data, groupdq, ramp.pixeldq, gain.data, readnoise.data, dark)
-        if parameters.algorithm == "LIKELY" and data.shape[1] >= MINIMUM_LIKELIHOOD:
+        if parameters.algorithm == "LIKELY" and last - first >= MINIMUM_LIKELIHOOD:
             fit = ramp_fit.fit_ramps_likelihood(*arrays, **common)
         else:
-            fit = ramp_fit.fit_ramps(*arrays, zeroframe=ramp.zeroframe, **common)
+            fit = ramp_fit.fit_ramps(
+                *arrays, zeroframe=ramp.zeroframe, variances=parameters.variances, **common
+            )
         return self._products(ramp, fit)
 
-    def _limit(self, groupdq: np.ndarray, first: int) -> None:
+    def _limit(self, groupdq: np.ndarray) -> None:
         """Flag the groups the user does not want."""
         if self.parameters.firstgroup is not None:
-            groupdq[:, : max(0, self.parameters.firstgroup - first)] |= np.uint8(1)
+            groupdq[:, : self.parameters.firstgroup] |= np.uint8(PIXEL["DO_NOT_USE"])
         if self.parameters.lastgroup is not None:
-            groupdq[:, max(0, self.parameters.lastgroup + 1 - first) :] |= np.uint8(1)
+            groupdq[:, self.parameters.lastgroup + 1 :] |= np.uint8(PIXEL["DO_NOT_USE"])
 
     def _products(self, ramp: RampModel, fit: Any) -> Products:
         rate = RateModel(
@@ -136,9 +146,9 @@ class ScaleGain(Step):
 
     def apply(self, rate: Any, *, gain: GainModel | None) -> Any:
         """Multiply rates by the factor, variances by its square."""
-        factor = rate.meta.exposure.gain_factor
+        factor = rate.meta.get("exposure.gain_factor")
         if factor is None and gain is not None:
-            factor = gain.meta.exposure.gain_factor
+            factor = gain.meta.get("exposure.gain_factor")
         if factor is None:
             return Skipped(rate, "neither the data nor the gain reference name a factor")
         rate.data *= np.float32(factor)

@@ -112,6 +112,10 @@ def window(model: Model, region: Region) -> Model:
     part = model.cut(
         Region(region.y0 - has.y0, region.y1 - has.y0, region.x0 - has.x0, region.x1 - has.x0)
     )
+    if part.region is not None and part.region.shape[1] != has.shape[1]:
+        for name, held in part.arrays.items():  # kernels want whole rows
+            if isinstance(held, np.ndarray) and part._layout(name, held)[-2:] == FRAME:
+                part._arrays[name] = np.ascontiguousarray(held)
     object.__setattr__(part, "_whole", model.__dict__.get("_whole"))
     return part
 
