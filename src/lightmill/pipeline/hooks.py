@@ -253,7 +253,7 @@ def _callable(hook: Any, place: str) -> Callable[..., Any]:
     if hasattr(hook, "apply") and hasattr(hook, "run"):
         return lambda model: hook.run(model).model
     if callable(hook):
-        return hook  # type: ignore[no-any-return]  # anything callable will do
+        return hook
     raise HookError(
         "this cannot be called",
         place=place,

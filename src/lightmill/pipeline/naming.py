@@ -144,7 +144,7 @@ def product_path(
     output_dir: str | Path | None = None,
     index: int | None = None,
     model: Any = None,
-    **components: object,
+    **components: Any,
 ) -> Path:
     """Return where the product of a step goes, by the step's and its pipeline's parameters.
 
@@ -165,7 +165,7 @@ def product_path(
         Number of the product; dropped where ``output_use_index`` is false.
     model : Model, optional
         The product; its ``meta.filename`` is the name where ``output_use_model`` is true.
-    **components : object
+    **components : Any
         See `product_name`.
 
     Returns

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from lightmill.errors import ConfigurationError, UnknownNameError
+from lightmill.pipeline.parameter_output import write
 from lightmill.pipeline.settings import Settings, merge
 
-__all__ = ["ParameterFile", "read", "target_of"]
+__all__ = ["ParameterFile", "read", "target_of", "write"]
 
 _TOP = frozenset({"run", "class", "name", "parameters", "steps", "config_file"})
 _BESIDES = frozenset({"asdf_library", "history", "meta", "lightmill"})  # of an ASDF file
@@ -149,6 +150,7 @@ def _read(
         step_layers.append(Settings(steps={step: inner_settings}))
     parameters = _mapping(tree.get("parameters") or {}, f"{path}: parameters")
     own = Settings.of(parameters, origin, trusted=trusted)
+    step_layers.append(_extensions(tree.get("lightmill"), path, origin, trusted=trusted))
     said = tree.get("run") or tree.get("class")
     target = target_of(str(said), aliases, place=path) if said else None
     for other_file in included:
@@ -156,6 +158,15 @@ def _read(
     settings = merge(*(file.settings for file in included), own, *step_layers)
     name = tree.get("name")
     return ParameterFile(path, target, settings, None if name is None else str(name), classes)
+
+
+def _extensions(block: Any, path: Path, origin: str, *, trusted: bool) -> Settings:
+    """Return the parameters that stand apart because other readers do not know them."""
+    place = f"{path}: lightmill"
+    given = _mapping(block or {}, place)
+    own = _mapping(given.get("parameters") or {}, f"{place}.parameters")
+    steps = _mapping(given.get("steps") or {}, f"{place}.steps")
+    return Settings.of({**own, "steps": steps}, origin, trusted=trusted)
 
 
 def _and(within: tuple[Path, ...], path: Path) -> tuple[Path, ...]:
@@ -286,8 +297,11 @@ def _from_asdf(path: Path, data: bytes) -> dict[str, Any]:
 def _from_old_schema(everything: Mapping[str, Any]) -> dict[str, Any]:
     """Take class, name and steps out of the parameters, where schema 0.1.0 has them."""
     parameters = dict(everything)
-    outside = {key: parameters.pop(key) for key in ("class", "name", "steps") if key in parameters}
-    return {**outside, "parameters": parameters}
+    tree: dict[str, Any] = {"parameters": parameters}
+    for key in ("class", "name", "steps"):
+        if key in parameters:
+            tree[key] = parameters.pop(key)
+    return tree
 
 
 def _with_arrays(path: Path) -> Any:
