@@ -80,8 +80,12 @@ class Detector:
         c3 = linear * p.nonlinearity[1] * (1 + scatter(p.nonlinearity_scatter))
         full_well = p.full_well * (1 + scatter(p.full_well_scatter * effects.gain_pattern))
         dark = float(effects.dark) * p.dark * np.exp(scatter(p.dark_scatter))
-        settling = float(effects.dark) * p.dark_settling[0] * (1 + scatter(0.1))
-        reset_shape = 1 + scatter(0.1)
+        nothing = np.broadcast_to(np.float32(0), shape)  # takes no memory
+        settling, reset_shape = nothing, nothing
+        if p.dark_settling[0]:
+            settling = float(effects.dark) * p.dark_settling[0] * (1 + scatter(0.1))
+        if p.reset_anomaly[0]:
+            reset_shape = 1 + scatter(0.1)
         marks = _bad_pixels(rng, facts, reference, effects)
         hot = marks["hot"]
         dark[hot] = p.dark + facts.optics.sky * rng.uniform(2, 60, hot.sum())
@@ -91,8 +95,8 @@ class Detector:
         # a pixel whose response nobody could measure has one all the same
         c2[marks["no_linearity"]] *= -3
         for image in (dark, settling, reset_shape):
-            image[reference] = 0
-        dark[marks["dead"]] = settling[marks["dead"]] = 0
+            if image is not nothing:
+                image[reference | marks["dead"]] = 0
         maps = (gain, read_noise, bias, c2, c3, full_well, dark, settling, reset_shape)
         gain, read_noise, bias, c2, c3, full_well, dark, settling, reset_shape = (
             np.asarray(m, np.float32) for m in maps

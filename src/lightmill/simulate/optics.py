@@ -127,20 +127,22 @@ def galaxy_image(radius, index, axis_ratio, angle, arms, dy, dx):
     stamp : (n, n) ndarray of float32
         Centred on the pixel of the galaxy's centre.
     """
-    reach = int(np.ceil((5 if index < 2 else 8) * radius)) + 2
-    fine = 5 if radius < 4 else 3
+    edge = 4.5 if index < 2 else 7.0  # half-light radii at which the light ends
+    reach = int(np.ceil(edge * radius)) + 2
+    fine = 5 if radius < 1.5 else 3
     n = 2 * reach + 1
-    axis = (np.arange(n * fine) + 0.5) / fine - 0.5 - reach
+    axis = (np.arange(n * fine, dtype=np.float32) + np.float32(0.5)) / fine - 0.5 - reach
     x, y = (axis - dx)[None, :], (axis - dy)[:, None]
     u = x * np.cos(angle) + y * np.sin(angle)
     v = (y * np.cos(angle) - x * np.sin(angle)) / axis_ratio
     r = np.hypot(u, v) / radius
     b = 2 * index - 1 / 3 + 0.009876 / index  # Prugniel & Simien 1997, A&A 321, 111
-    light = np.exp(-b * np.maximum(r, 0.02) ** (1 / index))
+    light = np.exp(-b * np.maximum(r, 0.02) ** (1 / index)) - np.exp(-b * edge ** (1 / index))
+    np.maximum(light, 0, out=light)
     if arms:
         twist = np.arctan2(v, u) - np.log(np.maximum(r, 0.05)) / np.tan(np.radians(20))
         light *= 1 + arms * np.cos(2 * twist) * np.clip(r - 0.3, 0, 1)
-        light += 0.6 * np.exp(-7.67 * (np.maximum(r, 0.02) * 4) ** 0.5)
+        light += 0.6 * np.exp(-7.67 * (np.maximum(r, 0.02) * 4) ** 0.5) * (r < edge)
     stamp = light.reshape(n, fine, n, fine).mean(axis=(1, 3))
     return (stamp / stamp.sum()).astype(np.float32)
 
@@ -165,13 +167,17 @@ def render(catalog: np.ndarray, star: StarImage, sky: np.ndarray) -> np.ndarray:
     """
     galaxies = np.zeros_like(sky)
     image = sky.copy()
-    for s in catalog:
+    reach = 8 * catalog["radius"] + star.reach
+    ny, nx = sky.shape
+    near = (catalog["x"] > -reach) & (catalog["x"] < nx + reach)
+    near &= (catalog["y"] > -reach) & (catalog["y"] < ny + reach)
+    for s in catalog[near]:
         iy, ix = int(np.floor(s["y"])), int(np.floor(s["x"]))
         dy, dx = float(s["y"] - iy), float(s["x"] - ix)
         if s["kind"] == b"STAR":
             _add(image, star.at(dy, dx), iy, ix, s["flux"])
         else:
-            shape = [float(s[k]) for k in ("radius", "index", "axis_ratio", "angle", "arms")]
+            shape = [np.float32(s[k]) for k in ("radius", "index", "axis_ratio", "angle", "arms")]
             _add(galaxies, galaxy_image(*shape, dy, dx), iy, ix, s["flux"])
     if galaxies.any():
         image += _blurred(galaxies, star.at(0.0, 0.0))

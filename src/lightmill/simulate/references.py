@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -170,39 +170,43 @@ def _linearity(
     with files.begin("linearity", "LinearityModel", "True signal, powers of the measured") as file:
         file.begin_image("COEFFS", (5, *shape), np.float32)
         above = None if facts.bias_subtracted else bias
-        for power, plane in enumerate(_polynomial(d, above)):
+        for power in range(5):
+            plane = _coefficient(power, d, above)
             plane[unknown] = float(power == 1)
             plane[unmeasured] = np.nan
             file.write(plane)
         _with_flags(file, _Flags(shape, NO_LIN_CORR=unknown & ~unmeasured))
         if inverse:
-            c2, c3, c4 = d.c2.astype(float), d.c3.astype(float), d.c4
-            series = (0.0, 1.0, -c2, 2 * c2**2 - c3, 5 * c2 * c3 - 5 * c2**3 - c4)
-            planes = np.stack([np.broadcast_to(np.float32(s), shape) for s in series])
-            file.image("INV_COEFFS", planes)
+            file.begin_image("INV_COEFFS", (5, *shape), np.float32)
+            c2, c3, c4 = d.c2, d.c3, np.float32(d.c4)
+            series = (0 * c2, 0 * c2 + 1, -c2, 2 * c2**2 - c3, 5 * c2 * c3 - 5 * c2**3 - c4)
+            for plane in series:
+                file.write(plane)
 
 
-def _polynomial(d: Detector, bias: np.ndarray | None) -> Iterator[np.ndarray]:
-    """Coefficients of the true signal in powers of the raw level, lowest first.
+def _coefficient(power: int, d: Detector, bias: np.ndarray | None) -> np.ndarray:
+    """Coefficient of a power of the raw level in the polynomial that gives the true signal.
 
     Without a bias the level is measured above it. With one, ``b + G + c2 G^2 + …`` with
     ``G = raw - b`` is multiplied out, so that the polynomial keeps the bias.
     """
-    c2, c3, c4 = d.c2.astype(float), d.c3.astype(float), d.c4
-    if bias is None:
-        b: Any = 0.0
-        c2 = np.broadcast_to(c2, d.c2.shape)
-    else:
-        b = bias.astype(float)
-    yield _plane(b**2 * (c2 - b * (c3 - b * c4)), d)
-    yield _plane(1 - b * (2 * c2 - b * (3 * c3 - b * 4 * c4)), d)
-    yield _plane(c2 - b * (3 * c3 - b * 6 * c4), d)
-    yield _plane(c3 - b * 4 * c4, d)
-    yield _plane(c4, d)
-
-
-def _plane(values: Any, d: Detector) -> np.ndarray:
-    return np.array(np.broadcast_to(values, d.c2.shape), np.float32)
+    out = np.empty(d.c2.shape, np.float32)
+    c4 = d.c4
+    for top in range(0, len(out), 128):  # in double precision, a few rows at a time
+        rows = slice(top, top + 128)
+        c2, c3 = d.c2[rows].astype(float), d.c3[rows].astype(float)
+        b = 0.0 if bias is None else bias[rows].astype(float)
+        if power == 0:
+            out[rows] = b**2 * (c2 - b * (c3 - b * c4))
+        elif power == 1:
+            out[rows] = 1 - b * (2 * c2 - b * (3 * c3 - b * 4 * c4))
+        elif power == 2:
+            out[rows] = c2 - b * (3 * c3 - b * 6 * c4)
+        elif power == 3:
+            out[rows] = c3 - b * 4 * c4
+        else:
+            out[rows] = c4
+    return out
 
 
 def _dark(files: _Files, facts: InstrumentFacts, d: Detector, pattern: Pattern) -> None:
@@ -246,8 +250,9 @@ def _readnoise(
     # measured on differences of two darks, which contain the flicker noise and the rounding
     e = facts.electronics
     flicker = effects.one_over_f * (e.common_1f**2 + e.amplifier_1f**2)
-    own = effects.read_noise * d.read_noise.astype(float) ** 2
-    noise = np.sqrt(2 * (own + flicker + 1 / 12)).astype(np.float32)
+    noise = np.float32(effects.read_noise) * d.read_noise**2
+    noise += np.float32(flicker + 1 / 12)
+    noise = np.sqrt(2 * noise)
     with files.begin("readnoise", "ReadnoiseModel", "Noise of two reads' difference [DN]") as file:
         file.image("SCI", noise, {"BUNIT": "DN"})
 
