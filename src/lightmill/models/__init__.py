@@ -26,7 +26,7 @@ from lightmill.models.classes import (
 from lightmill.models.lazy import ArraySource, LazyArray
 from lightmill.models.model import Model
 from lightmill.models.namespace import Namespace
-from lightmill.models.opening import open, read_header  # noqa: A004 - the field's name
+from lightmill.models.opening import open, read_header
 from lightmill.models.output import atomic
 from lightmill.models.overlay import register_overlay
 from lightmill.models.regions import Region

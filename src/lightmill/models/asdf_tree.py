@@ -57,13 +57,14 @@ class AsdfSection:
         Name for error messages, ``file[ASDF]``.
     """
 
-    __slots__ = ("_bytes", "_load", "_tree", "place")
+    __slots__ = ("_bytes", "_load", "_replaced", "_tree", "place")
 
     def __init__(self, load: Any, place: str) -> None:
         self._load = load
         self.place = place
         self._bytes: bytes | None = None
         self._tree: dict[str, Any] | None = None
+        self._replaced = False
 
     @property
     def content(self) -> bytes:
@@ -88,6 +89,11 @@ class AsdfSection:
             self._tree = self._parsed()
         return self._tree
 
+    def replace(self, tree: dict[str, Any]) -> None:
+        """Let a tree that needs no binary blocks stand for the bytes."""
+        self._tree = tree
+        self._replaced = True
+
     def meta(self) -> dict[str, Any]:
         """Return the metadata part of the tree."""
         meta = self.tree().get("meta")
@@ -104,6 +110,8 @@ class AsdfSection:
 
     def blocks(self) -> bytes:
         """Return the binary blocks behind the tree, without their index."""
+        if self._replaced:
+            return b""
         start = self.content.find(_BLOCK, _end_of_yaml(self.content))
         if start < 0:
             return b""
@@ -171,7 +179,7 @@ def datatype_of(dtype: np.dtype) -> Any:
     if dtype.names:
         columns = []
         for name in dtype.names:
-            field = dtype.fields[name][0]
+            field = dtype[name]
             column: dict[str, Any] = {
                 "name": name, "datatype": datatype_of(field.base), "byteorder": "big",
             }  # fmt: skip

@@ -257,7 +257,7 @@ def _string_cards(keyword: str, value: str, comment: str) -> list[bytes]:
         if comment:
             text = f"{text:<30} / {comment}"
         return [_card(text)]
-    cards = []
+    cards: list[bytes] = []
     start = 0
     while start < len(escaped) or not cards:
         end = min(start + 67, len(escaped))

@@ -40,12 +40,12 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-_TYPES: dict[str, tuple[str, Callable[[object], bool]]] = {
+_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "string": ("text", lambda value: isinstance(value, str)),
     "number": ("a number", _is_number),
     "integer": (
         "a whole number",
-        lambda value: _is_number(value) and (isinstance(value, int) or value.is_integer()),
+        lambda value: _is_number(value) and float(value).is_integer(),
     ),
     "boolean": ("true or false", lambda value: isinstance(value, bool)),
     "array": ("a list", lambda value: isinstance(value, list)),

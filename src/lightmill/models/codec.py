@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lightmill.errors import LightmillError
 
 __all__ = ["decode", "encode", "native_dtype", "stored_form"]
 
-_UNSIGNED = {("i2", 1 << 15): np.uint16, ("i4", 1 << 31): np.uint32, ("i8", 1 << 63): np.uint64}
+_UNSIGNED: dict[tuple[str, float], Any] = {
+    ("i2", 1 << 15): np.uint16,
+    ("i4", 1 << 31): np.uint32,
+    ("i8", 1 << 63): np.uint64,
+}
 _ZERO = {"u2": ("i2", 1 << 15), "u4": ("i4", 1 << 31), "u8": ("i8", 1 << 63)}
 
 
@@ -66,11 +72,13 @@ def decode(
         np.copyto(out, values.view(stored.str.replace("i", "u")))
         out ^= natural.type(int(zero))
     else:
-        wide = values.astype(np.float64) if natural.kind == "f" else values.astype(np.int64)
+        wide: np.ndarray
         if natural.kind == "u" and natural.itemsize == 8:
             wide = values.view(">u8").astype(np.uint64) ^ np.uint64(1 << 63)
+        elif natural.kind == "f":
+            wide = values.astype(np.float64) * scale + zero
         else:
-            wide = wide * scale + zero if natural.kind == "f" else wide + int(zero)
+            wide = values.astype(np.int64) + int(zero)
         np.copyto(out, wide, casting="unsafe")
     return out
 
@@ -93,7 +101,7 @@ def encode(values: np.ndarray) -> np.ndarray:
     return values.astype(stored, copy=False).reshape(-1).view(np.uint8)
 
 
-_KERNEL_FORMS = {
+_KERNEL_FORMS: dict[tuple[str, float], set[str]] = {
     (">i2", 1 << 15): {"u2", "f4"},
     (">i2", 0): {"i2", "f4"},
     (">i4", 1 << 31): {"u4"},
@@ -110,11 +118,12 @@ def _kernel_can(stored: np.dtype, zero: float, dtype: np.dtype) -> bool:
 _found: list = []
 
 
-def _kernels():
+def _kernels() -> Any:
     if not _found:
         try:
             from lightmill.kernels import codec
+
+            _found.append(codec)
         except (ImportError, LightmillError, OSError, AttributeError):
-            codec = None
-        _found.append(codec)
+            _found.append(None)
     return _found[0]

@@ -7,7 +7,7 @@ files carry; the low eight are also the flags of single groups.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -138,7 +138,9 @@ def describe(value: int | None = None) -> str:
     )
 
 
-def translator(definitions: Iterable[tuple[int, str]] | Mapping[str, int]):
+def translator(
+    definitions: Iterable[tuple[int, str]] | Mapping[str, int],
+) -> Callable[[np.ndarray], np.ndarray] | None:
     """Return a function that turns a file's own flags into `PIXEL` flags.
 
     Parameters

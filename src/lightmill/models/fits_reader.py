@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ class Hdu:
         Where the data begin and how long they are, without padding [byte].
     shape : tuple of int
         Axes of an image, slowest first.
+    number : int
+        Position in the file, 0 is the primary.
     """
 
     name: str
@@ -49,7 +51,7 @@ class Hdu:
     size: int
     bitpix: int = 8
     shape: tuple[int, ...] = ()
-    header_bytes: bytes = field(default=b"", repr=False)
+    number: int = 0
 
     @property
     def place(self) -> str:
@@ -65,8 +67,6 @@ class Hdu:
         """Return the image, not yet read."""
         scale = self.header.number("BSCALE", 1)
         zero = self.header.number("BZERO", 0)
-        if "BLANK" in self.header and (scale != 1 or zero != 0 or self.bitpix > 0):
-            zero, scale = _whole(zero), scale
         return LazyArray(
             self.source,
             self.offset,
@@ -131,7 +131,7 @@ def _walk(source: FileBytes | HeldBytes, descriptor: int) -> FitsFile:
         end = len(block)
         start = position + -(-(end + CARD) // BLOCK) * BLOCK
         hdu = _unit(Header.from_bytes(block, place), source, start, first=not hdus)
-        hdu.header_bytes = block
+        hdu.number = len(hdus)
         if start + hdu.size > source.size:
             raise CorruptFileError(
                 "the file ends too early",
@@ -200,14 +200,7 @@ def _unit(header: Header, source: FileBytes | HeldBytes, start: int, *, first: b
         version = header.integer("EXTVER", 1)
     kind = "image" if first else _KINDS.get(header.text("XTENSION"), "other")
     bitpix = header.integer("BITPIX")
-    if bitpix not in _STORED:
-        raise CorruptFileError(
-            "the header is damaged",
-            place=f"{header.place}/BITPIX",
-            found=bitpix,
-            expected="one of 8, 16, 32, 64, -32, -64",
-            remedy="fetch the file again",
-        )
+    stored_dtype(bitpix, header.place)
     naxis = header.integer("NAXIS")
     if not 0 <= naxis <= 999:
         raise CorruptFileError(
@@ -243,9 +236,22 @@ def _unit(header: Header, source: FileBytes | HeldBytes, start: int, *, first: b
     return Hdu(name, version, kind, header, source, start, size, bitpix, shape)
 
 
+def stored_dtype(bitpix: int, place: str) -> np.dtype:
+    """Return the big-endian dtype a BITPIX stands for."""
+    if bitpix not in _STORED:
+        raise CorruptFileError(
+            "the header is damaged",
+            place=f"{place}/BITPIX",
+            found=bitpix,
+            expected="one of 8, 16, 32, 64, -32, -64",
+            remedy="fetch the file again",
+        )
+    return np.dtype(_STORED[bitpix])
+
+
 _KINDS = {"IMAGE": "image", "BINTABLE": "table", "IUEIMAGE": "image"}
 
 
 def _whole(value: float) -> float:
-    """A float that is a whole number, as an int: 32768.0 is the unsigned zero too."""
+    """Return a float that is a whole number as an int: 32768.0 is the unsigned zero too."""
     return int(value) if float(value).is_integer() else value

@@ -1,5 +1,7 @@
 """Write a model as FITS: keywords merged into the file's own cards, arrays streamed."""
 
+# ruff: noqa: SLF001 - the writer is a part of the model
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightmill.errors import CorruptFileError, ShapeError
+from lightmill.models.asdf_file import inline
 from lightmill.models.asdf_tree import Tagged, array_reference, datatype_of, dump_tree
 from lightmill.models.cards import (
     CARD,
@@ -20,7 +23,6 @@ from lightmill.models.cards import (
 )
 from lightmill.models.codec import encode, stored_form
 from lightmill.models.fits_reader import BLOCK, Hdu
-from lightmill.models.lazy import LazyArray
 from lightmill.models.namespace import nested
 from lightmill.models.output import AtomicFile, atomic
 from lightmill.models.schema import Field, ModelSchema
@@ -85,6 +87,7 @@ def write_fits(
             if (hdu.name, hdu.version) not in names:
                 _copy_hdu(file, hdu)
         blocks = b"" if foreign.asdf is None else foreign.asdf.blocks()
+        tree = {key: inline(value) for key, value in tree.items()}
         whole = {**_history_tree(model.history), **references, "meta": nested(values), **tree}
         content = dump_tree(whole, blocks)
         _write_header(file, _asdf_cards(len(content)))
@@ -123,7 +126,8 @@ def _merged_cards(
     last_of: dict[str, int] = {}
     written: set[str] = set()
     dropping = False
-    for position, card in enumerate(header.cards if header is not None else ()):
+    header = Header() if header is None else header
+    for position, card in enumerate(header.cards):
         keyword = card[:8].decode("latin-1").rstrip()
         if keyword == "CONTINUE" and dropping:
             continue
@@ -138,7 +142,7 @@ def _merged_cards(
         if keyword not in wanted or keyword in written:
             continue
         field = wanted[keyword]
-        same, kept, comment = _kept(header, position, field, values[field.path])
+        same, kept, comment = _kept(header, position, values[field.path])
         written.add(keyword)
         cards += (
             kept if same else format_card(keyword, values[field.path], comment or field.comment)
@@ -155,7 +159,7 @@ def _merged_cards(
     return cards
 
 
-def _kept(header: Header, position: int, field: Field, value: Any) -> tuple[bool, list[bytes], str]:
+def _kept(header: Header, position: int, value: Any) -> tuple[bool, list[bytes], str]:
     """Whether the card already says `value`, the card with its CONTINUEs, and its comment."""
     try:
         old, comment = header.value_at(position)
@@ -239,7 +243,7 @@ def _write_image(
     _write_header(file, [*head, *cards])
     start = file.written
     for piece in _pieces(value):
-        file.write(encode(piece))
+        file.write(encode(piece).data)
     expected = int(np.prod(shape, dtype=object)) * stored.itemsize if shape else 0
     if file.written - start != expected:
         raise ShapeError(
@@ -291,7 +295,7 @@ def _copy_hdu(file: AtomicFile, hdu: Hdu) -> None:
     while done < hdu.size:
         buffer = bytearray(min(CHUNK, hdu.size - done))
         hdu.source.read_into(memoryview(buffer), hdu.offset + done)
-        file.write(buffer)
+        file.write(bytes(buffer))
         done += len(buffer)
     _pad(file, b" " if hdu.header.text("XTENSION") == "TABLE" else b"\0")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -49,14 +50,14 @@ class FileBytes:
         self.path = Path(path)
         self.name = self.path.name
         try:
-            status = os.stat(self.path)
+            status = self.path.stat()
         except FileNotFoundError:
             raise DataError(
                 "there is no such file", place=self.path, remedy="check the name and the directory"
             ) from None
         except (OSError, ValueError) as error:
             raise DataError("the file cannot be read", place=self.path, found=error) from error
-        if not os.path.isfile(self.path):
+        if not stat.S_ISREG(status.st_mode):
             raise DataError(
                 "this is not a file", place=self.path, remedy="give a FITS or ASDF file"
             )
@@ -127,7 +128,7 @@ class HeldBytes:
         """Return a token for `read_from`; there is nothing to open."""
         return -1
 
-    def close(self, descriptor: int) -> None:
+    def close(self, _descriptor: int) -> None:
         """Do nothing: there is nothing to close."""
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
@@ -139,7 +140,7 @@ class HeldBytes:
             )
         buffer[:] = piece
 
-    def read_from(self, descriptor: int, buffer: memoryview, offset: int) -> None:
+    def read_from(self, _descriptor: int, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` from `offset` on."""
         self.read_into(buffer, offset)
 
@@ -230,8 +231,8 @@ class LazyArray:
         values = self.read()
         return values if dtype is None else values.astype(dtype, copy=False)
 
-    def _like(self, **changes) -> LazyArray:
-        given = {
+    def _like(self, **changes: Any) -> LazyArray:
+        given: dict[str, Any] = {
             "zero": self.zero, "scale": self.scale, "dtype": self.dtype, "region": self.region,
             "place": self.place, "translate": self._translate, **changes,
         }  # fmt: skip
@@ -333,7 +334,7 @@ class LazyArray:
             ) from error
 
     def _decoded_dtype(self) -> np.dtype:
-        """The dtype to decode into: the target when every stored value fits into it."""
+        """Return the dtype to decode into: the target when every stored value fits into it."""
         natural = native_dtype(self.stored, self.zero, self.scale)
         both_float = natural.kind == "f" and self.dtype.kind == "f"
         fits = both_float or np.can_cast(natural, self.dtype, "safe") or _holds(natural, self.dtype)
@@ -347,7 +348,7 @@ class LazyArray:
     def _read_flat(self) -> np.ndarray:
         out = self._empty(self._frame)
         raw = np.empty(out.size * self.stored.itemsize, np.uint8)
-        self.source.read_into(memoryview(raw), self.offset)
+        self.source.read_into(raw.data, self.offset)
         decode(raw, self.stored, self.zero, self.scale, out)
         return self._finished(out)
 
@@ -374,7 +375,7 @@ class LazyArray:
                 for y in range(0, n_rows, step):
                     n = min(step, n_rows - y)
                     raw = buffer[: n * row_bytes]
-                    self.source.read_from(descriptor, memoryview(raw), start + y * row_bytes)
+                    self.source.read_from(descriptor, raw.data, start + y * row_bytes)
                     target = flat[done : done + n] if scratch is None else scratch[:n]
                     decode(raw, self.stored, self.zero, self.scale, target)
                     if scratch is not None:
@@ -398,7 +399,7 @@ def cast(values: np.ndarray, dtype: np.dtype, *, place: object = None) -> np.nda
     with np.errstate(all="ignore"):
         result = values.astype(dtype)
         back = result.astype(values.dtype)
-        changed = (back != values) & ((back == back) | (values == values))
+        changed = (back != values) & ~(np.isnan(back) & np.isnan(values))
         if values.dtype.kind == "f" and dtype.kind in "iu":
             changed |= ~np.isfinite(values)
         elif values.dtype.kind == "i" and dtype.kind == "u":

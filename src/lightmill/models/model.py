@@ -1,8 +1,10 @@
 """One product: arrays, tables and metadata that a schema describes."""
 
+# ruff: noqa: SLF001 - a model makes models, and reads the store behind a namespace
+
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -303,7 +305,7 @@ class Model:
             overlay.name_of(self.model_type, current) if overlay
             else current if self.model_type == "Model" and current else self.model_type
         )  # fmt: skip
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         values["date"] = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}"
         values["filename"] = path.name
         tree = dict(self.foreign.tree())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightmill.errors import ValidationError, suggestion
@@ -54,16 +54,17 @@ class MetaStore:
     def lookup(self, path: str) -> Any:
         """Return the value at a path, or None; the ASDF tree is read only if it may have it."""
         value = self.values.get(path)
-        if value is None and not self._tree_read:
+        asdf = self.foreign.asdf
+        if value is None and not self._tree_read and asdf is not None:
             name = path.rpartition(".")[2]
-            if path not in self.values and self.foreign.asdf.may_hold(name):
+            if path not in self.values and asdf.may_hold(name):
                 self.read_tree()
                 return self.values.get(path)
         return value
 
     def read_tree(self) -> None:
         """Take over what the ASDF tree says and the headers do not."""
-        if self._tree_read:
+        if self._tree_read or self.foreign.asdf is None:
             return
         self._tree_read = True
         for path, value in flatten(self.foreign.asdf.meta()):

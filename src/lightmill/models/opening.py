@@ -1,5 +1,7 @@
 """Open a file as the model it holds."""
 
+# ruff: noqa: SLF001 - opening is a part of the model
+
 from __future__ import annotations
 
 import os
@@ -8,6 +10,7 @@ from typing import Any
 from lightmill.errors import CorruptFileError, DataError
 from lightmill.models import dq
 from lightmill.models.asdf_tree import AsdfSection
+from lightmill.models.cards import Header
 from lightmill.models.classes import (
     RampModel,
     RateIntsModel,
@@ -29,7 +32,7 @@ from lightmill.models.tables import LazyTable
 __all__ = ["open", "read_header"]
 
 
-def open(path_or_model: str | os.PathLike[str] | Model) -> Model:  # noqa: A001 - the field's name
+def open(path_or_model: str | os.PathLike[str] | Model) -> Model:
     """Return the model a file holds; only headers are read.
 
     Parameters
@@ -70,7 +73,7 @@ def open(path_or_model: str | os.PathLike[str] | Model) -> Model:  # noqa: A001 
     if start.startswith(b"#ASDF"):
         from lightmill.models.asdf_file import read_asdf
 
-        return read_asdf(source.path)
+        return read_asdf(source)
     return _from_fits(read_fits(source))
 
 
@@ -158,19 +161,19 @@ def _arrays(
             continue
         field = known.get(name) if hdu.version == 1 else None
         if field is not None and _kind_of(hdu) == ("table" if field.is_table else "image"):
-            value = LazyTable(hdu) if field.is_table else _fitting(hdu, field, name)
+            value = LazyTable(hdu) if field.is_table else _fitting(hdu, field)
             if value is not None:
                 found[field.name] = accepted(field, value, hdu.place)
-                foreign.headers.setdefault((name, hdu.version), hdu.header)
+                foreign.headers.setdefault((name, hdu.version), _own_header(hdu))
                 continue
         if name == "DQ_DEF" and hdu.kind == "table" and issubclass(model_class, ReferenceModel):
             definitions = hdu
             continue
-        if model_class is Model and hdu.kind == "image" and hdu.has_data:
+        if model_class is Model and _kind_of(hdu) == "image" and hdu.has_data:
             attribute = _attribute(name, hdu.version, found)
             found[attribute] = _array(hdu)
             places[attribute] = (name or attribute.upper(), hdu.version)
-            foreign.headers.setdefault(places[attribute], hdu.header)
+            foreign.headers.setdefault(places[attribute], _own_header(hdu))
             continue
         if not first:
             foreign.hdus.append(hdu)
@@ -189,14 +192,14 @@ def _kind_of(hdu: Hdu) -> str:
     return "image" if hdu.kind == "compressed" else hdu.kind
 
 
-def _fitting(hdu: Hdu, field: Any, name: str) -> Any:
+def _fitting(hdu: Hdu, field: Any) -> Any:
     """Return the image of an extension, a missing integration axis put in front."""
     if not hdu.has_data:
         return None
     array = _array(hdu)
-    if field.layout(array.ndim) is None and field.axes[0][0] == "integration":
-        if field.layout(array.ndim + 1) is not None:
-            return array.reshape((1, *array.shape))
+    short = field.layout(array.ndim) is None and field.layout(array.ndim + 1) is not None
+    if short and field.axes[0][0] == "integration":
+        return array.reshape((1, *array.shape))
     return array
 
 
@@ -206,6 +209,14 @@ def _array(hdu: Hdu) -> Any:
 
         return CompressedArray(hdu)
     return hdu.array()
+
+
+def _own_header(hdu: Hdu) -> Header:
+    if hdu.kind == "compressed":
+        from lightmill.models.unusual import without_compression
+
+        return without_compression(hdu.header)
+    return hdu.header
 
 
 def _definitions(hdu: Hdu) -> list[tuple[int, str]]:

@@ -65,14 +65,14 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[AtomicFile]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(aside, target)
+        aside.replace(target)
     except OSError as error:
         with contextlib.suppress(OSError):
-            os.unlink(aside)
+            aside.unlink()
         raise _refused(target, error) from error
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(aside)
+            aside.unlink()
         raise
     _sync_directory(target.parent)
 

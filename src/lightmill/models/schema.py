@@ -66,9 +66,9 @@ class Field:
         """The comment of its FITS card."""
         return f"[{self.unit}] {self.title}" if self.unit else self.title
 
-    def checked(self, value: object, place: object = None) -> Any:
+    def checked(self, given: object, place: object = None) -> Any:
         """Return the value as the schema's type, or raise ValidationError."""
-        value = plain(value)
+        value: Any = plain(given)
         problem = self.problem(value)
         if problem is not None:
             words = problem
@@ -200,11 +200,12 @@ class ModelSchema:
         copy.sections.update(overlay.sections)
         for path, (keyword, hdu, node) in overlay.fields.items():
             known = copy.fields.get(path)
-            if known is not None:
-                node = {**known.node, **node}
-                keyword = keyword or known.keyword
-                hdu = hdu if keyword != known.keyword else known.hdu
-            copy.add(path, keyword, hdu, node)
+            if known is None:
+                copy.add(path, keyword, hdu, node)
+            elif keyword is None:
+                copy.add(path, known.keyword, known.hdu, {**known.node, **node})
+            else:
+                copy.add(path, keyword, hdu, {**known.node, **node})
         copy._index()
         return copy
 
@@ -222,10 +223,11 @@ class ModelSchema:
             if not path.startswith(f"{branch}."):
                 continue
             parts = path[len(branch) + 1 :].split(".")
+            leaf = node
             if "properties" in node:
-                node = node["properties"].get(parts.pop(), {"properties": True})
-            if len(parts) == 1 and "properties" not in node:
-                return Field(path, None, "PRIMARY", node, compile_check(node))
+                leaf = node["properties"].get(parts.pop())
+            if len(parts) == 1 and leaf is not None:
+                return Field(path, None, "PRIMARY", leaf, compile_check(leaf))
         return None
 
     def is_branch(self, path: str) -> bool:

@@ -72,10 +72,10 @@ def read_table(hdu: Hdu) -> np.ndarray:
     raw = np.frombuffer(hdu.data_bytes(), np.uint8)[: width * rows].view(form)
     table = np.empty(rows, native)
     for name in native.names or ():
-        column, field = raw[name], native.fields[name][0].base
+        column, field = raw[name], native[name].base
         if field.kind == "b":
             table[name] = column == ord("T")
-        elif field.kind == "u" and form.fields[name][0].base.kind == "i":
+        elif field.kind == "u" and form[name].base.kind == "i":
             zero = np.array(1 << (8 * field.itemsize - 1)).astype(field)
             table[name] = column.astype(field) ^ zero
         elif field.kind == "S":
@@ -114,7 +114,7 @@ def table_bytes(table: np.ndarray) -> bytes:
     """Return the rows of a table as a FITS file stores them."""
     form = []
     for column in table.dtype.names or ():
-        field = table.dtype.fields[column][0]
+        field = table.dtype[column]
         base = field.base
         code = {"b": "i1", "U": f"S{base.itemsize // 4}"}.get(base.kind)
         if code is None:
@@ -123,7 +123,7 @@ def table_bytes(table: np.ndarray) -> bytes:
         form.append((column, code, field.shape))
     out = np.zeros(table.shape, np.dtype(form))
     for column in table.dtype.names or ():
-        base = table.dtype.fields[column][0].base
+        base = table.dtype[column].base
         values = table[column]
         if base.kind == "b":
             values = np.where(values, ord("T"), ord("F"))
@@ -139,7 +139,7 @@ def table_bytes(table: np.ndarray) -> bytes:
 def _columns(table: np.ndarray) -> list[tuple[str, str, str, int, int]]:
     columns = []
     for name in table.dtype.names or ():
-        field = table.dtype.fields[name][0]
+        field = table.dtype[name]
         base, shape = field.base, field.shape
         repeat = int(np.prod(shape, dtype=int)) if shape else 1
         zero = 1 << (8 * base.itemsize - 1) if base.kind == "u" and base.itemsize > 1 else 0
