@@ -47,51 +47,49 @@ static void prepare_row(const float *coeffs, size_t n_coeffs, size_t coeff_strid
 lm_status lm_prepare_linearity(const float *coeffs, size_t n_coeffs, size_t coeff_stride, size_t n_pixels,
                                const uint32_t *reference_dq, float *usable, uint32_t *pixeldq)
 {
-    enum { CHUNK = 4096 };
+    enum { CHUNK = 1024 };
+    uint32_t flags[CHUNK];
     if (n_coeffs < 2 || n_pixels == 0 || (coeff_stride < n_pixels))
         return LM_BAD_SHAPE;
-    uint32_t *flags = malloc(CHUNK * sizeof *flags);
-    if (!flags)
-        return LM_NO_MEMORY;
     for (size_t x = 0; x < n_pixels; x += CHUNK)
         prepare_row(coeffs + x, n_coeffs, coeff_stride, reference_dq + x, flags, usable + x, n_pixels,
                     pixeldq ? pixeldq + x : NULL, n_pixels - x < CHUNK ? n_pixels - x : CHUNK);
-    free(flags);
     return LM_OK;
 }
 
-/* Polynomials of a known length keep their value in a register from one power to the next; each length
- * is its own loop because the compiler unrolls the powers only when it can count them. */
-#define HORNER(N)                                                                                              \
-    LM_CLONES static void horner##N(float *restrict data, const uint8_t *restrict skip,                        \
-                                    const float *restrict coeffs, size_t stride, size_t count)                 \
-    {                                                                                                          \
-        for (size_t x = 0; x < count; x++) {                                                                   \
-            const float signal = data[x];                                                                      \
-            float value = coeffs[(N - 1) * stride + x];                                                        \
-            for (size_t j = N - 1; j-- > 0;)                                                                   \
-                value = value * signal + coeffs[j * stride + x];                                               \
-            data[x] = skip[x] ? signal : value;                                                                \
-        }                                                                                                      \
-    }
-HORNER(2)
-HORNER(3)
-HORNER(4)
-HORNER(5)
-HORNER(6)
-HORNER(7)
-#undef HORNER
+/* A polynomial of a length known to the compiler keeps its value in a register from one power to the
+ * next; of any other length it goes through memory. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-LM_CLONES static void times_plus(float *restrict value, const float *restrict data, const float *restrict coefficient,
-                                 size_t count)
+ALWAYS_INLINE void correct_known(float *restrict data, const uint8_t *restrict skip, const float *restrict coeffs,
+                                 const size_t n, size_t stride, size_t count)
 {
-    for (size_t x = 0; x < count; x++)
-        value[x] = value[x] * data[x] + coefficient[x];
+    for (size_t x = 0; x < count; x++) {
+        const float signal = data[x];
+        float value = coeffs[(n - 1) * stride + x];
+        for (size_t j = n - 1; j-- > 0;)
+            value = value * signal + coeffs[j * stride + x];
+        data[x] = skip[x] ? signal : value;
+    }
 }
 
-LM_CLONES static void accept(float *restrict data, const float *restrict value, const uint8_t *restrict skip,
-                             size_t count)
+/* data = polynomial(data) where not skipped; `value` is a row of scratch. */
+LM_CLONES static void correct_row(float *restrict data, const uint8_t *restrict skip, const float *restrict coeffs,
+                                  size_t n, size_t stride, float *restrict value, size_t count)
 {
+    switch (n) {
+    case 2: correct_known(data, skip, coeffs, 2, stride, count); return;
+    case 3: correct_known(data, skip, coeffs, 3, stride, count); return;
+    case 4: correct_known(data, skip, coeffs, 4, stride, count); return;
+    case 5: correct_known(data, skip, coeffs, 5, stride, count); return;
+    case 6: correct_known(data, skip, coeffs, 6, stride, count); return;
+    case 7: correct_known(data, skip, coeffs, 7, stride, count); return;
+    default: break;
+    }
+    memcpy(value, coeffs + (n - 1) * stride, count * sizeof *value);
+    for (size_t j = n - 1; j-- > 0;)
+        for (size_t x = 0; x < count; x++)
+            value[x] = value[x] * data[x] + coeffs[j * stride + x];
     for (size_t x = 0; x < count; x++)
         data[x] = skip[x] ? data[x] : value[x];
 }
@@ -106,24 +104,6 @@ LM_CLONES static void skip_zero(const float *restrict data, uint8_t *restrict sk
 {
     for (size_t x = 0; x < count; x++)
         skip[x] |= data[x] == 0.0f;
-}
-
-static void correct_row(float *data, const uint8_t *skip, const float *coeffs, size_t n_coeffs, size_t stride,
-                        float *value, size_t count)
-{
-    switch (n_coeffs) {
-    case 2: horner2(data, skip, coeffs, stride, count); return;
-    case 3: horner3(data, skip, coeffs, stride, count); return;
-    case 4: horner4(data, skip, coeffs, stride, count); return;
-    case 5: horner5(data, skip, coeffs, stride, count); return;
-    case 6: horner6(data, skip, coeffs, stride, count); return;
-    case 7: horner7(data, skip, coeffs, stride, count); return;
-    default: break;
-    }
-    memcpy(value, coeffs + (n_coeffs - 1) * stride, count * sizeof *value);
-    for (size_t j = n_coeffs - 1; j-- > 0;)
-        times_plus(value, data, coeffs + j * stride, count);
-    accept(data, value, skip, count);
 }
 
 lm_status lm_correct_linearity(float *data, const lm_shape *shape, const uint8_t *groupdq, const lm_shape *dq_shape,

@@ -83,6 +83,36 @@ static void polynomials_of_every_length_agree(void)
     CHECK(lm_correct_linearity(data, &one, NULL, NULL, coeffs, 1, PIXELS, NULL, NULL, 0) == LM_BAD_SHAPE);
 }
 
+static void reads_are_corrected_one_by_one(void)
+{
+    /* the identity as inverse and x^2 as forward: a group of reads a, b becomes (a^2 + b^2) / 2 */
+    enum { N_GROUPS = 4, PIXELS = 300 }; /* more than one block of columns */
+    const lm_shape ramp = SHAPE(1, N_GROUPS, 1, PIXELS);
+    static float data[N_GROUPS * PIXELS], forward[3 * PIXELS], inverse[2 * PIXELS], cap[PIXELS];
+    static uint8_t groupdq[N_GROUPS * PIXELS];
+    const size_t n_reads[N_GROUPS] = {1, 2, 2, 2};
+    const double times[] = {0, 1, 2, 3, 4, 5, 6};
+    for (size_t x = 0; x < PIXELS; x++) {
+        for (size_t g = 0; g < N_GROUPS; g++)
+            data[g * PIXELS + x] = g ? 2.0f * (float)g - 0.5f : 0.0f; /* the time of each, at rate 1 */
+        forward[2 * PIXELS + x] = 1.0f;
+        inverse[PIXELS + x] = 1.0f;
+        cap[x] = x == 299 ? 0.0f : NAN;
+    }
+    groupdq[3 * PIXELS + 7] = LM_SATURATED;
+    CHECK(lm_correct_linearity_reads(data, &ramp, groupdq, &ramp, forward, 3, PIXELS, inverse, 2, PIXELS, n_reads,
+                                     times, NULL, NULL, cap) == LM_OK);
+    /* rate from the corrected groups 0 and 2: (3.5^2 - 0) / 3.5 = 3.5 per read; group 1: 1.5 -+ 1.75 */
+    CHECK(data[PIXELS] == (0.25f * 0.25f + 3.25f * 3.25f) / 2.0f);
+    CHECK(data[PIXELS + 298] == data[PIXELS] && data[3 * PIXELS + 7] == 5.5f);
+    /* only groups 0 to 2 count there: (1.5^2 - 0) / 1.5 */
+    CHECK(data[PIXELS + 7] == (0.75f * 0.75f + 2.25f * 2.25f) / 2.0f);
+    CHECK(data[PIXELS + 299] == 0.25f * 0.25f / 2.0f); /* its second read is cut down to 0 */
+    const double falling[] = {6, 5, 4, 3, 2, 1, 0};
+    CHECK(lm_correct_linearity_reads(data, &ramp, groupdq, &ramp, forward, 3, PIXELS, inverse, 2, PIXELS, n_reads,
+                                     falling, NULL, NULL, NULL) == LM_BAD_ARGUMENT);
+}
+
 static void a_point_becomes_the_kernel(void)
 {
     enum { N = 7 };
@@ -176,6 +206,7 @@ int main(void)
     a_band_is_corrected_and_its_surroundings_are_not();
     profiles_are_subtracted_in_the_order_asked_for();
     polynomials_of_every_length_agree();
+    reads_are_corrected_one_by_one();
     a_point_becomes_the_kernel();
     charge_migrates_to_four_neighbours_for_good();
     a_single_column_has_no_neighbours_beside_it();

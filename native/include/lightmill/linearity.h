@@ -25,4 +25,23 @@ LM_API lm_status lm_correct_linearity(float *data, const lm_shape *shape, const 
                                       size_t coeff_stride, const uint32_t *reference_dq, uint32_t *pixeldq,
                                       int keep_zero);
 
+/* The same for groups that average several reads: the polynomial of a mean is not the mean of the
+ * polynomial. The corrected first group and the last but one of the groups not SATURATED (group 1 at
+ * least) give a rate; it predicts the linear signal of every read, `inverse` the counts of each; these are
+ * shifted so that their mean is the group's, corrected one by one, and averaged, all in double.
+ * One group only: no rate, all reads of it alike.
+ *
+ * inverse       n_inverse planes like `coeffs`: counts as a polynomial of linear signal
+ * n_reads       [n_groups] reads in each group, 1 or more
+ * read_times    [sum of n_reads] of each, group by group, rising
+ * saturation    [n_rows][n_cols] DN; no read is taken to exceed 1.2 times that; NULL, NaN: no limit
+ * groupdq is needed here; reference_dq and pixeldq as above, for both polynomials.
+ * Allocates rows for coefficients and 256-column blocks for reads (LM_NO_MEMORY). */
+LM_API lm_status lm_correct_linearity_reads(float *data, const lm_shape *shape, const uint8_t *groupdq,
+                                            const lm_shape *dq_shape, const float *coeffs, size_t n_coeffs,
+                                            size_t coeff_stride, const float *inverse, size_t n_inverse,
+                                            size_t inverse_stride, const size_t *n_reads, const double *read_times,
+                                            const uint32_t *reference_dq, uint32_t *pixeldq,
+                                            const float *saturation);
+
 #endif

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lightmill.errors import ShapeError
 from lightmill.kernels._arrays import image, planes, ramp
 from lightmill.kernels._library import address, kernel
 
-__all__ = ["correct_linearity", "prepare"]
+__all__ = ["correct_linearity", "correct_linearity_reads", "prepare"]
 
 _prepare = kernel("lm_prepare_linearity", "p n n n p p p")
 _correct = kernel("lm_correct_linearity", "p s p s p n n p p i")
+_correct_reads = kernel("lm_correct_linearity_reads", "p s p s p n n p n n p p p p p")
 
 
 def prepare(coeffs: np.ndarray, dq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,6 +103,84 @@ def correct_linearity(
         address(reference_dq),
         address(pixeldq),
         keep_zero,
+    )
+
+
+def correct_linearity_reads(
+    data: np.ndarray,
+    groupdq: np.ndarray,
+    coeffs: np.ndarray,
+    inverse: np.ndarray,
+    read_times: Sequence[Sequence[float]],
+    *,
+    reference_dq: np.ndarray | None = None,
+    pixeldq: np.ndarray | None = None,
+    saturation: np.ndarray | None = None,
+) -> None:
+    """Correct, in place, groups that are averages of several reads.
+
+    The polynomial of a mean is not the mean of the polynomial: it is applied here to the single
+    reads of each group, as a steady rate and the inverse polynomial predict them, shifted so that
+    their mean is the counts measured.
+
+    Parameters
+    ----------
+    data : (nints, ngroups, ny, nx) ndarray of float32
+        Counts [DN]; changed where they are not saturated.
+    groupdq : (nints, ngroups, ny, nx) ndarray of uint8
+        SATURATED groups keep their counts. The rate is taken from the first group and the last
+        but one of those not SATURATED, but group 1 at least.
+    coeffs, inverse : (n, ny, nx) array_like of float32
+        Coefficients of linear signal as a polynomial of counts, and of counts as one of linear
+        signal; they may differ in n.
+    read_times : (ngroups,) sequence of sequences of float
+        Times of the reads averaged in each group, rising, in any unit.
+    reference_dq, pixeldq : (ny, nx) array of uint32, optional
+        As for `correct_linearity`, for both polynomials.
+    saturation : (ny, nx) array_like of float32, optional
+        Counts at which a pixel is full [DN]; no read is taken to exceed 1.2 times as many.
+
+    Raises
+    ------
+    ShapeError
+        The arrays do not fit each other.
+    UsageError
+        Read times that do not rise from group to group.
+    """
+    shape, yx = ramp(data, "data"), data.shape[2:]
+    dq_shape = ramp(groupdq, "groupdq", np.uint8, data.shape)
+    coeffs, stride = _coefficients(coeffs, yx)
+    inverse, inverse_stride = _coefficients(inverse, yx)
+    n_reads = np.array([len(times) for times in read_times], np.uintp)
+    if len(n_reads) != data.shape[1] or not n_reads.all():
+        raise ShapeError(
+            "read times are needed for every group", found=read_times, expected=data.shape[1]
+        )
+    times = np.concatenate([np.asarray(times, float) for times in read_times])
+    if pixeldq is not None:
+        image(pixeldq, "pixeldq", np.uint32, yx)
+    if reference_dq is not None:
+        reference_dq = np.ascontiguousarray(
+            planes(reference_dq, "reference_dq", np.uint32, yx, 2)[0]
+        )
+    if saturation is not None:
+        saturation = np.ascontiguousarray(planes(saturation, "saturation", np.float32, yx, 2)[0])
+    _correct_reads(
+        address(data),
+        shape,
+        address(groupdq),
+        dq_shape,
+        address(coeffs),
+        len(coeffs),
+        stride,
+        address(inverse),
+        len(inverse),
+        inverse_stride,
+        address(n_reads),
+        address(times),
+        address(reference_dq),
+        address(pixeldq),
+        address(saturation),
     )
 
 
