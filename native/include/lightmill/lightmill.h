@@ -6,7 +6,9 @@
 #include "core.h"
 #include "flags.h"
 #include "ipc.h"
+#include "jump.h"
 #include "linearity.h"
+#include "ramp_fit.h"
 #include "refpix.h"
 #include "saturation.h"
 #endif
