@@ -128,6 +128,8 @@ lm_status lm_flag_saturation(const float *data, const lm_shape *shape, uint8_t *
 {
     if (!lm_shape_is_sound(shape) || !lm_shape_is_sound(dq_shape) || !lm_shapes_agree(shape, dq_shape))
         return LM_BAD_SHAPE;
+    if (pattern && pattern->test_second_group && !(pattern->first_mean > 0.0f && pattern->n_frames > 0.0f))
+        return LM_BAD_ARGUMENT; /* both divide */
     const size_t rows = shape->n_rows, cols = shape->n_cols, groups = shape->n_groups;
     lm_grower grower;
     lm_status status = lm_grower_open(&grower, cols, grow);

@@ -68,6 +68,9 @@ WRONG = {
         ramp(), group_flags(), COEFFS[:, 1:]
     ),
     "reference flags of other pixels": lambda: linearity.prepare(COEFFS, image((5, 4))),
+    "a group without reads": lambda: linearity.correct_linearity_reads(
+        ramp(), group_flags(), COEFFS, COEFFS, [[1], [], [2]]
+    ),
     "a threshold of other pixels": lambda: saturation.flag_saturation(
         ramp(), group_flags(), image(), ramp()[0, 0, 1:], image()
     ),
@@ -104,13 +107,41 @@ def test_arrays_that_do_not_fit_are_refused(call):
         lambda: saturation.flag_saturation(
             ramp(), group_flags(), image(), ramp()[0, 0], image(), grow=5000
         ),
+        lambda: saturation.flag_saturation(
+            ramp(), group_flags(), image(), ramp()[0, 0], image(), grow=-1
+        ),
+        lambda: saturation.flag_saturation(
+            ramp(),
+            group_flags(),
+            image(),
+            ramp()[0, 0],
+            image(),
+            read_means=[1, 2, 3],
+            read_lasts=[1, 2, 3],
+            nframes=0,
+        ),
+        lambda: arithmetic.subtract_cross(ramp(), start_group=-1),
         lambda: flags.flag_first_groups(group_flags(), image(), 4),
+        lambda: linearity.correct_linearity_reads(
+            ramp(), group_flags(), COEFFS, COEFFS, [[3], [2], [1]]
+        ),
         lambda: refpix.clipped_mean(np.ones(4), limit=0),
         lambda: codec.decode(b"12", "<i2"),
         lambda: codec.decode(b"12", ">i2", 7),
         lambda: arithmetic.group_or(group_flags(), image(dtype=np.uint8), slice(None, None, -1)),
     ],
-    ids=["spill", "groups", "limit", "byte order", "offset", "direction"],
+    ids=[
+        "spill",
+        "negative spill",
+        "no reads",
+        "start",
+        "groups",
+        "times",
+        "limit",
+        "byte order",
+        "offset",
+        "direction",
+    ],
 )
 def test_parameters_out_of_range_are_refused(call):
     with pytest.raises(UsageError):

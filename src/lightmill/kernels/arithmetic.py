@@ -93,8 +93,12 @@ def subtract_cross(
     ------
     ShapeError
         A profile does not fit the data.
+    UsageError
+        A negative `start_group`.
     """
     shape = ramp(data, "data")
+    if start_group < 0:
+        raise UsageError("groups are counted from 0", found=start_group)
     nints, ngroups, ny, nx = data.shape
     nphases = 1
     if along_x is not None:

@@ -130,8 +130,10 @@ def encode(
     ----------
     array : ndarray
         Values, of `native_dtype(stored, zero)` or a dtype that converts to it safely.
-    stored, zero
-        As for `decode`.
+    stored : dtype_like
+        Type in the file, as for `decode`.
+    zero : int
+        Offset to take away, as for `decode`.
     out : (nbytes,) ndarray of uint8, optional
         C-contiguous buffer to write to.
 

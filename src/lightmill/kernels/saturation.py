@@ -85,6 +85,8 @@ def flag_saturation(
     ------
     ShapeError
         Arrays of wrong dtype or shape, or that are not walkable in place.
+    UsageError
+        `grow` beyond 1024 pixels; reads at time 0, or none.
     """
     shape, dq_shape = (
         ramp(data, "data", read_only=True),
@@ -135,10 +137,12 @@ def flag_zeroframe(
     zeroframe : (nints, ny, nx) ndarray of float32, C-contiguous
         First read of each integration [DN]. Pixels at or below 0, and those within `grow` of one
         that reaches the threshold, become 0: "no value".
-    threshold, reference_dq : (ny, nx) array_like
-        As for `flag_saturation`; `reference_dq` may be left out.
+    threshold : (ny, nx) array_like of float32
+        Counts at which a pixel is full [DN].
     grow : int
         Half side of the square over which charge spills [pixel].
+    reference_dq : (ny, nx) array_like of uint32, optional
+        Flags of the threshold, which is not used where NO_SAT_CHECK is set.
 
     Raises
     ------
