@@ -130,8 +130,7 @@ class CorrectLinearity(Step):
                 ramp.groupdq,
                 coefficients,
                 linearity.inv_coeffs,
-                nframes=nframes,
-                groupgap=ramp.meta.exposure.groupgap or 0,
+                read_times(ramp),
                 saturation=None if saturation is None else saturation.data,
             )
         else:
@@ -143,6 +142,17 @@ class CorrectLinearity(Step):
             zero[empty] = 0
             ramp = ramp.evolve(zeroframe=zero[:, 0])
         return ramp
+
+
+def read_times(ramp: RampModel) -> list[list[float]]:
+    """Return the times of the reads averaged in each group, in reads since the reset."""
+    exposure = ramp.meta.exposure
+    nframes = exposure.nframes or 1
+    step = nframes + (exposure.groupgap or 0)
+    return [
+        [float(group * step + read + 1) for read in range(nframes)]
+        for group in range(ramp.array("data").shape[1])
+    ]
 
 
 class SubtractDark(Step):

@@ -20,7 +20,7 @@ class _Known:
     """What a band must know of the whole frame."""
 
     usable: int  # groups that are not unusable everywhere
-    median_gain: float | None
+    median_gain: float
 
 
 class DetectJumps(Step):
@@ -81,7 +81,7 @@ class DetectJumps(Step):
         ngroups = rows.source.array("data").shape[1]
         unusable = unusable_groups(rows) if flags_whole_groups(rows) else np.zeros(ngroups, bool)
         wanted = self.parameters.after_jump_flag_dn1 > 0 or self.parameters.after_jump_flag_dn2 > 0
-        median = None
+        median = 1.0  # not looked at unless wanted
         if wanted:
             values = gain.data
             median = float(np.median(values[np.isfinite(values) & (values > 0)]))
@@ -124,6 +124,7 @@ class DetectJumps(Step):
             after_jump_flag_n2=int(parameters.after_jump_flag_time2 // group_time),
             median_gain=survey.median_gain,
             min_diffs_single_pass=parameters.min_diffs_single_pass,
+            usable_groups=survey.usable,
             only_use_ints=parameters.only_use_ints,
             minimum_sigclip_groups=parameters.minimum_sigclip_groups,
             method="peer" if parameters.statistic == "absolute" else "signed",

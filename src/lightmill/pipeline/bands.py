@@ -47,6 +47,11 @@ class Stage:
     cpu_s: float = 0.0
     wall_s: float = 0.0
 
+    def cut_references(self, region: Region) -> dict[str, Any]:
+        """Return the references as they cover a part of the frame."""
+        cuts = _Cuts()
+        return {name: cuts.get(self, name, region) for name in self.references}
+
     def apply(self, part: Any, cuts: _Cuts) -> Any:
         """Apply the step to a band (to each product, when there are several)."""
         if isinstance(part, Products):
@@ -55,9 +60,7 @@ class Stage:
 
     def _one(self, part: Model, cuts: _Cuts) -> Any:
         begin, cpu = time.perf_counter(), time.thread_time()
-        keywords: dict[str, Any] = {
-            name: cuts.get(self, name, part.region) for name in self.references
-        }
+        keywords = {name: cuts.get(self, name, part.region) for name in self.references}
         if self.survey is not None:
             keywords["survey"] = self.survey
         result = self.step.apply(part, **keywords)

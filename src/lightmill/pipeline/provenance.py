@@ -82,8 +82,10 @@ class Record:
         self.facts["started"] = _now()
         self.facts["platform"] = f"{platform.system()} {platform.machine()}"
 
-    def finish(self, wall_s: float) -> None:
-        """Note the end."""
+    def finish(self, wall_s: float, order: list[str]) -> None:
+        """Note the end; put the steps in the order of the flow."""
+        place = {name: number for number, name in enumerate(order)}
+        self.steps.sort(key=lambda note: place.get(note["name"], len(place)))
         self.facts["finished"] = _now()
         self.facts["wall_s"] = wall_s
         self.facts["peak_mb"] = peak_mb()
@@ -98,6 +100,17 @@ class Record:
         step = stage.step
         self._note(step.name, stage.status or "COMPLETE", stage.reason, step)
         self.steps[-1].update(cpu_s=stage.cpu_s, wall_s=stage.wall_s)
+
+    def add_time(self, name: str, cpu_s: float, wall_s: float) -> None:
+        """Add to the time a step took."""
+        for note in self.steps:
+            if note["name"] == name:
+                note["cpu_s"] = note.get("cpu_s", 0.0) + cpu_s
+                note["wall_s"] = note.get("wall_s", 0.0) + wall_s
+
+    def planned(self, name: str, step: Step) -> None:
+        """Note a step that would run."""
+        self._note(name, "PLANNED", None, step)
 
     def skipped(self, name: str, reason: str, step: Step | None = None) -> None:
         """Note a step that did not run, and why."""
@@ -150,8 +163,7 @@ class Record:
                     reftype: {k: v for k, v in facts.items() if k != "path"}
                     for reftype, facts in self.references[step.name].items()
                 }
-        self.steps = [n for n in self.steps if n["name"] != name or n is None]
-        self.steps.append(note)
+        self.steps = [*(n for n in self.steps if n["name"] != name), note]
         self.statuses[getattr(step, "status_name", "") or name] = status
 
     @staticmethod

@@ -7,6 +7,7 @@ documented outcome: done, skipped with a reason, or failed with an error.
 from __future__ import annotations
 
 import enum
+import json
 import logging
 import os
 import time
@@ -24,7 +25,7 @@ from lightmill.errors import (
     OutputError,
     UnknownNameError,
 )
-from lightmill.models import Model
+from lightmill.models import Model, Region
 from lightmill.models.lineage import as_class, frame_of, open_reference, set_identity
 from lightmill.pipeline import hooks as hooks_
 from lightmill.pipeline import naming, provenance
@@ -183,17 +184,44 @@ class Run:
         if isinstance(result, Skipped):
             status, reason, result = Status.SKIPPED, result.reason, result.model
         parts = dict(result) if isinstance(result, Products) else {self._suffix(target): result}
-        self.record.finish(time.perf_counter() - begin)
+        self.record.finish(time.perf_counter() - begin, self._order())
         if options.save_results or target.options["save_results"] or target.options["output_file"]:
-            self._save(target, parts, final=True)
+            self._save(target, parts)
         else:
             for model in parts.values():
                 self.record.stamp(model)
+        if self.written:
+            self._write_log()
         log.info("%s: %s after %.2f s", target.name, status, time.perf_counter() - begin)
         first = next(iter(parts.values()))
         return Outcome(
             status, first, parts, reason, None, self.written, self.record.as_dict()
         )
+
+    def _order(self) -> list[str]:
+        order = getattr(self.target, "order", None) or ()
+        return [item for item in order if isinstance(item, str)]
+
+    def plan(self, data: Any) -> Outcome:
+        """Say what would be done: which steps, parameters, references and products; compute nothing."""
+        self._check_names()
+        source = models.open(data)
+        self.source = source
+        self.input_name = str(source.path or source.meta.get("filename") or f"{self.target.name}.fits")
+        self.record.start(self.target, source)
+        steps = getattr(self.target, "_steps", {self.target.name: self.target})
+        model: Any = source
+        for name in self._order() or steps:
+            step = steps.get(name)
+            if step is None:
+                self.record.skipped(name, "not available yet")
+            elif step.options["skip"] or name in self.options.skip:
+                self.record.skipped(name, "asked for", step)
+            elif isinstance(step, Pipeline):
+                self.record.planned(name, step)
+            elif self._stage(name, step, model) is not None:
+                self.record.planned(name, step)
+        return Outcome(Status.DONE, source, {}, "a dry run", None, [], self.record.as_dict())
 
     def _top(self, source: Model) -> Any:
         target = self.target
@@ -299,7 +327,7 @@ class Run:
                 model = flush(model)
                 if self.cache and keys:
                     self.cache.keep(keys[number], model, self.record.notes())
-                raise _Stop(model if not isinstance(model, Products) else model)
+                raise _Stop(model)
         return flush(model)
 
     def _one(self, name: str, step: Step, model: Any, pending: Any, flush: Any, number: int) -> Any:
@@ -334,7 +362,12 @@ class Run:
         if not isinstance(model, Products) and step.finishes(model):
             stage = self._stage(name, step, model)
             if stage is not None:
-                model = step.finish(model, **stage.references)
+                ny, nx = frame_of(model)
+                begin, cpu = time.perf_counter(), time.process_time()
+                model = step.finish(model, **stage.cut_references(Region(0, ny, 0, nx)))
+                self.record.add_time(
+                    name, time.process_time() - cpu, time.perf_counter() - begin
+                )
         model = self._call_hooks(step, "post_hooks", model)
         if step.options["save_results"]:
             parts = model if isinstance(model, Products) else {self._suffix(step): model}
@@ -386,8 +419,7 @@ class Run:
                 if found is not None:
                     self.record.restore(found[1], only=name)
                     return found[0]
-        inner = _Inner(step)
-        result = self._chain([(name, inner.step)], model, None)
+        result = self._chain([(name, step)], model, None)
         if self.cache and key is not None:
             self.cache.keep(key, result, self.record.notes())
             if not isinstance(result, Products):
@@ -539,9 +571,7 @@ class Run:
     def _save_point(self, point: Save, model: Any) -> None:
         self._save(self.target, {point.suffix: model})
 
-    def _save(self, step: Step, parts: dict[str, Model], *, final: bool = False) -> None:
-        if not final or step.options["suffix"]:
-            pass
+    def _save(self, step: Step, parts: dict[str, Model]) -> None:
         for number, (suffix, model) in enumerate(parts.items()):
             path = naming.product_path(
                 self.input_name,
@@ -557,6 +587,16 @@ class Run:
             for hook in step.options["on_save"]:
                 hooks_.call(hook, model, step=step, kind="on_save")
             log.info("wrote %s", path)
+
+    def _write_log(self) -> None:
+        """Write what differs from run to run beside the products."""
+        path = naming.product_name(
+            self.written[0].name, "run", output_dir=self.written[0].parent, ext=".json"
+        )
+        record = self.record.as_dict()
+        record["outputs"] = [product.name for product in self.written]
+        with models.atomic(path) as file:
+            file.write(json.dumps(record, indent=1, default=str).encode())
 
     # ------------------------------------------------------------------ before anything runs
 
@@ -602,8 +642,3 @@ class _Stop(Exception):  # noqa: N818 - not an error: the end the user asked for
     def __init__(self, result: Any) -> None:
         super().__init__()
         self.result = result
-
-
-@dataclass
-class _Inner:
-    step: Step
