@@ -101,10 +101,7 @@ def show(ours: Path, theirs: Path) -> bool:
     return good
 
 
-COMPATIBLE = (
-    "--steps.jump.statistic=absolute",
-    "--steps.ramp_fit.dark_current_unit=DN",
-)
+COMPATIBLE = ("--profile", "jwst-3.0")
 
 
 def options_like(peer: dict) -> list[str]:

@@ -1,10 +1,11 @@
 """Stage 1 beside the reference pipeline (`jwst` 3.0.0), on exposures neither of us made for the purpose.
 
-Where the two *mean* different things (docs/reference/peer-differences.md) our compatibility
-parameters are set, so that what is compared means the same:
+Where the two *mean* different things (docs/reference/peer-differences.md) the profile `jwst-3.0`
+takes the peer's side, so that what is compared means the same:
 
 - jump: absolute differences, median without the largest (`jump.statistic=absolute`);
-- ramp_fit: average dark current added without dividing by the gain (`ramp_fit.dark_current_unit=DN`).
+- ramp_fit: average dark current added without dividing by the gain (`ramp_fit.dark_current_unit=DN`);
+- ramp_fit: variances of two estimates that were not made (`ramp_fit.variances=bound`).
 
 What remains is rounding: the peer computes some sums in float64 and some in float32, in another
 order. A pixel whose jump or saturation test lies within rounding of its threshold may fall on the
