@@ -1,0 +1,97 @@
+"""``lightmill steps``: what there is to run, and what can be set."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lightmill.cli.tables import short, table
+from lightmill.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from lightmill.app import StepInfo
+
+__all__ = ["steps"]
+
+
+def steps(
+    name: Annotated[
+        str | None, typer.Argument(help="A pipeline or step; without: list them all.")
+    ] = None,
+    base: Annotated[
+        bool, typer.Option("--all", help="Also the parameters every step has.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> int:
+    """List pipelines and steps, or the parameters of one."""
+    from lightmill import app
+
+    known = app.steps()
+    if name is None:
+        if as_json:
+            print(json.dumps([_as_dict(info, base=False) for info in known], indent=2))
+            return 0
+        for kind in sorted({info.kind for info in known}):
+            print(f"{kind}s:")
+            rows = [(info.name, info.help) for info in known if info.kind == kind]
+            print(table(rows) + "\n")
+        print("lightmill steps NAME lists the parameters of one.")
+        return 0
+    wanted = name.rpartition("::")[2]
+    infos = {info.name: info for info in known}
+    if wanted not in infos:
+        raise UnknownNameError("pipeline or step", wanted, infos)
+    info = infos[wanted]
+    if as_json:
+        print(json.dumps(_as_dict(info, base=base), indent=2, default=str))
+        return 0
+    print(_page(info, infos, base=base))
+    return 0
+
+
+def _page(info: StepInfo, infos: dict[str, StepInfo], *, base: bool) -> str:
+    lines = [f"{info.name}: {info.help}"]
+    if info.references:
+        lines.append(f"\nreferences: {', '.join(info.references)}")
+    flow = getattr(info, "flow", ())
+    if flow:
+        lines.append("\nsteps:")
+        lines.append(table((step, infos[step].help if step in infos else "") for step in flow))
+    if info.parameters:
+        lines.append("\nparameters:")
+        lines.append(table(_rows(info.parameters)))
+    if base:
+        lines.append("\nparameters of every step:")
+        lines.append(table(_rows(_base(info))))
+    elif not info.parameters:
+        lines.append("\nno parameters of its own (--all: those every step has)")
+    return "\n".join(lines)
+
+
+def _base(info: StepInfo) -> tuple[Any, ...]:
+    from lightmill.pipeline.parameters import BASE, override_declarations
+
+    return (*BASE, *override_declarations(info.references))
+
+
+def _rows(parameters: Any) -> list[tuple[str, ...]]:
+    rows = []
+    for one in parameters:
+        unit = f" {one.unit}" if one.unit and one.default is not None else ""
+        rows.append((one.name, one.type, f"{short(one.default, 30)}{unit}", one.bounds, one.help))
+    return rows
+
+
+def _as_dict(info: StepInfo, *, base: bool) -> dict[str, Any]:
+    parameters = (*info.parameters, *(_base(info) if base else ()))
+    keys = ("name", "type", "default", "unit", "ge", "gt", "le", "lt", "choices", "help")
+    return {
+        "name": info.name,
+        "kind": info.kind,
+        "help": info.help,
+        "references": list(info.references),
+        "steps": list(getattr(info, "flow", ())),
+        "parameters": [{key: getattr(one, key) for key in keys} for one in parameters],
+    }
