@@ -50,4 +50,29 @@ LM_API lm_status lm_fit_ramps(const float *data, const lm_shape *shape, const ui
                               const lm_ols_parameters *parameters, const lm_rate_planes *exposure,
                               const lm_rate_planes *integrations);
 
+typedef struct {
+    /* [n_groups] of the ramp: mean time of the reads of a group [s], their number N, and
+     * tau = sum over j = 1..N of (2 N + 1 - 2 j) t_j / N^2 [s], the time that enters the variance */
+    const double *mean_times, *taus, *n_reads;
+    double one_omit, two_omit;      /* drops of chi^2 that make a jump; not positive: no search */
+    size_t first_group, last_group; /* the groups outside are not looked at */
+    int dark_in_electrons;          /* average dark in electron/s; otherwise DN/s */
+    int jump_masks_both;            /* a flagged jump spoils the difference after it in any case */
+    int flag_groups;                /* set JUMP_DET in groupdq where the search finds a jump */
+} lm_likelihood_parameters;
+
+/* Likelihood of the differences of groups, whose covariance is tridiagonal (Brandt 2024, PASP 136,
+ * 045004), and search for jumps by leaving out one difference, or two that share a group of several
+ * reads (045005). O(n_groups) for each pixel; double inside.
+ * groupdq      JUMP_DET alone spoils the difference into the group, and the one after it if the
+ *              group has several reads; any other flag but PERSISTENCE both
+ * chisq        [n_rows * n_cols] out, or NULL: sum over the integrations
+ * int_chisq    planes `int_chisq_stride` apart, out, or NULL
+ * Allocates at the start. */
+LM_API lm_status lm_fit_ramps_likelihood(
+    const float *data, const lm_shape *shape, uint8_t *groupdq, const lm_shape *dq_shape,
+    const uint32_t *pixeldq, const float *gain, const float *readnoise, const float *average_dark,
+    const lm_likelihood_parameters *parameters, const lm_rate_planes *exposure,
+    const lm_rate_planes *integrations, float *chisq, float *int_chisq, size_t int_chisq_stride);
+
 #endif
