@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.measure import Cost, measured
 
+COMMAND = [sys.executable, "-c", "from lightmill.cli import main; main()"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -49,9 +50,7 @@ class Bench:
         self.ramps = options.ramps.resolve()
         self.work = options.work.resolve()
         self.peer = None if options.no_peer else options.peer.resolve() / "bin" / "python"
-        self.command = (
-            options.lightmill.split() if options.lightmill else [sys.executable, "-m", "lightmill"]
-        )
+        self.command = options.lightmill.split() if options.lightmill else COMMAND
         self.logs = self.work / "log"
         self.work.mkdir(parents=True, exist_ok=True)
         if self.peer is not None and not self.peer.exists():

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.cases import COMMAND
 from benchmarks.measure import measured, table
 
 
@@ -85,14 +86,12 @@ def main() -> int:
         ["peak memory added by ten steps, MiB", grown, "0"],
     ]
     for name, arguments in {
-        "import lightmill, CPU s": ["-c", "import lightmill"],
-        "numpy alone, CPU s": ["-c", "import numpy"],
-        "lightmill --help, CPU s": ["-m", "lightmill", "--help"],
-        "lightmill steps jump, CPU s": ["-m", "lightmill", "steps", "jump"],
+        "import lightmill, CPU s": [sys.executable, "-c", "import lightmill"],
+        "numpy alone, CPU s": [sys.executable, "-c", "import numpy"],
+        "lightmill --help, CPU s": [*COMMAND, "--help"],
+        "lightmill steps jump, CPU s": [*COMMAND, "steps", "jump"],
     }.items():
-        costs = [
-            measured([sys.executable, *arguments], options.work / "log" / "start") for _ in range(5)
-        ]
+        costs = [measured(arguments, options.work / "log" / "start") for _ in range(5)]
         rows.append([name, min(c.cpu for c in costs), "< 0.5" if "help" in name else ""])
     print(table(["", "measured", "wanted"], rows))
     return 0

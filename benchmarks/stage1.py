@@ -77,7 +77,7 @@ def start_up(bench: cases.Bench) -> Cost:
     code = "import lightmill.cli, lightmill.app, lightmill.detector, lightmill.pipeline.runner"
     command = (
         [bench.command[0], "-c", code]
-        if bench.command[1:] == ["-m", "lightmill"]
+        if bench.command == cases.COMMAND
         else [*bench.command, "--help"]
     )
     return best([measured(command, bench.logs / "start") for _ in range(5)])

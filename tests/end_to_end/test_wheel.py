@@ -108,7 +108,7 @@ def test_the_command_answers_from_the_wheel(wheel, tmp_path):
     }
 
     answer = subprocess.run(
-        [sys.executable, "-m", "lightmill", "--help"],
+        [sys.executable, "-c", "from lightmill.cli import main; main()", "--help"],
         capture_output=True,
         text=True,
         env=environment,

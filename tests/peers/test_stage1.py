@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -188,9 +187,7 @@ def test_a_parameter_file_of_the_peer_drives_our_pipeline(bench, peer, tmp_path,
 
     answer = subprocess.run(
         [
-            sys.executable,
-            "-m",
-            "lightmill",
+            *cases.COMMAND,
             "run",
             str(file),
             str(case / "uncal.fits"),
