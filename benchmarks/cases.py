@@ -142,7 +142,7 @@ class Bench:
             ],
             log,
         )
-        return cost, json_at_end(log.read_text(errors="replace"))
+        return cost, record_of(log.read_text(errors="replace"))
 
 
 def step_options(case: Path) -> list[str]:
@@ -153,6 +153,12 @@ def step_options(case: Path) -> list[str]:
         for step, parameters in steps.items()
         for parameter, value in parameters.items()
     ]
+
+
+def record_of(text: str) -> dict:
+    """Return the run record of the first exposure in what ``lightmill run --json`` printed."""
+    outcomes = json_at_end(text).get("outcomes") or [{}]
+    return outcomes[0].get("record") or {}
 
 
 def json_at_end(text: str) -> dict:

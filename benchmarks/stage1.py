@@ -45,9 +45,8 @@ def bytes_moved(n_ints: int, n_groups: int, n_pixels: int) -> dict[str, float]:
 
 def our_steps(report: dict) -> dict[str, tuple[float, float]]:
     """Return (wall, CPU) seconds of each step from the run record."""
-    record = report.get("record", report)
     steps: dict[str, tuple[float, float]] = {}
-    for row in record.get("steps", ()):
+    for row in report.get("steps", ()):
         if row.get("status") == "SKIPPED":
             continue
         wall = float(row.get("wall_s") or 0.0)
@@ -68,8 +67,7 @@ def peer_steps(report: dict) -> dict[str, float]:
 
 def pipeline_seconds(report: dict, cost: Cost, start: Cost) -> tuple[float, float]:
     """Return (wall, CPU) of our pipeline: what the whole process used beyond starting up."""
-    record = report.get("record", report)
-    return float(record.get("wall_s", cost.wall - start.wall)), cost.cpu - start.cpu
+    return float(report.get("wall_s", cost.wall - start.wall)), cost.cpu - start.cpu
 
 
 def start_up(bench: cases.Bench) -> Cost:

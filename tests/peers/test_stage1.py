@@ -201,8 +201,7 @@ def test_a_parameter_file_of_the_peer_drives_our_pipeline(bench, peer, tmp_path,
     )
 
     assert answer.returncode == 0, answer.stderr
-    record = cases.json_at_end(answer.stdout)
-    record = record.get("record", record)
+    record = cases.record_of(answer.stdout)
     steps = {step["name"]: step for step in record["steps"]}
     assert steps["ipc"]["status"] == "SKIPPED"
     assert "7.5" in json.dumps(steps["jump"])
