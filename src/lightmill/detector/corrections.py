@@ -121,8 +121,8 @@ class CorrectLinearity(Step):
         self, ramp: RampModel, *, linearity: LinearityModel, saturation: SaturationModel | None
     ) -> RampModel:
         """Evaluate the polynomial in every group below saturation."""
-        coefficients, flags = polynomial.prepare(linearity.coeffs, linearity.dq)
-        arithmetic.flag_or(ramp.pixeldq, flags)
+        flags = {"reference_dq": linearity.dq, "pixeldq": ramp.pixeldq}
+        coefficients = linearity.coeffs
         nframes = ramp.meta.exposure.nframes or 1
         if linearity.has("inv_coeffs") and nframes > 1:
             polynomial.correct_linearity_reads(
@@ -131,16 +131,17 @@ class CorrectLinearity(Step):
                 coefficients,
                 linearity.inv_coeffs,
                 read_times(ramp),
+                **flags,
                 saturation=None if saturation is None else saturation.data,
             )
         else:
-            polynomial.correct_linearity(ramp.data, ramp.groupdq, coefficients)
+            polynomial.correct_linearity(ramp.data, ramp.groupdq, coefficients, **flags)
         if ramp.has("zeroframe"):
-            zero = np.array(ramp.zeroframe[:, None], np.float32)
-            empty = zero == 0
-            polynomial.correct_linearity(zero, np.zeros(zero.shape, np.uint8), coefficients)
-            zero[empty] = 0
-            ramp = ramp.evolve(zeroframe=zero[:, 0])
+            zero = np.array(ramp.zeroframe, np.float32)
+            polynomial.correct_linearity(
+                zero[:, None], None, coefficients, reference_dq=linearity.dq, keep_zero=True
+            )
+            ramp = ramp.evolve(zeroframe=zero)
         return ramp
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lightmill.errors import ConfigurationError, ShapeError
 from lightmill.kernels import arithmetic, flags
-from lightmill.kernels.saturation import flag_saturation, flag_zeroframe
+from lightmill.kernels.saturation import flag_saturation, flag_zeroframe, halo_rows
 from lightmill.models import (
     MaskModel,
     RampModel,
@@ -95,9 +95,10 @@ class FlagSaturation(Step):
         n_pix_grow_sat: int = param(1, "pixels around a saturated one to flag too", ge=0, le=50)
         use_readpatt: bool = param(True, "find saturation hidden in averaged frames")
 
-    def halo_rows(self, model: Any) -> int:  # noqa: ARG002
-        """Two growths may follow each other."""
-        return 2 * self.parameters.n_pix_grow_sat
+    def halo_rows(self, model: Any) -> int:
+        """What saturated pixels flag around them."""
+        averaged = (model.meta.exposure.nframes or 1) > 1 and self.parameters.use_readpatt
+        return halo_rows(self.parameters.n_pix_grow_sat, has_dilution=averaged)
 
     def apply(
         self, ramp: RampModel, *, saturation: SaturationModel, superbias: SuperbiasModel | None
@@ -124,7 +125,12 @@ class FlagSaturation(Step):
         )
         if ramp.has("zeroframe"):
             zero = np.array(ramp.zeroframe)
-            flag_zeroframe(zero, saturation.data, self.parameters.n_pix_grow_sat)
+            flag_zeroframe(
+                zero,
+                saturation.data,
+                self.parameters.n_pix_grow_sat,
+                reference_dq=saturation.dq,
+            )
             ramp = ramp.evolve(zeroframe=zero)
         return ramp
 
@@ -188,7 +194,7 @@ class FlagFirstGroups(Step):
         if counts is None:
             return Skipped(ramp, "the reference has no row for this subarray and read pattern")
         if ngroups <= 5:  # noqa: PLR2004 - so few groups lose one only
-            counts = (min(counts[0], 1), min(counts[1], 1))
+            counts = (min(counts[0], 1), min(counts[1], 1))  # none stays none
         first, later = (max(0, min(n, ngroups - 3)) for n in counts)
         start = ramp.meta.exposure.integration_start or 1
         flags.flag_first_groups(

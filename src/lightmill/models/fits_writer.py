@@ -31,7 +31,7 @@ from lightmill.models.tables import LazyTable, table_bytes, table_cards
 if TYPE_CHECKING:
     from lightmill.models.model import Model
 
-__all__ = ["write_fits"]
+__all__ = ["Reserved", "begin_fits", "end_fits", "write_fits"]
 
 CHUNK = 4 << 20
 _STRUCTURE = frozenset({
@@ -58,40 +58,88 @@ def write_fits(
     tree : mapping
         What goes to the ASDF extension besides metadata and arrays.
     """
+    with atomic(path) as file:
+        references = begin_fits(file, model, values)
+        end_fits(file, model, values, tree, references)
+
+
+def begin_fits(file: AtomicFile, model: Model, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the headers, arrays and tables of a model; leave holes for `Reserved` arrays.
+
+    Returns
+    -------
+    references : dict
+        Name of each array → how the ASDF tree points to it.
+    """
     schema, foreign = model.meta._store.schema, model.foreign
     references: dict[str, Any] = {}
-    with atomic(path) as file:
-        primary = _merged_cards(
-            foreign.headers.get(("PRIMARY", 1)), "PRIMARY", schema, values,
-            history=model.history,
-        )  # fmt: skip
-        _write_header(file, [*_primary_cards(), *primary])
-        names = set()
-        for name, hdu_name, version, value in model._stored():
-            names.add((hdu_name, version))
-            header = foreign.headers.get((hdu_name, version))
-            if isinstance(value, LazyTable) or _is_table(value):
-                shape, dtype = _write_table(file, value, hdu_name, version)
-            else:
-                cards = (
-                    _merged_cards(header, hdu_name, schema, values)
-                    if version == 1
-                    else (_merged_cards(header, hdu_name, schema, {}))
-                )
-                unit = model._unit(name)
-                if unit and not any(card.startswith(b"BUNIT   ") for card in cards):
-                    cards = [*format_card("BUNIT", unit, "unit of the values"), *cards]
-                shape, dtype = _write_image(file, value, hdu_name, version, cards)
-            references[name] = array_reference(hdu_name, version, shape, dtype)
-        for hdu in foreign.hdus:
-            if (hdu.name, hdu.version) not in names:
-                _copy_hdu(file, hdu)
-        blocks = b"" if foreign.asdf is None else foreign.asdf.blocks()
-        tree = {key: inline(value) for key, value in tree.items()}
-        whole = {**_history_tree(model.history), **references, "meta": nested(values), **tree}
-        content = dump_tree(whole, blocks)
-        _write_header(file, _asdf_cards(len(content)))
-        _write_data(file, content)
+    primary = _merged_cards(
+        foreign.headers.get(("PRIMARY", 1)), "PRIMARY", schema, values,
+        history=model.history,
+    )  # fmt: skip
+    _write_header(file, [*_primary_cards(), *primary])
+    for name, hdu_name, version, value in model._stored():
+        header = foreign.headers.get((hdu_name, version))
+        if isinstance(value, LazyTable) or _is_table(value):
+            shape, dtype = _write_table(file, value, hdu_name, version)
+        else:
+            known = values if version == 1 else {}
+            cards = _merged_cards(header, hdu_name, schema, known)
+            unit = model._unit(name)
+            if unit and not any(card.startswith(b"BUNIT   ") for card in cards):
+                cards = [*format_card("BUNIT", unit, "unit of the values"), *cards]
+            shape, dtype = _write_image(file, value, hdu_name, version, cards)
+        references[name] = array_reference(hdu_name, version, shape, dtype)
+    return references
+
+
+def end_fits(
+    file: AtomicFile,
+    model: Model,
+    values: Mapping[str, Any],
+    tree: Mapping[str, Any],
+    references: Mapping[str, Any],
+) -> None:
+    """Write what follows the arrays: foreign extensions, then the ASDF extension."""
+    foreign = model.foreign
+    names = {(hdu_name, version) for _, hdu_name, version, _ in model._stored()}
+    for hdu in foreign.hdus:
+        if (hdu.name, hdu.version) not in names:
+            _copy_hdu(file, hdu)
+    blocks = b"" if foreign.asdf is None else foreign.asdf.blocks()
+    tree = {key: inline(value) for key, value in tree.items()}
+    whole = {**_history_tree(model.history), **references, "meta": nested(values), **tree}
+    content = dump_tree(whole, blocks)
+    _write_header(file, _asdf_cards(len(content)))
+    _write_data(file, content)
+
+
+class Reserved:
+    """Room in a file for an array whose rows are written later.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype_like
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.offset = -1  # where the data begin, once the header is written
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yield nothing: the rows come later."""
+        yield from ()
+
+    def write(self, file: AtomicFile, y0: int, rows: np.ndarray) -> None:
+        """Write full-width rows of every plane, (..., rows, nx), from row `y0` on."""
+        ny, nx = self.shape[-2:]
+        height = rows.shape[-2]
+        row = nx * self.dtype.itemsize
+        planes = np.ascontiguousarray(rows, self.dtype).reshape(-1, height, nx)
+        for number, plane in enumerate(planes):
+            file.write_at(self.offset + (number * ny + y0) * row, encode(plane).data)
 
 
 def _primary_cards() -> list[bytes]:
@@ -242,9 +290,13 @@ def _write_image(
         head += format_card("EXTVER", version, "extension version")
     _write_header(file, [*head, *cards])
     start = file.written
-    for piece in _pieces(value):
-        file.write(encode(piece).data)
     expected = int(np.prod(shape, dtype=object)) * stored.itemsize if shape else 0
+    if isinstance(value, Reserved):
+        value.offset = start
+        file.skip(expected)
+    else:
+        for piece in _pieces(value):
+            file.write(encode(piece).data)
     if file.written - start != expected:
         raise ShapeError(
             f"the pieces of {name} do not add up to its shape",

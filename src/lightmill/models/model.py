@@ -263,10 +263,13 @@ class Model:
 
     def _again(self, arrays: dict[str, Any], *, region: Region | None) -> Model:
         history = None if self._history is None else list(self._history)
-        return self._made(
+        model = self._made(
             self._store.copy(), arrays, region=region, path=self._path, history=history,
             places=self._places,
         )  # fmt: skip
+        if region is not None:  # a band stays a band of its frame
+            object.__setattr__(model, "_whole", self.__dict__.get("_whole"))
+        return model
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -298,20 +301,8 @@ class Model:
         """
         path = Path(path)
         self.validate()
-        values = self._store.flat()
-        overlay = overlay_of(values.get("telescope"))
-        current = values.get("model_type")
-        values["model_type"] = (
-            overlay.name_of(self.model_type, current) if overlay
-            else current if self.model_type == "Model" and current else self.model_type
-        )  # fmt: skip
-        now = dt.datetime.now(dt.UTC)
-        values["date"] = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}"
-        values["filename"] = path.name
-        tree = dict(self.foreign.tree())
-        made = dict(record) if record is not None else self.record
-        if made is not None:
-            tree["lightmill"] = made
+        values = self._values_for(path)
+        tree = self._tree_for(record)
         if path.suffix == ".fits":
             from lightmill.models.fits_writer import write_fits
 
@@ -328,6 +319,32 @@ class Model:
                 expected=".fits or .asdf",
             )
         return path
+
+    def _values_for(self, path: Path) -> dict[str, Any]:
+        """Return the metadata as they go into a file.
+
+        The date stays that of the newest input: a product is a function of its
+        inputs, and made again it is the same to the last bit.
+        """
+        values = self._store.flat()
+        overlay = overlay_of(values.get("telescope"))
+        current = values.get("model_type")
+        values["model_type"] = (
+            overlay.name_of(self.model_type, current) if overlay
+            else current if self.model_type == "Model" and current else self.model_type
+        )  # fmt: skip
+        if not values.get("date"):
+            values["date"] = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.000")
+        values["filename"] = path.name
+        return values
+
+    def _tree_for(self, record: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return what goes into the ASDF extension besides metadata and arrays."""
+        tree = dict(self.foreign.tree())
+        made = dict(record) if record is not None else self.record
+        if made is not None:
+            tree["lightmill"] = made
+        return tree
 
     def validate(self) -> None:
         """Check what is only certain in the end: that every required array is there.

@@ -34,6 +34,25 @@ class AtomicFile:
             self.written += count
             view = view[count:]
 
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Write bytes into room left by `skip`; threads may do so at the same time."""
+        view = memoryview(data).cast("B")
+        while view:
+            try:
+                count = os.pwrite(self.descriptor, view, offset)
+            except OSError as error:
+                raise _refused(self.path, error) from error
+            offset += count
+            view = view[count:]
+
+    def skip(self, count: int) -> None:
+        """Leave room; what nobody writes to it is zeros."""
+        self.written += count
+        try:
+            os.lseek(self.descriptor, count, os.SEEK_CUR)
+        except OSError as error:
+            raise _refused(self.path, error) from error
+
     def write_all(self, pieces: Iterable[bytes]) -> None:
         """Append several pieces."""
         for piece in pieces:

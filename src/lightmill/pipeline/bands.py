@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from lightmill.pipeline.step import Products, Skipped, Step
 if TYPE_CHECKING:
     from lightmill.models import Model
 
-__all__ = ["Rows", "Stage", "through_bands"]
+__all__ = ["Gathered", "Rows", "Sink", "Stage", "through_bands"]
 
 BAND_BYTES = 12 << 20  # of ramp in one band: small enough to stay in the caches
 BAND_BYTES_MOST = 96 << 20  # of ramp in one band where a single row is long
@@ -156,17 +156,26 @@ def band_regions(rows: Rows, height: int | None = None) -> list[Region]:
     return [Region(y, min(y + height, ny), 0, nx) for y in range(0, ny, height)]
 
 
-class _Gathered:
+class Sink(Protocol):
+    """Where the bands of a result go."""
+
+    def add(self, part: Any) -> None:
+        """Take a band: a model, or Products."""
+
+    def finish(self) -> Any:
+        """Return the whole result."""
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+
+
+class Gathered:
     """The whole products, filled band by band."""
 
-    def __init__(self, frame: tuple[int, int], scratch: Any) -> None:
-        self.frame = frame
-        self.scratch = scratch
-        self.first: Any = None
+    def __init__(
+        self, frame: tuple[int, int], scratch: Any, part: Any, leave: frozenset[str] = frozenset()
+    ) -> None:
         self.arrays: dict[str, dict[str, np.ndarray | Spool]] = {}
-
-    def start(self, part: Any) -> None:
-        """Make room for everything the first band shows there will be."""
         self.first = part
         parts = part if isinstance(part, Products) else {"": part}
         total = 0
@@ -174,18 +183,19 @@ class _Gathered:
             self.arrays[suffix] = {}
             rows = (model.region.y1 - model.region.y0, model.region.x1 - model.region.x0)
             for name, array in model.arrays.items():
-                if getattr(array, "shape", ())[-2:] != rows:
+                if getattr(array, "shape", ())[-2:] != rows or name in leave:
                     continue
-                shape = (*array.shape[:-2], *self.frame)
+                shape = (*array.shape[:-2], *frame)
                 size = int(np.prod(shape, dtype=np.int64)) * array.dtype.itemsize
                 total += size
                 self.arrays[suffix][name] = (
                     np.empty(shape, array.dtype)
                     if total <= IN_MEMORY_BYTES
-                    else Spool(shape, array.dtype, self.scratch)
+                    else Spool(shape, array.dtype, scratch)
                 )
 
     def add(self, part: Any) -> None:
+        """Take the rows of a band."""
         parts = part if isinstance(part, Products) else {"": part}
         for suffix, model in parts.items():
             y0, y1 = model.region.y0, model.region.y1
@@ -196,7 +206,12 @@ class _Gathered:
                 else:
                     whole[..., y0:y1, :] = rows
 
+    def abandon(self) -> None:
+        """Let the arrays go."""
+        self.arrays.clear()
+
     def finish(self) -> Any:
+        """Return the whole model, or Products."""
         parts = self.first if isinstance(self.first, Products) else {"": self.first}
         done = {}
         for suffix, model in parts.items():
@@ -212,6 +227,7 @@ def through_bands(
     scratch: Any = None,
     progress: Callable[[int, int], None] | None = None,
     height: int | None = None,
+    sink: Callable[[Any], Sink] | None = None,
 ) -> Any:
     """Take a model through a chain of stages and return the whole result.
 
@@ -229,6 +245,9 @@ def through_bands(
         Called with (bands done, bands in all).
     height : int, optional
         Rows in a band; chosen by the size of the ramp otherwise.
+    sink : callable, optional
+        Gets the first band of the result, returns where all bands go; they are
+        gathered otherwise.
 
     Returns
     -------
@@ -244,44 +263,65 @@ def through_bands(
         stage.wall_s += time.perf_counter() - begin
         stage.cpu_s += time.process_time() - cpu
     regions = band_regions(rows, height)
-    gathered = _Gathered(rows.frame, scratch)
     first = rows.cut(regions[0])
-    gathered.start(first)
+    gathered = Gathered(rows.frame, scratch, first) if sink is None else sink(first)
+    try:
+        _fill(gathered, rows, first, regions, threads, progress)
+    except BaseException:
+        gathered.abandon()
+        raise
+    return gathered.finish()
+
+
+def _fill(
+    gathered: Sink,
+    rows: Rows,
+    first: Any,
+    regions: list[Region],
+    threads: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Compute every band after the first, and hand them all on."""
     gathered.add(first)
+    stages = rows.stages
     statuses = [(stage.status, stage.reason) for stage in stages]
     if progress:
         progress(1, len(regions))
-    for number, part in enumerate(_parts(rows, regions[1:], threads), start=2):
-        gathered.add(part)
+    for done, _ in enumerate(_each(rows, regions[1:], gathered, threads), start=2):
         if progress:
-            progress(number, len(regions))
+            progress(done, len(regions))
     for stage, (status, reason) in zip(stages, statuses, strict=True):
         if (stage.status, stage.reason) != (status, reason):
             raise LightmillError(
                 f"step {stage.step.name!r} answered {stage.status} in one band, {status} in another"
             )
-    return gathered.finish()
 
 
 def _whole(stage: Stage) -> dict[str, Any]:
     return dict(stage.references)
 
 
-def _parts(rows: Rows, regions: list[Region], threads: int) -> Iterator[Any]:
-    """Yield every band's result as soon as it is there; at most `threads` are in flight."""
+def _each(rows: Rows, regions: list[Region], sink: Sink, threads: int) -> Iterator[None]:
+    """Compute every band and hand it on, at most `threads` at a time; yield as each is done."""
+
+    def one(region: Region) -> None:
+        sink.add(rows.cut(region))
+
     if threads <= 1 or len(regions) <= 1:
         for region in regions:
-            yield rows.cut(region)
+            yield one(region)
         return
     with ThreadPoolExecutor(threads, thread_name_prefix="band") as pool:
-        waiting = iter(regions)
-        running: set[Future[Any]] = set()
-        for region in waiting:
-            running.add(pool.submit(rows.cut, region))
-            if len(running) < threads:
-                continue
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
+        running: set[Future[None]] = set()
+        try:
+            for region in regions:
+                running.add(pool.submit(one, region))
+                if len(running) > threads:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        yield future.result()
+            for future in running:
                 yield future.result()
-        for future in running:
-            yield future.result()
+        finally:
+            for future in running:
+                future.cancel()

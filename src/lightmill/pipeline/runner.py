@@ -32,6 +32,7 @@ from lightmill.pipeline import naming, provenance
 from lightmill.pipeline.bands import Stage, through_bands
 from lightmill.pipeline.cache import RunCache, identity, model_identity
 from lightmill.pipeline.pipeline import Pipeline, Save
+from lightmill.pipeline.sinks import Written
 from lightmill.pipeline.step import Products, Skipped, Step
 from lightmill.reference import References
 
@@ -185,7 +186,7 @@ class Run:
             status, reason, result = Status.SKIPPED, result.reason, result.model
         parts = dict(result) if isinstance(result, Products) else {self._suffix(target): result}
         self.record.finish(time.perf_counter() - begin, self._order())
-        if options.save_results or target.options["save_results"] or target.options["output_file"]:
+        if self._saves():
             self._save(target, parts)
         else:
             for model in parts.values():
@@ -295,11 +296,11 @@ class Run:
             begin, model = found
         pending: list[tuple[int, Stage]] = []
 
-        def flush(current: Any) -> Any:
+        def flush(current: Any, save_as: Callable[[str, Any], Path] | None = None) -> Any:
             if not pending:
                 return current
             stages = [stage for _, stage in pending]
-            result = self._through(current, stages)
+            result = self._through(current, stages, save_as)
             last = pending[-1][0]
             for _, stage in pending:
                 self.record.step(stage)
@@ -311,8 +312,7 @@ class Run:
         for number in range(begin, len(items)):
             name, step = items[number]
             if isinstance(step, Save):
-                model = flush(model)
-                self._save_point(step, model)
+                model = self._save_point(step, model, flush, saving=bool(pending))
                 continue
             if step is None:
                 self.record.skipped(name, "not available yet")
@@ -328,7 +328,26 @@ class Run:
                 if self.cache and keys:
                     self.cache.keep(keys[number], model, self.record.notes())
                 raise _Stop(model)
+        if pending and self._writes_rows(pipeline):
+            return flush(model, self._path_of(self.target))
         return flush(model)
+
+    def _writes_rows(self, pipeline: Pipeline | None) -> bool:
+        """Say whether what is computed now is the product, and can be written as it comes."""
+        target = self.target
+        last_of_all = pipeline is target or (pipeline is None and not isinstance(target, Pipeline))
+        return bool(
+            last_of_all
+            and self._saves()
+            and not target.options["post_hooks"]
+            and (target.options["output_ext"] or ".fits") == ".fits"
+            and Path(target.options["output_file"] or "x.fits").suffix == ".fits"
+            and Path(self.input_name).suffix != ".asdf"
+        )
+
+    def _saves(self) -> bool:
+        options = self.target.options
+        return bool(self.options.save_results or options["save_results"] or options["output_file"])
 
     def _one(self, name: str, step: Step, model: Any, pending: Any, flush: Any, number: int) -> Any:
         if isinstance(step, Pipeline):
@@ -374,7 +393,9 @@ class Run:
             self._save(step, dict(parts))
         return model
 
-    def _through(self, model: Any, stages: list[Stage]) -> Any:
+    def _through(
+        self, model: Any, stages: list[Stage], save_as: Callable[[str, Any], Path] | None = None
+    ) -> Any:
         labels = ", ".join(stage.step.name for stage in stages)
         progress = self.options.progress
 
@@ -382,15 +403,33 @@ class Run:
             if progress:
                 progress(labels, done, total)
 
+        def sink(first: Any) -> Written:
+            for stage in stages:
+                self.record.step(stage)
+            assert save_as is not None  # noqa: S101 - a sink is made only when it is given
+            return Written(
+                first,
+                save_as,
+                self.record.stamp,
+                lambda: self.record.as_dict(volatile=False),
+                self._suffix(self.target),
+            )
+
         if isinstance(model, Products):
             return Products({s: self._through(m, stages) for s, m in model.items()})
-        return through_bands(
+        result = through_bands(
             model,
             stages,
             threads=self.threads,
             scratch=self.options.scratch_dir,
             progress=report,
+            sink=sink if save_as is not None else None,
         )
+        if save_as is not None:
+            parts = result if isinstance(result, Products) else {"": result}
+            for part in parts.values():
+                self._saved(self.target, part.path, part)
+        return result
 
     def _whole(self, stage: Stage, model: Any) -> Any:
         """Apply a step that needs the whole model; it gets one of its own to write into."""
@@ -568,25 +607,51 @@ class Run:
     def _cache_place(self) -> Path:
         return self.options.cache_dir or self._output_dir() / ".lightmill"
 
-    def _save_point(self, point: Save, model: Any) -> None:
+    def _save_point(self, point: Save, model: Any, flush: Any, *, saving: bool) -> Any:
+        path_of = self._path_of(self.target)
+        if saving:
+            return flush(model, lambda _, part: path_of(point.suffix, part))
         self._save(self.target, {point.suffix: model})
+        return model
 
-    def _save(self, step: Step, parts: dict[str, Model]) -> None:
-        for number, (suffix, model) in enumerate(parts.items()):
+    def _path_of(self, step: Step) -> Callable[[str, Any], Path]:
+        def path_of(suffix: str, model: Any) -> Path:
             path = naming.product_path(
                 self.input_name,
                 suffix,
                 step=step,
                 target=self.target,
                 output_dir=self._output_dir(),
-                index=number if len(parts) > 1 and not suffix else None,
                 model=model,
             )
+            self._make_folder(path.parent)
+            return path
+
+        return path_of
+
+    def _save(self, step: Step, parts: dict[str, Model]) -> None:
+        path_of = self._path_of(step)
+        for suffix, model in parts.items():
+            if model.path is not None and model.path in self.written:
+                continue  # written while it was computed
+            path = path_of(suffix, model)
             self.record.stamp(model)
-            self.written.append(model.save(path, record=self.record.as_dict(volatile=False)))
-            for hook in step.options["on_save"]:
-                hooks_.call(hook, model, step=step, kind="on_save")
-            log.info("wrote %s", path)
+            model.save(path, record=self.record.as_dict(volatile=False))
+            self._saved(step, path, model)
+
+    def _saved(self, step: Step, path: Path, model: Model) -> None:
+        self.written.append(path)
+        for hook in step.options["on_save"]:
+            hooks_.call(hook, model, step=step, kind="on_save", path=path)
+        log.info("wrote %s", path)
+
+    def _make_folder(self, directory: Path) -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                "cannot make the output folder", place=directory, found=error.strerror
+            ) from error
 
     def _write_log(self) -> None:
         """Write what differs from run to run beside the products."""
@@ -621,12 +686,7 @@ class Run:
         if not self.options.save_results:
             return
         directory = self._output_dir()
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                "cannot make the output folder", place=directory, found=error.strerror
-            ) from error
+        self._make_folder(directory)
         if not os.access(directory, os.W_OK):
             raise OutputError(
                 "cannot write into the output folder",
