@@ -118,7 +118,7 @@ def galaxy_image(radius, index, axis_ratio, angle, arms, dy, dx):
     axis_ratio, angle : float
         Shape, and direction of the long axis from x [rad].
     arms : float
-        Contrast of two logarithmic spiral arms, 0 for none.
+        Contrast of two logarithmic spiral arms, 0 for none; its sign is their sense.
     dy, dx : float
         Place of the centre in the stamp's central pixel.
 
@@ -140,8 +140,9 @@ def galaxy_image(radius, index, axis_ratio, angle, arms, dy, dx):
     light = np.exp(-b * np.maximum(r, 0.02) ** (1 / index)) - np.exp(-b * edge ** (1 / index))
     np.maximum(light, 0, out=light)
     if arms:
-        twist = np.arctan2(v, u) - np.log(np.maximum(r, 0.05)) / np.tan(np.radians(20))
-        light *= 1 + arms * np.cos(2 * twist) * np.clip(r - 0.3, 0, 1)
+        winding = np.log(np.maximum(r, 0.05)) / np.tan(np.radians(20))
+        twist = np.arctan2(v, u) - np.sign(arms) * winding
+        light *= 1 + abs(arms) * np.cos(2 * twist) * np.clip(r - 0.3, 0, 1)
         light += 0.6 * np.exp(-7.67 * (np.maximum(r, 0.02) * 4) ** 0.5) * (r < edge)
     stamp = light.reshape(n, fine, n, fine).mean(axis=(1, 3))
     return (stamp / stamp.sum()).astype(np.float32)

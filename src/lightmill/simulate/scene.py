@@ -243,12 +243,12 @@ def draw_catalog(
     show["radius"] = rng.uniform(16, 28, m) * min(1.0, min(window.shape) / 1000)
     show["index"] = 1.0
     show["axis_ratio"] = rng.uniform(0.45, 0.95, m)
-    show["arms"] = 0.7
+    show["arms"] = 0.7 * rng.choice([-1, 1], m)
     surface = rng.uniform(3, 9, m) * facts.optics.sky * brightness
     show["flux"] = surface * 2 * np.pi * show["radius"] ** 2 * show["axis_ratio"]
-    galaxies["arms"][scene.showpieces :] = np.where(
-        (galaxies["radius"] > 5) & (galaxies["index"] < 2), 0.6, 0.0
-    )[scene.showpieces :]
+    others = galaxies[scene.showpieces :]
+    is_spiral = (others["radius"] > 5) & (others["index"] < 2)
+    others["arms"] = np.where(is_spiral, 0.6, 0.0) * rng.choice([-1, 1], len(others))
     c["ra"], c["dec"] = deproject(east, north, scene.ra, scene.dec)
     return c
 
