@@ -190,6 +190,18 @@ def report(
                 size / wall / bandwidth * 100 if wall else nan,
             ]
         )
+    ours_rest = mine_pipeline[1] - sum(cpu for _, cpu in steps.values())
+    peer_rest = peer_pipeline[1] - sum(peers.values()) if theirs else nan
+    lines.append(
+        [
+            "open, read, save, record",
+            ours_rest * 1e3,
+            peer_rest * 1e3,
+            peer_rest / ours_rest,
+            nan,
+            nan,
+        ]
+    )
     print(f"\nSteps (memory copy: {bandwidth / 1e9:.1f} GB/s)\n")
     print(
         table(
