@@ -24,7 +24,7 @@ typedef struct {
     double poisson[LM_LANES]; /* Poisson variance of the slope for a rate of 1 DN/s */
     double expected[LM_LANES]; /* the rate it was weighted for, dark included, DN/s */
     double read[LM_LANES];    /* read-noise variance of the slope */
-    int32_t used[LM_LANES];   /* differences */
+    double used[LM_LANES];    /* differences */
     uint32_t flags[LM_LANES];
 } lane_result;
 
@@ -49,6 +49,19 @@ typedef struct {
 
 /* ---- reading a block ------------------------------------------------------------------------ */
 
+LM_INLINE void mask_differences(const float *restrict now, const float *restrict before,
+                                const uint8_t *restrict dq_now, const uint8_t *restrict dq_before,
+                                uint8_t others, uint8_t forgiven, double per_step,
+                                double *restrict y, double *restrict mask)
+{
+    for (int l = 0; l < LM_LANES; l++) {
+        double d = ((double)now[l] - (double)before[l]) * per_step;
+        double good = ((dq_now[l] & others) | (dq_before[l] & forgiven)) == 0 ? 1 : 0;
+        mask[l] = fabs(d) <= 1e300 ? good : 0;
+        y[l] = fabs(d) <= 1e300 && good > 0 ? d : 0;
+    }
+}
+
 /* Differences, their masks, and the flags of the groups. */
 LM_INLINE void load_differences(fit *f, size_t i, size_t pixel, size_t n_lanes, lane_result *r)
 {
@@ -72,13 +85,8 @@ LM_INLINE void load_differences(fit *f, size_t i, size_t pixel, size_t n_lanes, 
         /* a jump lies before the mean time of its group, but within the group's reads if it has several */
         int spoils_next = f->p->jump_masks_both || f->p->n_reads[f->p->first_group + k] > 1;
         uint8_t forgiven = spoils_next ? others : (uint8_t)(others & ~LM_JUMP_DET);
-        double per_step = 1 / f->step[k], *y = ROW(f->y, k), *mask = ROW(f->mask, k);
-        for (int l = 0; l < LM_LANES; l++) {
-            double d = ((double)now[l] - (double)before[l]) * per_step;
-            int good = ((dq_now[l] & others) | (dq_before[l] & forgiven)) == 0 && fabs(d) <= 1e300;
-            mask[l] = good ? 1 : 0;
-            y[l] = good ? d : 0;
-        }
+        mask_differences(now, before, dq_now, dq_before, others, forgiven, 1 / f->step[k],
+                         ROW(f->y, k), ROW(f->mask, k));
         for (int l = 0; l < LM_LANES; l++)
             any[l] |= dq_now[l];
     }
@@ -86,20 +94,26 @@ LM_INLINE void load_differences(fit *f, size_t i, size_t pixel, size_t n_lanes, 
         r->flags[l] = any[l] & (LM_SATURATED | LM_JUMP_DET | LM_PERSISTENCE);
 }
 
-/* Median of the differences in use, 0 where it is negative or there is none. */
-LM_INLINE void first_guess(fit *f, double *restrict rate, int32_t *restrict used)
+LM_INLINE void mark_unused(const double *restrict y, const double *restrict mask,
+                           float *restrict sorted, double *restrict used)
 {
-    for (int l = 0; l < LM_LANES; l++)
-        used[l] = 0;
+    for (int l = 0; l < LM_LANES; l++) {
+        sorted[l] = (float)(mask[l] > 0 ? y[l] : HUGE_VAL);
+        used[l] += mask[l];
+    }
+}
+
+/* Median of the differences in use, 0 where it is negative or there is none. */
+LM_INLINE void first_guess(fit *f, double *rate, double *used)
+{
+    memset(used, 0, LM_LANES * sizeof *used);
     for (size_t k = 0; k < f->n; k++)
-        for (int l = 0; l < LM_LANES; l++) {
-            ROW(f->sorted, k)[l] = ROW(f->mask, k)[l] > 0 ? (float)ROW(f->y, k)[l] : HUGE_VALF;
-            used[l] += ROW(f->mask, k)[l] > 0;
-        }
+        mark_unused(ROW(f->y, k), ROW(f->mask, k), ROW(f->sorted, k), used);
     lm_sort_lanes(f->sorted, f->n);
     for (size_t l = 0; l < LM_LANES; l++) {
         size_t n = (size_t)used[l];
-        float median = n ? (f->sorted[n / 2 * LM_LANES + l] + f->sorted[(n - 1) / 2 * LM_LANES + l]) * 0.5f : 0;
+        const float *column = f->sorted + l;
+        float median = n ? (column[n / 2 * LM_LANES] + column[(n - 1) / 2 * LM_LANES]) * 0.5f : 0;
         rate[l] = median > 0 ? (double)median : 0;
     }
 }
@@ -110,136 +124,184 @@ typedef struct {
     double ones[LM_LANES], data[LM_LANES]; /* 1' C^-1 1 and 1' C^-1 y */
 } lane_sums;
 
-/* Factorise the covariance and solve C x = 1, C z = y, over the differences in use:
- * inverse[k] = 1 / pivot, ratio[k] = covariance with the next / pivot. */
-LM_INLINE void solve(fit *f, const double *restrict poisson, const double *restrict read,
-                     lane_sums *restrict sums)
+static const double zeros[LM_LANES];
+
+/* Covariance of a difference with itself and with the next: Poisson and read parts. */
+typedef struct {
+    double own_p, own_r, beside_p, beside_r;
+} covariance;
+
+/* One step of the factorisation: inverse = 1 / pivot, ratio = covariance with the next / pivot;
+ * `beside` holds the covariance with the row before, and then with the next. */
+LM_INLINE void step_forward(covariance c, const double *restrict poisson, const double *restrict read,
+                            const double *restrict mask, const double *restrict next_mask,
+                            const double *restrict y, const double *restrict before_ratio,
+                            const double *restrict before_x, const double *restrict before_z,
+                            double *restrict beside, double *restrict inverse,
+                            double *restrict ratio, double *restrict x, double *restrict z)
+{
+    for (int l = 0; l < LM_LANES; l++) {
+        double pivot = c.own_p * poisson[l] + c.own_r * read[l] - before_ratio[l] * beside[l];
+        x[l] = mask[l] - before_ratio[l] * before_x[l];
+        z[l] = y[l] - before_ratio[l] * before_z[l];
+        beside[l] = (c.beside_p * poisson[l] + c.beside_r * read[l]) * mask[l] * next_mask[l];
+        inverse[l] = 1 / pivot;
+        ratio[l] = beside[l] * inverse[l];
+    }
+}
+
+LM_INLINE void step_back(const double *restrict mask, const double *restrict inverse,
+                         const double *restrict ratio, const double *restrict next_x,
+                         const double *restrict next_z, double *restrict x, double *restrict z,
+                         double *restrict ones, double *restrict data)
+{
+    for (int l = 0; l < LM_LANES; l++) {
+        x[l] = x[l] * inverse[l] - ratio[l] * next_x[l];
+        z[l] = z[l] * inverse[l] - ratio[l] * next_z[l];
+        ones[l] += mask[l] * x[l];
+        data[l] += mask[l] * z[l];
+    }
+}
+
+/* Factorise the covariance C and solve C x = 1, C z = y, over the differences in use. */
+LM_INLINE void solve(fit *f, const double *poisson, const double *read, lane_sums *sums)
 {
     size_t n = f->n;
-    double beside[LM_LANES] = {0}; /* covariance of the difference before with this one */
+    double beside[LM_LANES] = {0};
     for (size_t k = 0; k < n; k++) {
-        double *inverse = ROW(f->inverse, k), *ratio = ROW(f->ratio, k);
-        double *x = ROW(f->x, k), *z = ROW(f->z, k);
-        const double *mask = ROW(f->mask, k), *y = ROW(f->y, k);
-        double a_p = f->diagonal_p[k], a_r = f->diagonal_r[k];
-        double b_p = f->beside_p[k], b_r = f->beside_r[k];
-        const double *next_mask = k + 1 < n ? mask + LM_LANES : mask;
-        const double *before_ratio = k ? ratio - LM_LANES : ratio;
-        const double *before_x = k ? x - LM_LANES : x, *before_z = k ? z - LM_LANES : z;
-        if (k == 0) /* nothing before: make 0 * these harmless */
-            for (int l = 0; l < LM_LANES; l++)
-                ratio[l] = x[l] = z[l] = 0;
-        for (int l = 0; l < LM_LANES; l++) {
-            double pivot = a_p * poisson[l] + a_r * read[l] - before_ratio[l] * beside[l];
-            x[l] = mask[l] - before_ratio[l] * before_x[l];
-            z[l] = y[l] - before_ratio[l] * before_z[l];
-            beside[l] = (b_p * poisson[l] + b_r * read[l]) * mask[l] * next_mask[l];
-            inverse[l] = 1 / pivot;
-            ratio[l] = beside[l] * inverse[l];
-        }
+        covariance c = {f->diagonal_p[k], f->diagonal_r[k], f->beside_p[k], f->beside_r[k]};
+        step_forward(c, poisson, read, ROW(f->mask, k), k + 1 < n ? ROW(f->mask, k + 1) : zeros,
+                     ROW(f->y, k), k ? ROW(f->ratio, k - 1) : zeros, k ? ROW(f->x, k - 1) : zeros,
+                     k ? ROW(f->z, k - 1) : zeros, beside, ROW(f->inverse, k), ROW(f->ratio, k),
+                     ROW(f->x, k), ROW(f->z, k));
     }
-    for (int l = 0; l < LM_LANES; l++)
-        sums->ones[l] = sums->data[l] = 0;
-    for (size_t k = n; k-- > 0;) {
-        const double *inverse = ROW(f->inverse, k), *ratio = ROW(f->ratio, k), *mask = ROW(f->mask, k);
-        double *x = ROW(f->x, k), *z = ROW(f->z, k);
-        const double *next_x = k + 1 < n ? x + LM_LANES : x, *next_z = k + 1 < n ? z + LM_LANES : z;
-        double coupled = k + 1 < n ? 1 : 0;
-        for (int l = 0; l < LM_LANES; l++) {
-            x[l] = x[l] * inverse[l] - coupled * (ratio[l] * next_x[l]);
-            z[l] = z[l] * inverse[l] - coupled * (ratio[l] * next_z[l]);
-            sums->ones[l] += mask[l] * x[l];
-            sums->data[l] += mask[l] * z[l];
-        }
-    }
+    memset(sums, 0, sizeof *sums);
+    for (size_t k = n; k-- > 0;)
+        step_back(ROW(f->mask, k), ROW(f->inverse, k), ROW(f->ratio, k),
+                  k + 1 < n ? ROW(f->x, k + 1) : zeros, k + 1 < n ? ROW(f->z, k + 1) : zeros,
+                  ROW(f->x, k), ROW(f->z, k), sums->ones, sums->data);
 }
 
 /* ---- jumps ---------------------------------------------------------------------------------- */
 
-/* How much chi^2 drops when difference k has a value of its own: weight^2 / variance, with weight =
- * z_k - slope x_k and variance = W_kk - x_k^2 / C, W the inverse covariance. Here for two
- * differences, whose variances have a covariance. */
-LM_INLINE double drop_of_two(double weight, double next_weight, double variance, double next_variance,
-                             double covariance)
+/* chi^2 drops by weight^2 / variance when difference k has a value of its own: own = W_kk of the
+ * inverse covariance W, variance = W_kk - x_k^2 / 1'W1, weight = z_k - slope x_k. */
+typedef struct {
+    double own[LM_LANES], variance[LM_LANES], weight[LM_LANES];
+} lane_residual;
+
+typedef struct {
+    double slope[LM_LANES], per_ones[LM_LANES], limit[LM_LANES];
+    lane_residual now, next; /* of differences k and k + 1 */
+    double excess[LM_LANES], worst[LM_LANES], pair[LM_LANES];
+} lane_search;
+
+/* Returns whether some lane has a drop of chi^2 above its limit. */
+LM_INLINE int look_at_one(const double *restrict inverse, const double *restrict ratio,
+                          const double *restrict mask, const double *restrict x,
+                          const double *restrict z, lane_search *restrict s)
 {
-    double determinant = variance * next_variance - covariance * covariance;
-    double sum = weight * weight * next_variance - 2 * weight * next_weight * covariance +
-                 next_weight * next_weight * variance;
-    return determinant > 1e-12 * variance * next_variance ? sum / determinant : 0;
+    int64_t found = 0;
+    for (int l = 0; l < LM_LANES; l++) {
+        double own = inverse[l] + ratio[l] * ratio[l] * s->next.own[l];
+        double variance = own - x[l] * x[l] * s->per_ones[l];
+        double weight = (z[l] - s->slope[l] * x[l]) * mask[l];
+        s->now.own[l] = own;
+        s->now.variance[l] = variance;
+        s->now.weight[l] = weight;
+        found |= weight * weight > s->limit[l] * variance;
+    }
+    return found != 0;
+}
+
+LM_INLINE void keep_worst_one(double k, double one, lane_search *restrict s)
+{
+    for (int l = 0; l < LM_LANES; l++) {
+        double drop = s->now.weight[l] * s->now.weight[l] / s->now.variance[l] - one;
+        int is_worse = s->now.variance[l] > 1e-12 * s->now.own[l] && s->limit[l] < 1e300 && drop > s->excess[l];
+        s->excess[l] = is_worse ? drop : s->excess[l];
+        s->worst[l] = is_worse ? k : s->worst[l];
+        s->pair[l] = is_worse ? 0 : s->pair[l];
+    }
+}
+
+LM_INLINE void keep_worst_pair(double k, double two, const double *restrict ratio,
+                               const double *restrict x, const double *restrict next_x,
+                               const double *restrict mask, const double *restrict next_mask,
+                               lane_search *restrict s)
+{
+    for (int l = 0; l < LM_LANES; l++) {
+        double between = -ratio[l] * s->next.own[l] - x[l] * next_x[l] * s->per_ones[l];
+        double product = s->now.variance[l] * s->next.variance[l];
+        double determinant = product - between * between;
+        double sum = s->now.weight[l] * s->now.weight[l] * s->next.variance[l] -
+                     2 * s->now.weight[l] * s->next.weight[l] * between +
+                     s->next.weight[l] * s->next.weight[l] * s->now.variance[l];
+        double drop = sum / determinant - two;
+        int is_worse = determinant > 1e-12 * product && mask[l] * next_mask[l] > 0 &&
+                       s->limit[l] < 1e300 && drop > s->excess[l];
+        s->excess[l] = is_worse ? drop : s->excess[l];
+        s->worst[l] = is_worse ? k : s->worst[l];
+        s->pair[l] = is_worse ? 1 : s->pair[l];
+    }
 }
 
 /* Leave out the worst difference, or pair, of every lane that has one beyond the limits; returns
- * whether any lane had. Found groups are marked in `jumps` [n][LM_LANES] when it is given. */
-LM_INLINE int leave_out_worst(fit *f, const lane_sums *sums, int32_t *restrict used,
-                              uint32_t *restrict flags, uint8_t *jumps)
+ * whether any lane had. The groups that jumped are marked in `jumps` [n][LM_LANES], or NULL. */
+LM_INLINE int leave_out_worst(fit *f, const lane_sums *sums, lane_result *r, uint8_t *jumps)
 {
     size_t n = f->n;
-    double excess[LM_LANES] = {0}, slope[LM_LANES], per_ones[LM_LANES];
-    int32_t worst[LM_LANES], pair[LM_LANES] = {0};
-    double own[LM_LANES], next_own[LM_LANES]; /* diagonal of the inverse covariance */
-    double variance[LM_LANES], next_variance[LM_LANES], weight[LM_LANES], next_weight[LM_LANES];
     double one = f->p->one_omit, two = f->p->two_omit;
-    int32_t any = 0;
+    lane_search s;
+    memset(&s, 0, sizeof s);
     for (int l = 0; l < LM_LANES; l++) {
-        worst[l] = -1;
-        per_ones[l] = used[l] >= 3 ? 1 / sums->ones[l] : 0;
-        slope[l] = sums->data[l] * per_ones[l];
-        next_own[l] = next_variance[l] = next_weight[l] = 0;
+        double per_ones = r->used[l] >= 3 ? 1 / sums->ones[l] : 0;
+        s.per_ones[l] = per_ones;
+        s.slope[l] = sums->data[l] * per_ones;
+        s.limit[l] = r->used[l] >= 3 ? one : 1e301; /* of fewer, none can be told to be wrong */
+        s.worst[l] = -1;
     }
     for (size_t k = n; k-- > 0;) {
-        const double *inverse = ROW(f->inverse, k), *ratio = ROW(f->ratio, k), *mask = ROW(f->mask, k);
-        const double *x = ROW(f->x, k), *z = ROW(f->z, k);
-        int32_t found = 0;
-        for (int l = 0; l < LM_LANES; l++) {
-            own[l] = inverse[l] + ratio[l] * ratio[l] * next_own[l];
-            variance[l] = own[l] - x[l] * x[l] * per_ones[l];
-            weight[l] = (z[l] - slope[l] * x[l]) * mask[l];
-            found |= (used[l] >= 3) & (weight[l] * weight[l] > one * variance[l]);
-        }
-        if (found)
-            for (int l = 0; l < LM_LANES; l++) {
-                double drop = used[l] >= 3 && mask[l] > 0 && variance[l] > 1e-12 * own[l]
-                                  ? weight[l] * weight[l] / variance[l] - one
-                                  : 0;
-                if (drop > excess[l]) {
-                    excess[l] = drop;
-                    worst[l] = (int32_t)k;
-                    pair[l] = 0;
-                    any = 1;
-                }
-            }
-        if (k + 1 < n && f->two_reads[k]) {
-            const double *next_x = x + LM_LANES, *next_mask = mask + LM_LANES;
-            for (int l = 0; l < LM_LANES; l++) {
-                double covariance = -ratio[l] * next_own[l] - x[l] * next_x[l] * per_ones[l];
-                double drop = drop_of_two(weight[l], next_weight[l], variance[l], next_variance[l], covariance) - two;
-                if (drop > excess[l] && used[l] >= 3 && mask[l] > 0 && next_mask[l] > 0) {
-                    excess[l] = drop;
-                    worst[l] = (int32_t)k;
-                    pair[l] = 1;
-                    any = 1;
-                }
-            }
-        }
-        memcpy(next_own, own, sizeof own);
-        memcpy(next_variance, variance, sizeof variance);
-        memcpy(next_weight, weight, sizeof weight);
+        const double *ratio = ROW(f->ratio, k), *mask = ROW(f->mask, k), *x = ROW(f->x, k);
+        if (look_at_one(ROW(f->inverse, k), ratio, mask, x, ROW(f->z, k), &s))
+            keep_worst_one((double)k, one, &s);
+        if (k + 1 < n && f->two_reads[k])
+            keep_worst_pair((double)k, two, ratio, x, x + LM_LANES, mask, mask + LM_LANES, &s);
+        s.next = s.now;
     }
-    if (!any)
-        return 0;
-    for (size_t l = 0; l < LM_LANES; l++)
-        for (int32_t side = 0; worst[l] >= 0 && side <= pair[l]; side++) {
-            size_t at = (size_t)(worst[l] + side) * LM_LANES + l;
+    int any = 0;
+    for (size_t l = 0; l < LM_LANES; l++) {
+        if (s.worst[l] < 0)
+            continue;
+        size_t at = (size_t)s.worst[l] * LM_LANES + l;
+        any = 1;
+        r->flags[l] |= LM_JUMP_DET;
+        if (jumps)
+            jumps[at] = 1;
+        for (double side = 0; side <= s.pair[l]; side++, at += LM_LANES) {
             f->mask[at] = f->y[at] = 0;
-            used[l]--;
-            flags[l] |= LM_JUMP_DET;
-            if (side == 0 && jumps)
-                jumps[at] = 1;
+            r->used[l]--;
         }
-    return 1;
+    }
+    return any;
 }
 
 /* ---- one integration of a block ------------------------------------------------------------- */
+
+LM_INLINE void add_variance(covariance c, const double *restrict x, const double *restrict next_x,
+                            const double *restrict z, const double *restrict y,
+                            const double *restrict mask, const double *restrict next_mask,
+                            const double *restrict slope, double *restrict poisson,
+                            double *restrict noise, double *restrict chisq)
+{
+    for (int l = 0; l < LM_LANES; l++) {
+        double square = x[l] * x[l] * mask[l];
+        double product = 2 * x[l] * next_x[l] * mask[l] * next_mask[l];
+        poisson[l] += c.own_p * square + c.beside_p * product;
+        noise[l] += c.own_r * square + c.beside_r * product;
+        chisq[l] += mask[l] * (y[l] - slope[l]) * (z[l] - slope[l] * x[l]);
+    }
+}
 
 LM_INLINE void summarise(fit *f, const lane_sums *sums, const double *restrict expected,
                          const double *restrict gain, const double *restrict read, lane_result *r)
@@ -250,25 +312,19 @@ LM_INLINE void summarise(fit *f, const lane_sums *sums, const double *restrict e
     for (int l = 0; l < LM_LANES; l++)
         slope[l] = sums->data[l] / sums->ones[l];
     for (size_t k = 0; k < n; k++) {
-        const double *x = ROW(f->x, k), *z = ROW(f->z, k), *y = ROW(f->y, k), *mask = ROW(f->mask, k);
-        const double *next_x = k + 1 < n ? x + LM_LANES : x;
-        const double *next_mask = k + 1 < n ? mask + LM_LANES : mask;
-        for (int l = 0; l < LM_LANES; l++) {
-            double square = x[l] * x[l] * mask[l];
-            double product = 2 * x[l] * next_x[l] * mask[l] * next_mask[l];
-            poisson[l] += f->diagonal_p[k] * square + f->beside_p[k] * product;
-            noise[l] += f->diagonal_r[k] * square + f->beside_r[k] * product;
-            chisq[l] += mask[l] * (y[l] - slope[l]) * (z[l] - slope[l] * x[l]);
-        }
+        covariance c = {f->diagonal_p[k], f->diagonal_r[k], f->beside_p[k], f->beside_r[k]};
+        add_variance(c, ROW(f->x, k), k + 1 < n ? ROW(f->x, k + 1) : zeros, ROW(f->z, k),
+                     ROW(f->y, k), ROW(f->mask, k), k + 1 < n ? ROW(f->mask, k + 1) : zeros, slope,
+                     poisson, noise, chisq);
     }
     for (int l = 0; l < LM_LANES; l++) {
         double norm = 1 / (sums->ones[l] * sums->ones[l]);
-        r->slope[l] = slope[l];
-        r->chisq[l] = chisq[l];
-        r->expected[l] = expected[l];
         r->poisson[l] = poisson[l] * norm / gain[l];
         r->read[l] = noise[l] * norm * read[l];
     }
+    memcpy(r->slope, slope, sizeof slope);
+    memcpy(r->chisq, chisq, sizeof chisq);
+    memcpy(r->expected, expected, sizeof r->expected);
 }
 
 LM_INLINE void fit_integration(fit *f, size_t i, size_t pixel, size_t n_lanes,
@@ -283,7 +339,7 @@ LM_INLINE void fit_integration(fit *f, size_t i, size_t pixel, size_t n_lanes,
         poisson[l] = rate[l] / gain[l];
     do
         solve(f, poisson, read, &sums);
-    while (f->p->one_omit > 0 && leave_out_worst(f, &sums, r->used, r->flags, jumps));
+    while (f->p->one_omit > 0 && leave_out_worst(f, &sums, r, jumps));
     for (int l = 0; l < LM_LANES; l++) {
         double slope = sums.data[l] / sums.ones[l];
         rate[l] = (slope > 0 ? slope : 0) + dark[l];
@@ -297,65 +353,86 @@ LM_INLINE void fit_integration(fit *f, size_t i, size_t pixel, size_t n_lanes,
 
 /* Combine the integrations, each weighted for the rate they have in common: a bright integration must
  * not weigh less because its own noise made it bright. */
-LM_INLINE void combine(fit *f, const double *restrict dark, lane_result *total)
+LM_INLINE void add_integration(const lane_result *restrict r, const double *restrict expected,
+                               double *restrict weights, double *restrict sum,
+                               double *restrict poisson, double *restrict read)
+{
+    for (int l = 0; l < LM_LANES; l++) {
+        int ok = r->used[l] > 0;
+        double w = ok ? 1 / (r->poisson[l] * expected[l] + r->read[l]) : 0;
+        weights[l] += w;
+        sum[l] += ok ? w * r->slope[l] : 0;
+        poisson[l] += ok ? w * w * r->poisson[l] : 0;
+        read[l] += ok ? w * w * r->read[l] : 0;
+    }
+}
+
+LM_INLINE void combine(fit *f, const double *restrict dark, lane_result *restrict total)
 {
     size_t n_ints = f->shape->n_ints;
-    double rate[LM_LANES] = {0}, n[LM_LANES] = {0};
-    for (int l = 0; l < LM_LANES; l++) {
-        total->chisq[l] = 0;
-        total->used[l] = 0;
-        total->flags[l] = 0;
-    }
+    double rate[LM_LANES] = {0}, n[LM_LANES] = {0}, expected[LM_LANES];
+    memset(total, 0, sizeof *total);
     for (size_t i = 0; i < n_ints; i++) {
-        const lane_result *r = f->results + i;
+        const lane_result *restrict r = f->results + i;
         for (int l = 0; l < LM_LANES; l++) {
             int ok = r->used[l] > 0;
             rate[l] += ok ? r->slope[l] : 0;
             n[l] += ok ? 1 : 0;
             total->chisq[l] += ok ? r->chisq[l] : 0;
             total->used[l] += r->used[l];
-            total->flags[l] |= r->flags[l];
         }
+        for (int l = 0; l < LM_LANES; l++)
+            total->flags[l] |= r->flags[l];
     }
     for (int l = 0; l < LM_LANES; l++)
         rate[l] /= n[l] > 0 ? n[l] : 1;
     for (int round = 0; round < 2; round++) {
-        double weights[LM_LANES] = {0}, sum[LM_LANES] = {0}, poisson[LM_LANES] = {0}, read[LM_LANES] = {0};
-        for (size_t i = 0; i < n_ints; i++) {
-            const lane_result *r = f->results + i;
-            for (int l = 0; l < LM_LANES; l++) {
-                double own = r->poisson[l] * ((rate[l] > 0 ? rate[l] : 0) + dark[l]);
-                double w = r->used[l] > 0 ? 1 / (own + r->read[l]) : 0;
-                weights[l] += w;
-                sum[l] += r->used[l] > 0 ? w * r->slope[l] : 0;
-                poisson[l] += r->used[l] > 0 ? w * w * r->poisson[l] : 0;
-                read[l] += r->used[l] > 0 ? w * w * r->read[l] : 0;
-            }
-        }
+        double weights[LM_LANES] = {0}, sum[LM_LANES] = {0};
+        double poisson[LM_LANES] = {0}, read[LM_LANES] = {0};
+        for (int l = 0; l < LM_LANES; l++)
+            expected[l] = (rate[l] > 0 ? rate[l] : 0) + dark[l];
+        for (size_t i = 0; i < n_ints; i++)
+            add_integration(f->results + i, expected, weights, sum, poisson, read);
         for (int l = 0; l < LM_LANES; l++) {
-            total->expected[l] = (rate[l] > 0 ? rate[l] : 0) + dark[l];
-            rate[l] = total->slope[l] = sum[l] / weights[l];
+            rate[l] = sum[l] / weights[l];
             total->poisson[l] = poisson[l] / (weights[l] * weights[l]);
             total->read[l] = read[l] / (weights[l] * weights[l]);
         }
     }
+    memcpy(total->slope, rate, sizeof rate);
+    memcpy(total->expected, expected, sizeof expected);
 }
 
-static void write_lanes(const lm_rate_planes *out, size_t at, float *chisq, const uint32_t *pixeldq,
-                        size_t n_lanes, const lane_result *r)
+typedef struct {
+    float slope[LM_LANES], var_poisson[LM_LANES], var_rnoise[LM_LANES], err[LM_LANES], chisq[LM_LANES];
+    uint32_t dq[LM_LANES];
+} lane_output;
+
+LM_INLINE void write_lanes(const lm_rate_planes *out, size_t at, float *chisq,
+                           const uint32_t *restrict pixeldq, size_t n_lanes,
+                           const lane_result *restrict r)
 {
-    for (size_t l = 0; l < n_lanes; l++) {
-        int ok = !(pixeldq[l] & LM_DO_NOT_USE) && r->used[l] > 0;
-        float var_poisson = ok ? (float)(r->poisson[l] * r->expected[l]) : 0;
-        float var_rnoise = ok ? (float)r->read[l] : 0;
-        out->slope[at + l] = ok ? (float)r->slope[l] : NAN;
-        out->var_poisson[at + l] = var_poisson;
-        out->var_rnoise[at + l] = var_rnoise;
-        out->err[at + l] = sqrtf(var_poisson + var_rnoise);
-        out->dq[at + l] = pixeldq[l] | r->flags[l] | (ok ? 0u : (uint32_t)LM_DO_NOT_USE);
-        if (chisq)
-            chisq[l] = ok ? (float)r->chisq[l] : NAN;
+    lane_output o;
+    double ok[LM_LANES];
+    for (int l = 0; l < LM_LANES; l++)
+        ok[l] = pixeldq[l] & LM_DO_NOT_USE ? 0 : r->used[l];
+    for (int l = 0; l < LM_LANES; l++) {
+        o.slope[l] = (float)(ok[l] > 0 ? r->slope[l] : (double)NAN);
+        o.chisq[l] = (float)(ok[l] > 0 ? r->chisq[l] : (double)NAN);
+        o.var_poisson[l] = (float)(ok[l] > 0 ? r->poisson[l] * r->expected[l] : 0);
+        o.var_rnoise[l] = (float)(ok[l] > 0 ? r->read[l] : 0);
     }
+    for (int l = 0; l < LM_LANES; l++) {
+        o.err[l] = sqrtf(o.var_poisson[l] + o.var_rnoise[l]);
+        o.dq[l] = pixeldq[l] | r->flags[l] | (ok[l] > 0 ? 0u : (uint32_t)LM_DO_NOT_USE);
+    }
+    lm_store(out->slope + at, o.slope, n_lanes);
+    lm_store(out->err + at, o.err, n_lanes);
+    lm_store(out->var_poisson + at, o.var_poisson, n_lanes);
+    lm_store(out->var_rnoise + at, o.var_rnoise, n_lanes);
+    lm_store(out->dq + at, o.dq, n_lanes);
+    if (chisq)
+        lm_store(chisq, o.chisq, n_lanes);
 }
 
 static void flag_found(fit *f, size_t i, size_t pixel, size_t n_lanes, const uint8_t *jumps)

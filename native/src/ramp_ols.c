@@ -476,6 +476,7 @@ LM_INLINE void fit_lanes(fit *f, size_t i, size_t pixel, size_t n_lanes, const f
     variances_of(f, run->first, n, &rows);
     const float *base = f->ramp, *last = f->ramp + (n - 1) * LM_LANES;
     int32_t present = 0;
+    memset(run->slope, 0, sizeof run->slope);
     for (int l = 0; l < LM_LANES; l++) {
         run->power[l] = f->p->unweighted ? 0 : power_index(last[l] - base[l], gain[l], read[l]);
         present |= 1 << run->power[l];
@@ -491,7 +492,7 @@ LM_INLINE void fit_lanes(fit *f, size_t i, size_t pixel, size_t n_lanes, const f
                 sum[l] += c * (d[l] - base[l]);
         }
         for (int l = 0; l < LM_LANES; l++)
-            run->slope[l] = run->power[l] == p ? sum[l] : run->slope[l];
+            run->slope[l] += run->power[l] == p ? sum[l] : 0;
     }
 }
 
@@ -499,14 +500,14 @@ typedef struct {
     float slope[LM_LANES], err[LM_LANES], var_poisson[LM_LANES], var_rnoise[LM_LANES];
 } lane_rates;
 
-static void write_lanes(const lm_rate_planes *out, size_t at, const uint32_t *dq, size_t n_lanes,
-                        const lane_rates *r)
+LM_INLINE void write_lanes(const lm_rate_planes *out, size_t at, const uint32_t *dq, size_t n_lanes,
+                           const lane_rates *r)
 {
-    memcpy(out->slope + at, r->slope, n_lanes * sizeof(float));
-    memcpy(out->err + at, r->err, n_lanes * sizeof(float));
-    memcpy(out->var_poisson + at, r->var_poisson, n_lanes * sizeof(float));
-    memcpy(out->var_rnoise + at, r->var_rnoise, n_lanes * sizeof(float));
-    memcpy(out->dq + at, dq, n_lanes * sizeof(uint32_t));
+    lm_store(out->slope + at, r->slope, n_lanes);
+    lm_store(out->err + at, r->err, n_lanes);
+    lm_store(out->var_poisson + at, r->var_poisson, n_lanes);
+    lm_store(out->var_rnoise + at, r->var_rnoise, n_lanes);
+    lm_store(out->dq + at, dq, n_lanes);
 }
 
 LM_INLINE float inverse(float variance) { return variance > 0 ? 1 / variance : 0; }
@@ -518,22 +519,29 @@ LM_INLINE void combine_lanes(fit *f, size_t pixel, size_t n_lanes, const float *
     size_t n_ints = f->shape->n_ints;
     float time = f->group_time, weights = 0;
     float sum[LM_LANES] = {0}, inverse_p[LM_LANES] = {0}, inverse_r[LM_LANES] = {0};
+    float factor_p[LM_LANES], factor_r[LM_LANES], all_p[LM_LANES], all_r[LM_LANES];
     lane_rates one;
     for (size_t i = 0; i < n_ints; i++) {
-        const lane_fit *run = f->lane_fits + i;
+        const lane_fit *restrict run = f->lane_fits + i;
         const power_row *rows;
         const variance_row *v = variances_of(f, run->first, run->n, &rows);
         float weight = v->weight * (time * time);
         weights += weight;
         for (int l = 0; l < LM_LANES; l++) {
+            factor_p[l] = v->poisson[run->power[l]];
+            factor_r[l] = v->read[run->power[l]];
+        }
+        for (int l = 0; l < LM_LANES; l++) {
             float slope = run->slope[l] / time;
-            float var_p = poisson_rate[l] / time_gain[l] * v->poisson[run->power[l]];
-            float var_r = read[l] / time_gain[l] * (read[l] / time_gain[l]) * v->read[run->power[l]];
+            float var_p = poisson_rate[l] / time_gain[l] * factor_p[l];
+            float var_r = read[l] / time_gain[l] * (read[l] / time_gain[l]) * factor_r[l];
+            all_p[l] = var_p > 0 ? var_p : 0;
+            all_r[l] = var_r > 0 ? var_r : 0;
             float var = var_p + var_r;
             one.slope[l] = slope;
             one.err[l] = sqrtf(var > 0 ? var : 0);
-            one.var_poisson[l] = small_only(var_p > 0 ? var_p : 0);
-            one.var_rnoise[l] = small_only(var_r > 0 ? var_r : 0);
+            one.var_poisson[l] = small_only(all_p[l]);
+            one.var_rnoise[l] = small_only(all_r[l]);
             sum[l] += weight * slope;
             inverse_p[l] += inverse(var_p);
             inverse_r[l] += inverse(var_r);
@@ -541,13 +549,10 @@ LM_INLINE void combine_lanes(fit *f, size_t pixel, size_t n_lanes, const float *
         if (f->integrations)
             write_lanes(f->integrations, i * f->integrations->int_stride + pixel,
                         f->pixeldq + pixel, n_lanes, &one);
-        if (n_ints == 1)
-            for (int l = 0; l < LM_LANES; l++) {
-                float var_p = poisson_rate[l] / time_gain[l] * v->poisson[run->power[l]];
-                float var_r = read[l] / time_gain[l] * (read[l] / time_gain[l]) * v->read[run->power[l]];
-                one.err[l] = sqrtf(small_only(var_p > 0 ? var_p : 0) + (var_r > 0 ? var_r : 0));
-            }
     }
+    if (n_ints == 1)
+        for (int l = 0; l < LM_LANES; l++)
+            one.err[l] = sqrtf(one.var_poisson[l] + all_r[l]);
     if (n_ints > 1)
         for (int l = 0; l < LM_LANES; l++) {
             float var_p = inverse_p[l] > 0 ? 1 / inverse_p[l] : 0;
