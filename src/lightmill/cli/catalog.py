@@ -13,12 +13,22 @@ from lightmill.errors import UnknownNameError
 if TYPE_CHECKING:
     from lightmill.app import StepInfo
 
-__all__ = ["steps"]
+__all__ = ["names_of_steps", "steps"]
+
+
+def names_of_steps(incomplete: str) -> list[tuple[str, str]]:
+    """Return the pipelines and steps a shell may complete a word to, with their help."""
+    from lightmill import app
+
+    return [(info.name, info.help) for info in app.steps() if info.name.startswith(incomplete)]
 
 
 def steps(
     name: Annotated[
-        str | None, typer.Argument(help="A pipeline or step; without: list them all.")
+        str | None,
+        typer.Argument(
+            help="A pipeline or step; without: list them all.", autocompletion=names_of_steps
+        ),
     ] = None,
     base: Annotated[
         bool, typer.Option("--all", help="Also the parameters every step has.")
@@ -77,7 +87,7 @@ def _base(info: StepInfo) -> tuple[Any, ...]:
 
 
 def _rows(parameters: Any) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in parameters:
         unit = f" {one.unit}" if one.unit and one.default is not None else ""
         rows.append((one.name, one.type, f"{short(one.default, 30)}{unit}", one.bounds, one.help))

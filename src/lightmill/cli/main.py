@@ -16,7 +16,6 @@ app = typer.Typer(
     name="lightmill",
     help="From an observatory's raw readouts to calibrated science products.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # plain help: importing rich takes longer than everything else
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lightmill.cli.catalog import names_of_steps
 from lightmill.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,12 @@ _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
 
 def run(
     target: Annotated[
-        str, typer.Argument(metavar="WHAT", help="Pipeline, step, module:Class or parameter file.")
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="Pipeline, step, module:Class or parameter file.",
+            autocompletion=names_of_steps,
+        ),
     ],
     inputs: Annotated[
         list[str] | None, typer.Argument(metavar="INPUT", help="Exposures; and --PARAMETER=VALUE.")

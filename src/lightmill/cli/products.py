@@ -131,10 +131,8 @@ def _story(file: Path, record: dict[str, Any], *, everything: bool) -> str:
         software = ", ".join(f"{name} {version}" for name, version in software.items())
     lines = [f"{file} was made by {record.get('pipeline', 'a run')} with {software}"]
     if record.get("started"):
-        lines.append(
-            f"  from {record['started']} to {record.get('finished', '?')}, {_cost(record)}"
-            f"{record.get('platform', '')}"
-        )
+        how = [f"from {record['started']} to {record.get('finished', '?')}", _cost(record)]
+        lines.append("  " + ", ".join(filter(None, [*how, record.get("platform")])))
     if record.get("inputs"):
         lines.append("\ninputs:")
         lines.append(table(_file_row(one) for one in record["inputs"]))
@@ -148,10 +146,16 @@ def _story(file: Path, record: dict[str, Any], *, everything: bool) -> str:
 
 def _cost(facts: dict[str, Any]) -> str:
     parts = []
-    for key, text in (("cpu_s", "{:.2f} s CPU"), ("wall_s", "{:.2f} s"), ("peak_mb", "{:.0f} MB")):
+    for key, text in (("cpu_s", "{} of CPU"), ("wall_s", "{}")):
         if isinstance(facts.get(key), int | float):
-            parts.append(text.format(facts[key]))
-    return ", ".join(parts) + (", " if parts else "")
+            parts.append(text.format(_duration(facts[key])))
+    if isinstance(facts.get("peak_mb"), int | float):
+        parts.append(f"{facts['peak_mb']:.0f} MB")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 
 def _file_row(facts: dict[str, Any]) -> tuple[str, str, str]:
@@ -168,13 +172,14 @@ def _step(step: dict[str, Any], *, everything: bool) -> list[str]:
     line = f"  {step.get('name', '?'):<22} {step.get('status', '')}"
     if step.get("reason"):
         line += f" ({step['reason']})"
-    cost = _cost(step).rstrip(", ")
-    lines = [line + (f"  {cost}" if cost else "")]
+    ran = step.get("status") != "SKIPPED"
+    cost = _cost(step) if ran else ""
+    lines = [f"{line:<36}{cost}" if cost else line]
     references = step.get("references") or {}
     rows = [("reference", reftype, *_file_row(facts)) for reftype, facts in references.items()]
     if rows:
         lines.append(table(rows, indent=6))
-    if step.get("status") != "SKIPPED":
+    if ran:
         lines += _parameters(step.get("parameters") or {}, everything=everything, indent=6)
     return lines
 

@@ -50,7 +50,7 @@ _REPLACING = frozenset({"pre_hooks", "post_hooks", "every_step"})
 class Context:
     """Where a hook is called.
 
-    Parameters
+    Attributes
     ----------
     kind : str
         ``pre_hooks``, ``post_hooks``, ``every_step``, ``on_error`` or ``on_save``.

@@ -50,7 +50,7 @@ class LoggedError(DataError):
 class Collected:
     """What was logged, for the product.
 
-    Parameters
+    Attributes
     ----------
     lines : list of str
         As people read them.

@@ -6,6 +6,7 @@ anything runs. A product never lands outside its output folder.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable
@@ -26,15 +27,31 @@ _registered: set[str] = set()
 
 
 def register_suffixes(suffixes: Iterable[str]) -> None:
-    """Make product types known, so that they are taken off before another is put on."""
+    """Make more product types known, so that they are taken off before another is put on."""
     _registered.update(suffix.lower() for suffix in suffixes)
 
 
 def known_suffixes() -> frozenset[str]:
-    """Return every product type known: those registered, and the names of all steps."""
+    """Return every product type known.
+
+    Those in ``suffixes.yaml`` of each observatory's folder, those registered, and the names
+    of all steps.
+    """
+    from lightmill.instrument import observatories
     from lightmill.pipeline.step import known_steps
 
-    return frozenset(_registered) | {name.lower() for name in known_steps()}
+    found = _registered | {name.lower() for name in known_steps()}
+    return frozenset(found.union(*(_suffixes_of(one.home) for one in observatories())))
+
+
+@functools.cache
+def _suffixes_of(home: Path) -> frozenset[str]:
+    import yaml
+
+    path = home / "suffixes.yaml"
+    if not path.exists():
+        return frozenset()
+    return frozenset(str(suffix).lower() for suffix in yaml.safe_load(path.read_text()))
 
 
 def base_name(name: str, known: Iterable[str] | None = None) -> tuple[str, str, str]:

@@ -34,7 +34,7 @@ _BESIDES = frozenset({"asdf_library", "history", "meta", "lightmill"})  # of an 
 class ParameterFile:
     """What a parameter file says.
 
-    Parameters
+    Attributes
     ----------
     path : Path
         The file.

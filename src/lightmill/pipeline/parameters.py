@@ -40,7 +40,7 @@ _JSON = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"
 class Declaration:
     """One parameter: what it is called, what it may be, what it is for.
 
-    Parameters
+    Attributes
     ----------
     name : str
         As Python, files and the command line spell it.
@@ -156,7 +156,6 @@ def param(
     return dataclasses.field(default=default, metadata={_METADATA: metadata})
 
 
-@functools.cache
 def declared(step_class: Any) -> tuple[Declaration, ...]:
     """Return the declarations of a step class's own parameters, in the order written.
 
@@ -170,6 +169,11 @@ def declared(step_class: Any) -> tuple[Declaration, ...]:
     declarations : tuple of Declaration
         Empty where the class has no parameters of its own.
     """
+    return _declared(step_class)
+
+
+@functools.cache
+def _declared(step_class: Any) -> tuple[Declaration, ...]:
     holder = getattr(step_class, "Parameters", step_class)
     if not dataclasses.is_dataclass(holder):
         return ()

@@ -31,7 +31,7 @@ DEFAULT = "default"  # origin of a value nobody set
 class Setting:
     """A value, and who gave it.
 
-    Parameters
+    Attributes
     ----------
     value : object
         As given, or as converted once resolved.

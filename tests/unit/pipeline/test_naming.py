@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightmill import app
 from lightmill.errors import OutputError
-from lightmill.pipeline.naming import product_name, product_path
+from lightmill.pipeline.naming import known_suffixes, product_name, product_path
 
 KNOWN = ["uncal", "rate", "rateints", "residual_fringe", "cal"]
 
@@ -97,3 +98,10 @@ def test_the_model_can_say_its_name():
     path = product_path("a.fits", "rate", step=step, model=model, output_dir="out")
 
     assert str(path) == "out/as_is_cal.fits"
+
+
+def test_product_types_of_every_observatory_are_known():
+    app.discover()
+
+    assert {"uncal", "rateints", "x1d"} <= known_suffixes()
+    assert str(product_name("jw001_uncal.fits", "rate")) == "jw001_rate.fits"
