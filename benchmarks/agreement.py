@@ -122,7 +122,13 @@ def sweep(bench: cases.Bench, folder: Path, pattern: str) -> bool:
     for report in sorted(folder.glob(f"{pattern}/peer*.json")):
         case, name = report.parent, report.stem
         ours = name.replace("peer", "ours")
-        bench.run_ours(case, ours, *options_like(json.loads(report.read_text())["args"]))
+        try:
+            bench.run_ours(case, ours, *options_like(json.loads(report.read_text())["args"]))
+        except SystemExit as failure:
+            good = False
+            rows.append([f"{case.name} {name}", "FAILED", str(failure).splitlines()[-1]])
+            print(" | ".join(rows[-1]), flush=True)
+            continue
         for suffix, function in (("rate", compare), ("rateints", compare), ("ramp", compare_ramps)):
             if not list((case / name).glob(f"*_{suffix}.fits")):
                 continue
