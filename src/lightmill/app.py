@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import json
+import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +69,32 @@ def _add(found: dict[str, tuple[Instrument, str]], instrument: Instrument, where
     instruments_.register(instrument)
 
 
-def _entry_points(group: str) -> Iterable[importlib.metadata.EntryPoint]:
+def _entry_points(group: str) -> Iterable[Any]:
+    """Return what installed distributions offer in a group.
+
+    Importing the standard reader costs more than all our own start, so it is
+    asked only when some distribution names a group of ours.
+    """
+    if not _any_plugin():
+        return ()
+    import importlib.metadata
+
     return importlib.metadata.entry_points(group=group)
 
 
-def _load(point: importlib.metadata.EntryPoint) -> Any:
+@functools.cache
+def _any_plugin() -> bool:
+    for place in sys.path:
+        try:
+            files = Path(place or ".").glob("*.*-info/entry_points.txt")
+            if any(b"[lightmill." in file.read_bytes() for file in files):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _load(point: Any) -> Any:
     try:
         return point.load()
     except Exception as error:
@@ -297,6 +317,7 @@ def run(
     }
     if jobs > 1 and len(inputs) > 1:
         import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
 
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(jobs, len(inputs)), mp_context=context) as pool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[AtomicFile]:
         If the directory is missing or may not be written, or the disk is full.
     """
     target = Path(path)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    aside = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
     try:
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except (OSError, ValueError) as error:

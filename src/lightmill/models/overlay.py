@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from lightmill.errors import ConfigurationError
-from lightmill.models.schema import ModelSchema, load_schema, read_yaml, schema_directories
+from lightmill.models.schema import Field, ModelSchema, load_schema, read_yaml, schema_directories
 
 __all__ = ["Overlay", "model_schema", "overlay_of", "overlays", "register_overlay"]
 
@@ -45,6 +45,7 @@ class Overlay:
     def __init__(self, name: str, directory: Path) -> None:
         self.name = name
         self.directories = [directory]
+        self.shared: dict[str, Field] = {}  # path -> the keyword, made once for all schemas
         self._loaded = False
 
     def __getattr__(self, name: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lightmill.errors import ConfigurationError, UnknownNameError, ValidationError, suggestion
-from lightmill.models.checker import compile_check, plain
+from lightmill.models.checker import Check, compile_check, plain
 
 __all__ = ["ArrayField", "Field", "ModelSchema", "load_schema", "schema_directories"]
 
@@ -69,7 +69,7 @@ class Field:
     def checked(self, given: object, place: object = None) -> Any:
         """Return the value as the schema's type, or raise ValidationError."""
         value: Any = plain(given)
-        problem = self.problem(value)
+        problem = self._problem(value)
         if problem is not None:
             words = problem
             remedy = f"correct the value, or extend the schema of meta.{self.path}"
@@ -91,6 +91,12 @@ class Field:
         if kind == "integer":
             return int(value)
         return value
+
+    def _problem(self, value: object) -> str | None:
+        """Return what the value breaks: the schema, or the range of a 64-bit integer."""
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            return "a number of at most 64 bits"
+        return self.problem(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +197,22 @@ class ModelSchema:
 
     def add(self, path: str, keyword: str | None, hdu: str, node: Mapping[str, Any]) -> None:
         """Add a scalar, or replace the one of the same path."""
-        self.fields[path] = Field(path, keyword, hdu, node, compile_check(node))
+        self.fields[path] = _field(path, keyword, hdu, node)
 
     def extended(self, overlay: Any) -> ModelSchema:
         """Return a copy that knows an overlay's keywords too."""
-        copy = ModelSchema(self.name, self.node)
+        copy = ModelSchema.__new__(ModelSchema)
+        copy.__dict__.update(self.__dict__)
         copy.aliases = dict(overlay.aliases)
-        copy.sections.update(overlay.sections)
+        copy.sections = {**self.sections, **overlay.sections}
+        copy.fields = dict(self.fields)
+        shared = overlay.shared
         for path, (keyword, hdu, node) in overlay.fields.items():
             known = copy.fields.get(path)
             if known is None:
-                copy.add(path, keyword, hdu, node)
+                if path not in shared:
+                    shared[path] = _field(path, keyword, hdu, node)
+                copy.fields[path] = shared[path]
             elif keyword is None:
                 copy.add(path, known.keyword, known.hdu, {**known.node, **node})
             else:
@@ -227,7 +238,7 @@ class ModelSchema:
             if "properties" in node:
                 leaf = node["properties"].get(parts.pop())
             if len(parts) == 1 and leaf is not None:
-                return Field(path, None, "PRIMARY", leaf, compile_check(leaf))
+                return _field(path, None, "PRIMARY", leaf)
         return None
 
     def is_branch(self, path: str) -> bool:
@@ -237,6 +248,25 @@ class ModelSchema:
         parent, _, _name = path.rpartition(".")
         node = self.open_branches.get(parent)
         return node is not None and "properties" in node
+
+
+def _field(path: str, keyword: str | None, hdu: str, node: Mapping[str, Any]) -> Field:
+    return Field(path, keyword, hdu, node, _LazyCheck(node))
+
+
+class _LazyCheck:
+    """The check of a node, compiled when the first value comes: most keywords never do."""
+
+    __slots__ = ("_check", "_node")
+
+    def __init__(self, node: Mapping[str, Any]) -> None:
+        self._node = node
+        self._check: Check | None = None
+
+    def __call__(self, value: object) -> str | None:
+        if self._check is None:
+            self._check = compile_check(self._node)
+        return self._check(value)
 
 
 def load_schema(name: str) -> ModelSchema:

@@ -9,12 +9,13 @@ memory, the machine) is kept beside it, in the run log.
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import platform
 import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lightmill.errors import DataError
 from lightmill.models.lineage import force
@@ -28,11 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSION", "Record", "check_same_detector", "values"]
 
-try:
-    VERSION = importlib.metadata.version("lightmill")
-except importlib.metadata.PackageNotFoundError:  # run from a source tree
-    VERSION = "0.1.0"
-
+VERSION = "0.1.0"  # a test holds it to pyproject.toml: reading it there costs time at every start
 _ANY = {"", "ANY", "N/A", "GENERIC", "MULTIPLE", "ALL"}
 _VOLATILE = ("started", "finished", "wall_s", "platform", "peak_mb")
 _VOLATILE_STEP = ("cpu_s", "wall_s")
@@ -67,7 +64,7 @@ class Record:
             "software": {
                 "lightmill": VERSION,
                 "python": platform.python_version(),
-                "numpy": importlib.metadata.version("numpy"),
+                "numpy": np.__version__,
             }
         }
         self.steps: list[dict[str, Any]] = []
