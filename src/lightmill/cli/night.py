@@ -2,42 +2,127 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lightmill.cli.progress import shown_progress, somebody_looks
+from lightmill.errors import LightmillError, UnknownNameError
+
+if TYPE_CHECKING:
+    from lightmill.simulate import InstrumentFacts
+
 __all__ = ["demo", "simulate"]
+
+PIPELINE = "calwebb_detector1"
+
+_INSTRUMENT = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Instrument; default: the demo's.")
+]
+_SEED = Annotated[int, typer.Option(min=0, help="Decides everything drawn at random.")]
+_QUIET = Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")]
 
 
 def demo(
-    directory: Annotated[Path, typer.Argument(help="Folder to make.")] = Path("demo"),
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")] = Path(
+        "demo"
+    ),
     scene: Annotated[str, typer.Option(metavar="NAME", help="What to observe.")] = "demo",
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
+    instrument: _INSTRUMENT = None,
+    seed: _SEED = 1,
+    quiet: _QUIET = False,
 ) -> int:
     """Simulate a small night, process it, write a report."""
-    from lightmill import app
+    facts = _facts(instrument)
+
+    from lightmill.cli.demo import run_demo
     from lightmill.pipeline.logs import configured
 
-    with configured("WARNING" if quiet else "INFO", format="%(message)s"):
-        report = app.demo(directory, scene)
+    bar = somebody_looks() and not quiet
+    level = "WARNING" if bar or quiet else "INFO"
+    with configured(level, format="%(message)s"), shown_progress(shown=bar) as progress:
+        report = run_demo(
+            facts,
+            directory,
+            _calibrate,
+            scene=scene,
+            seed=seed,
+            command=" ".join(["lightmill", *sys.argv[1:]]),
+            progress=progress,
+        )
     if not quiet:
-        print(report)
+        print(f"{report} shows what came out")
+        product = next(iter(sorted((directory / "products").glob("*_rate.fits"))), None)
+        if product is not None:
+            print(f"lightmill explain {product} tells how it was made")
     return 0
+
+
+def _calibrate(uncal: Path, references: Mapping[str, Path], folder: Path) -> Mapping[str, Any]:
+    """Calibrate one exposure, keeping the ramp for the report."""
+    from lightmill import app
+
+    (outcome,) = app.run(
+        PIPELINE,
+        [uncal],
+        overrides={reftype: str(path) for reftype, path in references.items()},
+        output_dir=folder,
+        parameters={"save_calibrated_ramp": True},
+    )
+    if outcome.error is not None:
+        raise outcome.error
+    made = {path.stem.rpartition("_")[2]: path for path in outcome.written}
+    if "rate" not in made:
+        raise LightmillError("the pipeline made no count-rate image", place=uncal, found=made)
+    return {**made, "record": outcome.record}
 
 
 def simulate(
-    scene: Annotated[str, typer.Argument(help="Name of a scene, or a scene file.")],
-    directory: Annotated[Path, typer.Argument(help="Folder to write to.")],
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
+    scene: Annotated[str, typer.Argument(metavar="SCENE", help="Name of a scene.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.")],
+    instrument: _INSTRUMENT = None,
+    seed: _SEED = 1,
+    quiet: _QUIET = False,
 ) -> int:
-    """Make raw exposures of a known scene, with references and truth."""
-    from lightmill import app
-    from lightmill.pipeline.logs import configured
+    """Make raw exposures of a known scene, with references and truth.
 
-    with configured("WARNING" if quiet else "INFO", format="%(message)s"):
-        written = app.simulate(scene, directory)
+    Prints the raw files; the folder is what `lightmill run --references` wants.
+    """
+    facts = _facts(instrument)
+
+    from lightmill.simulate import observe
+
+    with shown_progress(shown=somebody_looks() and not quiet) as progress:
+        exposures = observe(facts, scene, seed=seed, directory=directory, progress=progress)
     if not quiet:
-        for path in [written] if isinstance(written, str | Path) else written:
-            print(path)
+        for one in exposures:
+            print(one.uncal)
     return 0
+
+
+def _facts(name: str | None) -> InstrumentFacts:
+    """Return what is known of an instrument, or of the one demonstrations take."""
+    from lightmill.simulate import InstrumentFacts
+
+    known = dict(_simulated())
+    if name is not None:
+        if name.upper() not in known:
+            raise UnknownNameError("instrument that can be simulated", name.upper(), known)
+        return InstrumentFacts.from_yaml(known[name.upper()])
+    every = [InstrumentFacts.from_yaml(path) for path in known.values()]
+    chosen = next((facts for facts in every if facts.demo), None)
+    if chosen is None:
+        raise LightmillError("no instrument is marked for demonstrations", found=sorted(known))
+    return chosen
+
+
+def _simulated() -> Iterator[tuple[str, Path]]:
+    from lightmill import app
+
+    for instrument in app.discover().values():
+        path = instrument.home / "simulate.yaml"
+        if path.exists():
+            yield instrument.name.upper(), path

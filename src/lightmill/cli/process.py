@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lightmill.cli.catalog import names_of_steps
+from lightmill.cli.progress import shown_progress, somebody_looks
 from lightmill.errors import UsageError
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def run(
             remedy="name the exposures to process",
         )
     level = log_level or ("DEBUG" if verbose or debug else None)
-    bar = level is None and not (quiet or as_json or log_json) and sys.stderr.isatty()
+    bar = level is None and not (quiet or as_json or log_json) and somebody_looks()
     logging = _logging(logcfg, level or ("WARNING" if quiet or bar or as_json else "INFO"))
     if not logcfg:
         logging |= {"stream": None if log_stream == "null" else log_stream, "json": log_json}
@@ -132,7 +131,7 @@ def run(
     from lightmill import app
     from lightmill.pipeline.logs import configured
 
-    with configured(**logging), _progress(shown=bar) as progress:
+    with configured(**logging), shown_progress(shown=bar) as progress:
         outcomes = app.run(
             target.rpartition("::")[2],  # strun's package::alias
             files,
@@ -215,28 +214,6 @@ def _logging(logcfg: Path | None, level: str) -> dict[str, Any]:
     from lightmill.pipeline.logs import read_log_cfg
 
     return {"level": level, **read_log_cfg(logcfg)}
-
-
-@contextlib.contextmanager
-def _progress(*, shown: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    """Give a function that draws a bar on the terminal, or None."""
-    if not shown:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def progress(what: str, done: int, total: int) -> None:
-            label = what if len(what) <= 48 else what[:47] + "…"
-            if what not in tasks:
-                tasks[what] = bar.add_task(label, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield progress
 
 
 def _told(
