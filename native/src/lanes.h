@@ -11,14 +11,16 @@
 #define LM_LANES 64
 #define LM_INLINE static inline __attribute__((always_inline))
 
-/* Put the smaller of each lane in `low`, the larger in `high`. */
+/* Put the smaller of each lane in `low`, the larger in `high`. In two loops: in one, the compiler sees
+ * that half the stores store what is there and makes branches of them. */
 LM_INLINE void lm_exchange(float *restrict low, float *restrict high)
 {
-    for (int l = 0; l < LM_LANES; l++) {
-        float a = low[l], b = high[l];
-        low[l] = a < b ? a : b;
-        high[l] = a < b ? b : a;
-    }
+    float larger[LM_LANES];
+    for (int l = 0; l < LM_LANES; l++)
+        larger[l] = low[l] < high[l] ? high[l] : low[l];
+    for (int l = 0; l < LM_LANES; l++)
+        low[l] = high[l] < low[l] ? high[l] : low[l];
+    memcpy(high, larger, sizeof larger);
 }
 
 /* Sort every lane of `rows` [n][LM_LANES], smallest first. The comparisons depend on n alone (Knuth,

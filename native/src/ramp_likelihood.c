@@ -98,7 +98,8 @@ LM_INLINE void mark_unused(const double *restrict y, const double *restrict mask
                            float *restrict sorted, double *restrict used)
 {
     for (int l = 0; l < LM_LANES; l++) {
-        sorted[l] = (float)(mask[l] > 0 ? y[l] : HUGE_VAL);
+        double value = y[l]; /* loaded in any case: a load that depends is a branch */
+        sorted[l] = (float)(mask[l] > 0 ? value : HUGE_VAL);
         used[l] += mask[l];
     }
 }
@@ -417,10 +418,12 @@ LM_INLINE void write_lanes(const lm_rate_planes *out, size_t at, float *chisq,
     for (int l = 0; l < LM_LANES; l++)
         ok[l] = pixeldq[l] & LM_DO_NOT_USE ? 0 : r->used[l];
     for (int l = 0; l < LM_LANES; l++) {
-        o.slope[l] = (float)(ok[l] > 0 ? r->slope[l] : (double)NAN);
-        o.chisq[l] = (float)(ok[l] > 0 ? r->chisq[l] : (double)NAN);
-        o.var_poisson[l] = (float)(ok[l] > 0 ? r->poisson[l] * r->expected[l] : 0);
-        o.var_rnoise[l] = (float)(ok[l] > 0 ? r->read[l] : 0);
+        double slope = r->slope[l], chisq_of = r->chisq[l], var_rnoise = r->read[l];
+        double var_poisson = r->poisson[l] * r->expected[l];
+        o.slope[l] = (float)(ok[l] > 0 ? slope : (double)NAN);
+        o.chisq[l] = (float)(ok[l] > 0 ? chisq_of : (double)NAN);
+        o.var_poisson[l] = (float)(ok[l] > 0 ? var_poisson : 0);
+        o.var_rnoise[l] = (float)(ok[l] > 0 ? var_rnoise : 0);
     }
     for (int l = 0; l < LM_LANES; l++) {
         o.err[l] = sqrtf(o.var_poisson[l] + o.var_rnoise[l]);

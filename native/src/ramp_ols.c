@@ -542,9 +542,11 @@ LM_INLINE void combine_lanes(fit *f, size_t pixel, size_t n_lanes, const float *
             one.err[l] = sqrtf(var > 0 ? var : 0);
             one.var_poisson[l] = small_only(all_p[l]);
             one.var_rnoise[l] = small_only(all_r[l]);
-            sum[l] += weight * slope;
-            inverse_p[l] += inverse(var_p);
-            inverse_r[l] += inverse(var_r);
+        }
+        for (int l = 0; l < LM_LANES && n_ints > 1; l++) {
+            sum[l] += weight * one.slope[l];
+            inverse_p[l] += inverse(all_p[l]);
+            inverse_r[l] += inverse(all_r[l]);
         }
         if (f->integrations)
             write_lanes(f->integrations, i * f->integrations->int_stride + pixel,
