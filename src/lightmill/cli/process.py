@@ -75,6 +75,10 @@ def run(
         Path | None,
         typer.Option("--cache-dir", metavar="DIR", help="Folder of kept results (DIR/.lightmill)."),
     ] = None,
+    scratch_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of intermediate arrays."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done; compute nothing.")
     ] = False,
@@ -129,9 +133,10 @@ def run(
         logging["file"] = log_file
 
     from lightmill import app
-    from lightmill.pipeline.logs import configured
+    from lightmill.pipeline.logs import configured, note_platform
 
     with configured(**logging), shown_progress(shown=bar) as progress:
+        note_platform()
         outcomes = app.run(
             target.rpartition("::")[2],  # strun's package::alias
             files,
@@ -150,6 +155,7 @@ def run(
             progress=progress,
             cache_dir=cache_dir,
             threads=threads,
+            scratch_dir=scratch_dir,
         )
     return _told(files, outcomes, as_json=as_json, quiet=quiet, dry_run=dry_run)
 

@@ -45,6 +45,8 @@ def shown_progress(*, shown: bool) -> Iterator[Progress | None]:
             if what not in tasks:
                 label = what if len(what) <= 48 else what[:47] + "…"
                 tasks[what] = bar.add_task(label, total=total)
+            elif done == 0:  # the next input goes through the same
+                bar.reset(tasks[what])
             bar.update(tasks[what], completed=done, total=total)
 
         yield progress

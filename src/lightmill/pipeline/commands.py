@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import re
-import shlex
 import signal
 import subprocess
 import tempfile
@@ -70,8 +69,7 @@ def run_command(
             keys = {str(number)} | ({"input"} if number == 0 else set())
             if keys & wanted:
                 values.update(dict.fromkeys(keys, str(_file(model, number, context, folder))))
-        text = _filled(command, values, context)
-        _stream(text, context, timeout)
+        _stream(command, *_filled(command, values, context), context, timeout)
         return _result(Path(values["output"]), models)
 
 
@@ -87,16 +85,25 @@ def _file(model: Any, number: int, context: Context, folder: str) -> Path:
         return context.path
     from lightmill.pipeline.naming import product_name
 
-    name = model.path or model.meta.get("filename") or "data.fits"
+    name = Path(model.path or model.meta.get("filename") or "data.fits").name
+    name = re.sub(r"[^\w.+-]+", "-", name)  # however often a shell reads it
     step = getattr(context.step, "name", "") or None
     path = product_name(name, step, ext=".fits", output_dir=Path(folder) / str(number))
     path.parent.mkdir()
     return Path(model.save(path))
 
 
-def _filled(command: str, values: Mapping[str, str], context: Context) -> str:
-    def fill(match: re.Match[str]) -> str:
-        key = match[1]
+def _filled(
+    command: str, values: Mapping[str, str], context: Context
+) -> tuple[str, dict[str, str]]:
+    """Return the command with shell variables for its place-holders, and their values.
+
+    File names and errors come from data: put into the text itself they could hold commands
+    of their own. A variable is never read as a command, whatever quotes stand around it.
+    """
+    variables: dict[str, str] = {}
+
+    def variable(key: str) -> str:
         if key not in values:
             raise HookError(
                 f"the command asks for {{{key}}}, which there is not",
@@ -104,17 +111,43 @@ def _filled(command: str, values: Mapping[str, str], context: Context) -> str:
                 found=command,
                 expected=", ".join(f"{{{known}}}" for known in sorted(values)),
             )
-        return shlex.quote(values[key])
+        name = f"LIGHTMILL_{key.upper()}"
+        variables[name] = values[key]
+        return f"${{{name}}}"
 
-    return _PLACE_HOLDER.sub(fill, command)
+    text, quote, position = [], "", 0
+    while position < len(command):
+        match = _PLACE_HOLDER.match(command, position)
+        if match:
+            inserted = variable(match[1])
+            around = {"": '"{}"', '"': "{}", "'": "'\"{}\"'"}[quote]
+            text.append(around.format(inserted))
+            position = match.end()
+            continue
+        letter = command[position]
+        if letter == "\\" and quote != "'":
+            text.append(command[position : position + 2])
+            position += 2
+            continue
+        if letter in "'\"" and quote in {"", letter}:
+            quote = "" if quote else letter
+        text.append(letter)
+        position += 1
+    return "".join(text), variables
 
 
-def _stream(command: str, context: Context, timeout: float | None) -> None:
+def _stream(
+    command: str,
+    text: str,
+    variables: dict[str, str],
+    context: Context,
+    timeout: float | None,
+) -> None:
     """Run the command, log each line as it comes, and raise where it fails."""
-    log.debug("%s: %s", context.place, command)
+    log.debug("%s: %s with %s", context.place, text, variables)
     late = threading.Event()
     last = ""
-    with _started(command, late, timeout) as process:
+    with _started(text, variables, late, timeout) as process:
         assert process.stdout is not None
         for line in process.stdout:
             last = line.rstrip()
@@ -139,11 +172,12 @@ def _stream(command: str, context: Context, timeout: float | None) -> None:
 
 @contextlib.contextmanager
 def _started(
-    command: str, late: threading.Event, timeout: float | None
+    text: str, variables: dict[str, str], late: threading.Event, timeout: float | None
 ) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(  # noqa: S602 - a shell command is what the user asked for
-        command,
+        text,
         shell=True,
+        env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

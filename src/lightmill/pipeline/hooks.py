@@ -235,10 +235,23 @@ def describe(hook: Any, *, with_code: bool = True) -> str:
     name = getattr(hook, "__qualname__", type(hook).__qualname__)
     code = getattr(hook, "__code__", None)
     if with_code and code is not None and (module == "__main__" or "<" in name):
-        constants = repr([c for c in code.co_consts if not hasattr(c, "co_code")])
-        digest = hashlib.sha256(code.co_code + constants.encode()).hexdigest()
-        return f"{module}:{name}#{digest[:12]}"
+        held = [hook.__defaults__, hook.__kwdefaults__]
+        held += [cell.cell_contents for cell in hook.__closure__ or ()]
+        text = repr([_code_text(code), [_value_text(value) for value in held]])
+        return f"{module}:{name}#{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     return f"{module}:{name}"
+
+
+def _code_text(code: Any) -> list[str]:
+    """Return what a function's code does, functions within it included."""
+    constants = [_code_text(c) if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
+    return [code.co_code.hex(), repr(code.co_names), repr(constants)]
+
+
+def _value_text(value: Any) -> str:
+    """Return a value a function holds as text; without an address in memory."""
+    text = repr(value)
+    return text if " at 0x" not in text else type(value).__qualname__
 
 
 def _step_names() -> Iterable[str]:

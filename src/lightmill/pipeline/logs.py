@@ -27,6 +27,7 @@ __all__ = [
     "LoggedError",
     "configured",
     "exposure",
+    "note_platform",
     "platform_line",
     "read_log_cfg",
 ]
@@ -219,6 +220,11 @@ def platform_line() -> str:
     return (
         f"{packages}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     )
+
+
+def note_platform() -> None:
+    """Log the software in use."""
+    logging.getLogger("lightmill").info("%s", platform_line())
 
 
 def read_log_cfg(path: str | Path) -> dict[str, Any]:

@@ -230,3 +230,32 @@ def test_the_description_of_a_hook_follows_its_code():
     assert "0x" not in one
     assert hooks.describe("!ls") == "!ls"
     assert hooks.describe(np.sum).endswith("sum")
+
+
+@pytest.mark.parametrize("template", ["cat {error}", 'cat "{error}"', "cat '{error}'"])
+def test_no_text_from_data_is_read_as_a_command(tmp_path, template):
+    proof = tmp_path / "proof"
+    evil = f"""$(touch {proof}) `touch {proof}` "; touch {proof}; '; touch {proof} #"""
+    template = template.replace("cat", "printf %s", 1) + f" > {tmp_path / 'said'}"
+
+    hooks.call(template, DataError(evil), step=step(), kind="on_error", trusted=True)
+
+    assert not proof.exists()
+    assert "touch" in (tmp_path / "said").read_text()
+
+
+def test_a_file_named_like_a_command_is_only_a_file(tmp_path):
+    proof = tmp_path / "proof"
+    model = rate().evolve(meta={"filename": f"$(touch {proof}).fits"})
+
+    hooks.call('sh -c "test -f {0}"', model, step=step())
+
+    assert not proof.exists()
+
+
+def test_the_description_of_a_function_follows_what_it_holds():
+    def made(limit):
+        return lambda model: model if limit else None
+
+    assert hooks.describe(made(1)) == hooks.describe(made(1))
+    assert hooks.describe(made(1)) != hooks.describe(made(2))
