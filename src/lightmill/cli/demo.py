@@ -67,9 +67,7 @@ def run_demo(
     for number, one in enumerate(observed):
         tell(f"calibrate {one.uncal.name}", number, len(observed))
         made = calibrate(one.uncal, one.references, products)
-        exposures.append(
-            {"uncal": one.uncal, "truth": one.truth, "title": one.title, **made}
-        )
+        exposures.append({"uncal": one.uncal, "truth": one.truth, "title": one.title, **made})
     timings["calibrate them"] = time.perf_counter() - mark
     tell("write the report", 0, 1)
     record = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -61,14 +62,12 @@ class Detector:
     active: tuple[slice, slice]
 
     @classmethod
-    def draw(
-        cls, facts: InstrumentFacts, window: Window, effects: Effects, seed: int
-    ) -> Detector:
+    def draw(cls, facts: InstrumentFacts, window: Window, effects: Effects, seed: int) -> Detector:
         """Draw the pixels of a window; the same seed gives the same detector."""
         p, shape = facts.pixels, window.shape
         rng = stream(seed, f"detector {window.name} {window.x} {window.y}")
 
-        def scatter(amount: float) -> np.ndarray:
+        def scatter(amount: float) -> Any:
             return np.float32(amount) * rng.standard_normal(shape, dtype=np.float32)
 
         reference = _reference_pixels(facts, window)
@@ -81,7 +80,8 @@ class Detector:
         full_well = p.full_well * (1 + scatter(p.full_well_scatter * effects.gain_pattern))
         dark = float(effects.dark) * p.dark * np.exp(scatter(p.dark_scatter))
         nothing = np.broadcast_to(np.float32(0), shape)  # takes no memory
-        settling, reset_shape = nothing, nothing
+        settling: np.ndarray = nothing
+        reset_shape: np.ndarray = nothing
         if p.dark_settling[0]:
             settling = float(effects.dark) * p.dark_settling[0] * (1 + scatter(0.1))
         if p.reset_anomaly[0]:
@@ -231,8 +231,8 @@ def _bad_pixels(rng, facts, reference, effects) -> dict[str, np.ndarray]:
     marks = {}
     for name, count in wanted.items():
         mark = np.zeros(shape, bool)
-        count = max(2, count) if effects.bad_pixels else 0
-        mark.flat[rng.choice(np.flatnonzero(free), count, replace=False)] = True
+        drawn = max(2, count) if effects.bad_pixels else 0
+        mark.flat[rng.choice(np.flatnonzero(free), drawn, replace=False)] = True
         free &= ~mark
         marks[name] = mark
     bad_reference = np.zeros(shape, bool)

@@ -14,7 +14,7 @@ from lightmill.simulate.detector import Detector
 from lightmill.simulate.facts import InstrumentFacts
 from lightmill.simulate.fits_stream import FitsStream
 from lightmill.simulate.layout import Visit, write_uncal
-from lightmill.simulate.optics import StarImage, render
+from lightmill.simulate.optics import render, star_image
 from lightmill.simulate.pointing import Pointing
 from lightmill.simulate.radiation import Events, draw_events
 from lightmill.simulate.readout import Pattern, Readout
@@ -185,7 +185,7 @@ class _Simulation:
             brightness = facts.geometry.full_frame_time / self.window.frame_time
         self.brightness = brightness
         self.detector = Detector.draw(facts, self.window, scene.effects, seed)
-        self.star = StarImage(facts.optics)
+        self.star = star_image(facts.optics)
         well = facts.pixels.full_well * facts.pixels.gain
         self.catalog = draw_catalog(
             scene,

@@ -260,6 +260,8 @@ class InstrumentFacts:
         Keywords of every reference file.
     metadata : mapping
         Keyword to its dotted path in the metadata tree that raw files carry as well.
+    demo : bool
+        True for the instrument a demonstration takes.
     file_suffix : str
         Detector's part of a file name.
     read_patterns : mapping
@@ -286,6 +288,7 @@ class InstrumentFacts:
     zero_frame: bool = False
     bias_subtracted: bool = True
     dark_integrations: int = 0
+    demo: bool = False
 
     @property
     def name(self) -> str:
@@ -410,10 +413,9 @@ def _build(kind: type[Any], tree: Mapping[str, Any], place: str) -> Any:
     values = {}
     for key, value in tree.items():
         if key in _GROUPS and kind is InstrumentFacts:
-            value = _build(_GROUPS[key], value, f"{place}[{key}]")
-        elif isinstance(value, list):
-            value = tuple(value)
+            values[key] = _build(_GROUPS[key], value, f"{place}[{key}]")
         elif key == "read_patterns":
-            value = {name: tuple(pattern) for name, pattern in value.items()}
-        values[key] = value
+            values[key] = {name: tuple(pattern) for name, pattern in value.items()}
+        else:
+            values[key] = tuple(value) if isinstance(value, list) else value
     return kind(**values)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
@@ -52,7 +51,11 @@ class FitsStream:
         self._header({"SIMPLE": True, "BITPIX": 8, "NAXIS": 0, "EXTEND": True, **primary})
 
     def begin_image(
-        self, name: str, shape: tuple[int, ...], dtype: Any, keywords: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: Any,
+        keywords: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin an image extension; its planes follow with `write`."""
         self._finish()
@@ -76,7 +79,9 @@ class FitsStream:
         self._file.write(data.data)
         self._missing -= data.nbytes
 
-    def image(self, name: str, array: np.ndarray, keywords: Mapping[str, Any] | None = None) -> None:
+    def image(
+        self, name: str, array: np.ndarray, keywords: Mapping[str, Any] | None = None
+    ) -> None:
         """Write a whole image extension."""
         self.begin_image(name, array.shape, array.dtype, keywords)
         self.write(array)
@@ -116,7 +121,7 @@ class FitsStream:
             raise ValueError(f"{self.path}: {self._missing} bytes of an image were not written")
         self._file.write(b"\0" * (-self._file.tell() % _BLOCK))
 
-    def __enter__(self) -> FitsStream:
+    def __enter__(self) -> Self:
         """Return the stream."""
         return self
 
@@ -135,6 +140,6 @@ class FitsStream:
         finally:
             self._file.close()
             if complete:
-                os.replace(self._aside, self.path)
+                self._aside.replace(self.path)
             else:
                 self._aside.unlink(missing_ok=True)

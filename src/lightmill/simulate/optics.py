@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from lightmill.simulate.facts import Optics
 
-__all__ = ["StarImage", "galaxy_image", "render", "segmented_pupil"]
+__all__ = ["StarImage", "galaxy_image", "render", "segmented_pupil", "star_image"]
 
 _FLAT_TO_FLAT = 1.32  # m, one segment (JDox, "JWST Telescope")
 _STRUT = 0.15  # m
@@ -86,7 +88,7 @@ class StarImage:
             wave = (optics.wavelength + step * optics.bandwidth) * 1e-6
             kernel = np.exp(-2j * np.pi / wave * np.outer(angle, where)).astype(np.complex64)
             image += np.abs(kernel @ pupil @ kernel.T) ** 2
-        r = np.hypot(*np.ogrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j])  # type: ignore[misc]  # ogrid takes complex steps
+        r = np.hypot(*np.ogrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j])
         image *= 0.5 * (1 + np.cos(np.pi * np.clip((r - 0.8) / 0.2, 0, 1)))
         return image / image.sum()
 
@@ -104,6 +106,12 @@ class StarImage:
     def peak(self) -> float:
         """Fraction of the light in the pixel at whose centre a star stands."""
         return float(self.phases[0, 0].max())
+
+
+@functools.lru_cache(maxsize=4)
+def star_image(optics: Optics) -> StarImage:
+    """Return the image of a star, computed once for each telescope and filter."""
+    return StarImage(optics)
 
 
 def galaxy_image(radius, index, axis_ratio, angle, arms, dy, dx):
@@ -178,8 +186,9 @@ def render(catalog: np.ndarray, star: StarImage, sky: np.ndarray) -> np.ndarray:
         if s["kind"] == b"STAR":
             _add(image, star.at(dy, dx), iy, ix, s["flux"])
         else:
-            shape = [np.float32(s[k]) for k in ("radius", "index", "axis_ratio", "angle", "arms")]
-            _add(galaxies, galaxy_image(*shape, dy, dx), iy, ix, s["flux"])
+            names = ("radius", "index", "axis_ratio", "angle", "arms")
+            shape = {name: np.float32(s[name]) for name in names}
+            _add(galaxies, galaxy_image(**shape, dy=dy, dx=dx), iy, ix, s["flux"])
     if galaxies.any():
         image += _blurred(galaxies, star.at(0.0, 0.0))
     return image

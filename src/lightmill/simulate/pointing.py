@@ -114,7 +114,8 @@ class Pointing:
         east = np.array([-np.sin(ra), np.cos(ra), 0])
         north = np.cross(v1, east)
         angle = np.arctan2(v3 @ east, v3 @ north)
-        return tuple(float(np.degrees(a) % 360) for a in (ra,)) + (  # type: ignore[return-value]  # three floats
+        return (
+            float(np.degrees(ra) % 360),
             float(np.degrees(dec)),
             float(np.degrees(angle) % 360),
         )

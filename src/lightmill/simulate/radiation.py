@@ -81,7 +81,8 @@ def draw_events(
     stride = nframes + groupgap
     frames = ngroups * stride - groupgap
     area = detector.is_reference.size * (r.pixel_pitch * 1e-4) ** 2  # cm2
-    parts, large = [], {SNOWBALL: [], SHOWER: []}
+    parts: list[np.ndarray] = []
+    large: dict[int, list[tuple[float, ...]]] = {SNOWBALL: [], SHOWER: []}
     for integration in range(nints):
         rng = stream(seed, f"particles {integration}")
         count = rng.poisson(r.flux * effects.cosmic_rays * area * frame_time * frames)
@@ -105,8 +106,8 @@ def draw_events(
     jumps["group"] = _group_of(every["frame"], nframes, stride)
     keys = (every["integ"].astype(np.int64) << 32) + every["frame"]
     order = np.argsort(keys, kind="stable")
-    tables = (np.array(large[k], LARGE_COLUMNS) for k in (SNOWBALL, SHOWER))
-    return Events(jumps, *tables, order, keys[order])
+    snowballs, showers = (np.array(large[k], LARGE_COLUMNS) for k in (SNOWBALL, SHOWER))
+    return Events(jumps, snowballs, showers, order, keys[order])
 
 
 _EVENT = [
@@ -138,7 +139,9 @@ def _tracks(rng, facts, shape, count, integration, frames) -> np.ndarray:
     frame = rng.integers(0, frames, count)
     steps = 1 + np.ceil(length * 3).astype(int)
     which = np.repeat(np.arange(count), steps)
-    place = (np.arange(len(which)) - np.repeat(np.cumsum(steps) - steps, steps) + 0.5) / steps[which]
+    place = (np.arange(len(which)) - np.repeat(np.cumsum(steps) - steps, steps) + 0.5) / steps[
+        which
+    ]
     y = np.rint(y0[which] + place * (length * np.sin(angle))[which]).astype(np.int64)
     x = np.rint(x0[which] + place * (length * np.cos(angle))[which]).astype(np.int64)
     # one entry per crossed pixel, then the neighbours' share

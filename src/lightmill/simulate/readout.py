@@ -15,7 +15,9 @@ from lightmill.simulate.scene import Effects, stream
 
 __all__ = ["Pattern", "Readout"]
 
-_EXACT_BELOW = 50.0  # electrons; above, Poisson noise is drawn as a normal deviate (skewness < 0.15)
+_EXACT_BELOW = (
+    50.0  # electrons; above, Poisson noise is drawn as a normal deviate (skewness < 0.15)
+)
 _CHUNK = 1 << 18
 
 
@@ -125,7 +127,7 @@ class Readout:
                 for k in range(p.nframes):
                     frame = index * p.stride + k
                     self._expose(rng, charge, integration, frame, frame + 1)
-                    voltage = self._voltage(charge, reset_noise, previous, integration, frame)
+                    voltage = self._voltage(charge, reset_noise, previous, frame)
                     signal_end = voltage[1]
                     digitise(self._read(rng, voltage[0]), read)
                     total += read
@@ -154,7 +156,7 @@ class Readout:
             # a pixel is hit at most once per event; two events may meet in one pixel
             np.add.at(charge, (hits["y"], hits["x"]), electrons)
 
-    def _voltage(self, charge, reset_noise, previous, integration: int, frame: int):
+    def _voltage(self, charge, reset_noise, previous, frame: int):
         """Return the signal at the amplifiers' inputs [DN], and the pixels' own part of it."""
         d, p = self.detector, self.facts.pixels
         signal = charge / d.gain

@@ -244,9 +244,7 @@ def _dark_group(d, group, nframes, gap, frame_time, integration) -> np.ndarray:
     return np.asarray(sum(charges) / np.float32(nframes) / d.gain, np.float32)
 
 
-def _readnoise(
-    files: _Files, facts: InstrumentFacts, d: Detector, effects: Effects
-) -> None:
+def _readnoise(files: _Files, facts: InstrumentFacts, d: Detector, effects: Effects) -> None:
     # measured on differences of two darks, which contain the flicker noise and the rounding
     e = facts.electronics
     flicker = effects.one_over_f * (e.common_1f**2 + e.amplifier_1f**2)
@@ -268,7 +266,7 @@ def _gain(files: _Files, d: Detector) -> None:
 def _reset(files: _Files, facts: InstrumentFacts, d: Detector, effects: Effects) -> None:
     amplitude, decay = facts.pixels.reset_anomaly
     shape = d.is_reference.shape
-    keywords = {"NINTS": 2, "NGROUPS": _RESET_GROUPS}
+    keywords: dict[str, Any] = {"NINTS": 2, "NGROUPS": _RESET_GROUPS}
     with files.begin("reset", "ResetModel", "Excess after a reset [DN]", **keywords) as file:
         file.begin_image("SCI", (2, _RESET_GROUPS, *shape), np.float32, {"BUNIT": "DN"})
         for _ in range(2):
@@ -291,7 +289,9 @@ def _rscd(files: _Files, facts: InstrumentFacts, window: Window) -> None:
         for name in dict.fromkeys([window.name, "FULL", *facts.geometry.subarrays])
         for pattern in [*facts.read_patterns, "ANY"]
     ]
-    with files.begin("rscd", "RSCDModel", "Groups to leave out after a reset", pixels=False) as file:
+    with files.begin(
+        "rscd", "RSCDModel", "Groups to leave out after a reset", pixels=False
+    ) as file:
         file.table("RSCD_GROUP_SKIP", np.array(rows, columns))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -68,8 +69,10 @@ class Effects:
     @classmethod
     def none(cls, **only: bool | float) -> Effects:
         """Return a perfect world, but for the effects named."""
-        off = {f.name: type(f.default)(0) for f in dataclasses.fields(cls)}
-        return cls(**{**off, **only})  # type: ignore[arg-type]  # values are bool or float by field
+        off: dict[str, Any] = {
+            f.name: f.default is not True and 0.0 for f in dataclasses.fields(cls)
+        }
+        return cls(**(off | only))
 
 
 @dataclass(frozen=True)
@@ -225,8 +228,8 @@ def draw_catalog(
     k = min(scene.saturated, nstars)
     stars["flux"][:k] = saturating_rate / star_peak * np.exp(rng.uniform(0.3, 2.3, k))
     # what must be seen stands inside every dither
-    for part, count in ((slice(0, k), k), (slice(nstars, nstars + scene.showpieces), 0)):
-        n = len(c[part]) if not count else count
+    for part in (slice(0, k), slice(nstars, nstars + scene.showpieces)):
+        n = len(c[part])
         east[part] = rng.uniform(-0.36, 0.36, n) * min(side) * scale
         north[part] = rng.uniform(-0.36, 0.36, n) * min(side) * scale
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,7 @@ def completeness(e: Exposure) -> Completeness | None:
         quiet &= ~saturated
         rate, per = (jump & quiet).sum() / max(1, quiet.sum()), "pixel"
     bins = []
-    for low, high in zip(SNR_EDGES[:-1], SNR_EDGES[1:], strict=True):
+    for low, high in itertools.pairwise(SNR_EDGES):
         inside = usable & (significance >= low) & (significance < high)
         if inside.any():
             bins.append((low, high, int(inside.sum()), float(found[inside].mean())))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ def write_report(
     path = Path(directory) / "report.html"
     aside = path.with_name(path.name + ".part")
     aside.write_text(page, encoding="utf-8")
-    os.replace(aside, path)
+    aside.replace(path)
     return path
 
 
@@ -80,7 +79,10 @@ def _templates() -> Any:
 def _exposure(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
     ramp = given.get("ramp")
     e = measures.read(
-        Path(given["uncal"]), Path(given["rate"]), Path(given["truth"]), Path(ramp) if ramp else None
+        Path(given["uncal"]),
+        Path(given["rate"]),
+        Path(given["truth"]),
+        Path(ramp) if ramp else None,
     )
     found_pulls = measures.pulls(e)
     found_jumps = measures.completeness(e)
@@ -185,7 +187,7 @@ def _close_ups(number: int, e: measures.Exposure) -> list[pictures.Picture]:
     raw, rate, pull = e.raw[cut], e.rate[cut], e.pull[cut]
     low, high = _rate_range(rate)
     raw_low, raw_high = np.percentile(raw, [1, 99.5])
-    shown = [
+    return [
         pictures.picture(
             raw,
             key=f"close-raw-{number}",
@@ -235,7 +237,6 @@ def _close_ups(number: int, e: measures.Exposure) -> list[pictures.Picture]:
             missing="#555555",
         ),
     ]
-    return shown
 
 
 def _rewarding(e: measures.Exposure) -> tuple[float, float] | None:
@@ -271,9 +272,8 @@ def _steps(run: Mapping[str, Any]) -> dict[str, Any]:
 def _references(run: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     used: dict[str, tuple[str, str]] = {}
     for step in run.get("steps", []):
-        for kind, facts in (step.get("references") or {}).items():
-            if isinstance(facts, str):
-                facts = {"name": facts}
+        for kind, given in (step.get("references") or {}).items():
+            facts = {"name": given} if isinstance(given, str) else given
             if facts.get("name") not in (None, "N/A"):
                 used[kind] = (str(facts["name"]), str(facts.get("sha256", ""))[:12])
     return [(kind, *used[kind]) for kind in sorted(used)]
@@ -284,9 +284,10 @@ def _changed(run: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     rows = []
     for step in [{"name": run.get("pipeline", "pipeline"), **run}, *run.get("steps", [])]:
         for name, given in (step.get("parameters") or {}).items():
-            if isinstance(given, Mapping) and given.get("origin", "default") != "default":
-                if not name.startswith("override_"):
-                    rows.append((step["name"], name, str(given["value"]), str(given["origin"])))
+            if not isinstance(given, Mapping) or name.startswith("override_"):
+                continue
+            if given.get("origin", "default") != "default":
+                rows.append((step["name"], name, str(given["value"]), str(given["origin"])))
     return rows
 
 
@@ -306,9 +307,7 @@ def _key_figures(shown: list[dict[str, Any]], record: Mapping[str, Any]) -> list
         n = sum(p.count for p in clean)
         mean = sum(p.mean * p.count for p in clean) / n
         std = sum(p.std * p.count for p in clean) / n
-        figures.append(
-            (f"{mean:+.3f} ± {std:.2f}", "pull of clean sky", "0 ± 1 would be perfect")
-        )
+        figures.append((f"{mean:+.3f} ± {std:.2f}", "pull of clean sky", "0 ± 1 would be perfect"))
     found = [e["jumps"] for e in shown if e["jumps"]]
     if found:
         strong = sum(f.strong for f in found) / len(found)
@@ -331,4 +330,8 @@ def _seconds(value: float | None) -> str:
 def _percent(fraction: float) -> str:
     if fraction >= 0.9995:
         return "100 %"
-    return f"{fraction:.1%}".replace("%", " %") if fraction >= 0.001 else f"{fraction:.3%}".replace("%", " %")
+    return (
+        f"{fraction:.1%}".replace("%", " %")
+        if fraction >= 0.001
+        else f"{fraction:.3%}".replace("%", " %")
+    )

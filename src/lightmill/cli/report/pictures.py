@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -145,9 +146,7 @@ def flag_picture(dq: np.ndarray, *, key: str, text: str, largest: int = 1100) ->
                 legend.append((colour, label))
     alt = "Map of the data-quality flags: " + ", ".join(label for _, label in legend)
     source = _png(index, table)
-    return Picture(
-        key, "Data quality", text, alt, source, index.shape[1], index.shape[0], legend
-    )
+    return Picture(key, "Data quality", text, alt, source, index.shape[1], index.shape[0], legend)
 
 
 def close_up(y: float, x: float, shape: tuple[int, int], half: int = 70) -> tuple[slice, slice]:
@@ -173,7 +172,7 @@ def _palette(name: str) -> np.ndarray:
 
         stops = ["#05060a", "#0f1b33", "#2b4a7d", "#7f9cc4", "#f3e3c3", "#ffffff"]
         where = [0, 0.18, 0.4, 0.62, 0.85, 1]
-        chosen = LinearSegmentedColormap.from_list(name, list(zip(where, stops, strict=True)))
+        chosen: Any = LinearSegmentedColormap.from_list(name, list(zip(where, stops, strict=True)))
     else:
         chosen = mpl.colormaps[name]
     return np.rint(chosen(np.linspace(0, 1, _LEVELS))[:, :3] * 255).astype(np.uint8)
