@@ -152,6 +152,7 @@ def test_the_peers_next_step_runs_on_our_rate(bench, peer):
         "flat.meta.instrument.instance.update(rate.meta.instrument.instance)\n"
         "flat.meta.subarray.instance.update(rate.meta.subarray.instance)\n"
         "step = FlatFieldStep(); step.override_flat = flat\n"
+        "step.override_fflat = step.override_sflat = step.override_dflat = 'N/A'\n"
         "result = step.run(rate)\n"
         "good = np.isfinite(rate.data)\n"
         "print(result.meta.cal_step.flat_field, float(np.nanmax(np.abs(result.data[good] * 2 - rate.data[good]))))\n"
