@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lightmill.cli.catalog import names_of_steps
+from lightmill.cli.products import step_lines
 from lightmill.cli.progress import shown_progress, somebody_looks
 from lightmill.errors import UsageError
 
@@ -244,11 +245,7 @@ def _line(file: Path, outcome: Outcome, *, dry_run: bool) -> str:
     products = [str(path) for path in outcome.written]
     line = f"{file.name}: {outcome.status}"
     if dry_run:
-        steps = [
-            f"  {note['name']:<22} {note['status']}"
-            + (f" ({note['reason']})" if note.get("reason") else "")
-            for note in outcome.record.get("steps", [])
-        ]
+        steps = [line for note in outcome.record.get("steps", []) for line in step_lines(note)]
         return "\n".join([f"{file.name}: would run", *steps, *(f"  → {p}" for p in products)])
     if outcome.reason:
         line += f" ({outcome.reason})"

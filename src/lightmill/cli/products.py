@@ -14,7 +14,7 @@ from lightmill.errors import DataError
 if TYPE_CHECKING:
     from lightmill.models import Model
 
-__all__ = ["explain", "info"]
+__all__ = ["explain", "info", "step_lines"]
 
 _FILE = Annotated[Path, typer.Argument(help="FITS or ASDF file.")]
 _JSON = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
@@ -140,7 +140,7 @@ def _story(file: Path, record: dict[str, Any], *, everything: bool) -> str:
         lines += _parameters(record["parameters"], everything=everything)
     lines.append("\nsteps:")
     for step in record.get("steps", []):
-        lines += _step(step, everything=everything)
+        lines += step_lines(step, everything=everything)
     return "\n".join(lines)
 
 
@@ -168,7 +168,21 @@ def _file_row(facts: dict[str, Any]) -> tuple[str, str, str]:
     )
 
 
-def _step(step: dict[str, Any], *, everything: bool) -> list[str]:
+def step_lines(step: dict[str, Any], *, everything: bool = False) -> list[str]:
+    """Return what a run record says of one step, for people.
+
+    Parameters
+    ----------
+    step : dict
+        One of the record's ``steps``.
+    everything : bool
+        Also the parameters that have their default.
+
+    Returns
+    -------
+    lines : list of str
+        Name, status, reason, cost; then references and parameters.
+    """
     line = f"  {step.get('name', '?'):<22} {step.get('status', '')}"
     if step.get("reason"):
         line += f" ({step['reason']})"

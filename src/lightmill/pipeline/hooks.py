@@ -19,13 +19,10 @@ Commands run only where the user asked for them: a hook that came with data is r
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import importlib
 import inspect
 import logging
 import re
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,6 +203,8 @@ def is_command(text: str) -> bool:
         return False
     if re.search(r"[\s/]", text):
         return True
+    import shutil
+
     return text not in _step_names() and shutil.which(text) is not None
 
 
@@ -235,6 +234,8 @@ def describe(hook: Any, *, with_code: bool = True) -> str:
     name = getattr(hook, "__qualname__", type(hook).__qualname__)
     code = getattr(hook, "__code__", None)
     if with_code and code is not None and (module == "__main__" or "<" in name):
+        import hashlib
+
         held = [hook.__defaults__, hook.__kwdefaults__]
         held += [cell.cell_contents for cell in hook.__closure__ or ()]
         text = repr([_code_text(code), [_value_text(value) for value in held]])
@@ -306,6 +307,8 @@ def _named(text: str, place: str) -> Any:
 
 
 def _literals(text: str, hook: str, place: str) -> dict[str, Any]:
+    import ast
+
     try:
         expression = ast.parse(f"f({text})", mode="eval").body
         assert isinstance(expression, ast.Call)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import importlib.metadata
 import json as json_
 import logging
-import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -216,6 +214,8 @@ def exposure(
 
 def platform_line() -> str:
     """Return one line on the software in use; nothing of it names the machine."""
+    import platform
+
     packages = ", ".join(f"{name} {_version(name)}" for name in ("lightmill", "numpy"))
     return (
         f"{packages}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
@@ -275,6 +275,8 @@ def read_log_cfg(path: str | Path) -> dict[str, Any]:
 
 
 def _version(package: str) -> str:
+    import importlib.metadata  # costs more than everything else here
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
