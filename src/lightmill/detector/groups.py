@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightmill.errors import DataError
 from lightmill.models.dq import PIXEL
 from lightmill.pipeline.spool import IN_MEMORY_BYTES, Spool
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from lightmill.models import RampModel
     from lightmill.pipeline.bands import Rows
 
-__all__ = ["Integrations", "flag_gain", "flags_whole_groups", "unusable_groups"]
+__all__ = ["Integrations", "flag_gain", "group_time_of", "flags_whole_groups", "unusable_groups"]
 
 # The steps that may leave a group out in every pixel of the frame.
 _FLAGGING = ("firstframe", "lastframe", "rscd")
@@ -46,6 +47,19 @@ def flag_gain(pixeldq: np.ndarray, gain: np.ndarray) -> None:
     wrong = ~(gain > 0)
     if wrong.any():
         pixeldq[wrong] |= np.uint32(PIXEL["NO_GAIN_VALUE"] | PIXEL["DO_NOT_USE"])
+
+
+def group_time_of(ramp: RampModel, given: float | None, step: str) -> float:
+    """Return the time from one group to the next [s], from the header or the user."""
+    time = given if given is not None else ramp.meta.get("exposure.group_time")
+    if time is None:
+        raise DataError(
+            "the time between groups is not known",
+            place=f"{ramp.path}[PRIMARY/TGROUP]",
+            expected="seconds",
+            remedy=f"add the keyword, or give {step}.group_time (--group-time=SECONDS)",
+        )
+    return float(time)
 
 
 class Integrations:

@@ -7,7 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lightmill.detector.groups import flag_gain, flags_whole_groups, unusable_groups
+from lightmill.detector.groups import (
+    flag_gain,
+    flags_whole_groups,
+    group_time_of,
+    unusable_groups,
+)
 from lightmill.kernels import jump
 from lightmill.models import GainModel, RampModel, ReadnoiseModel
 from lightmill.pipeline import Skipped, Step, param
@@ -70,6 +75,9 @@ class DetectJumps(Step):
         max_extended_radius: int = param(200, "largest radius of a large event", ge=1, unit="pixel")
         minimum_groups: int = param(3, "groups needed at all", ge=2)
         minimum_sigclip_groups: int = param(100, "integrations from which the same group is compared among them", ge=2)
+        group_time: float | None = param(
+            None, "time between groups where the header does not say", gt=0, unit="s"
+        )
         only_use_ints: bool = param(True, "compare among integrations only, not among groups")
 
     def halo_rows(self, model: Any) -> int:  # noqa: ARG002
@@ -103,7 +111,7 @@ class DetectJumps(Step):
             return Skipped(ramp, f"{survey.usable} groups of use, {parameters.minimum_groups} needed")
         exposure = ramp.meta.exposure
         flag_gain(ramp.pixeldq, gain.data)
-        group_time = exposure.group_time
+        group_time = group_time_of(ramp, parameters.group_time, self.name)
         jump.flag_jumps(
             ramp.data,
             ramp.groupdq,

@@ -7,7 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lightmill.detector.groups import flag_gain, flags_whole_groups, unusable_groups
+from lightmill.detector.groups import (
+    flag_gain,
+    flags_whole_groups,
+    group_time_of,
+    unusable_groups,
+)
 from lightmill.errors import DataError
 from lightmill.kernels import ramp_fit
 from lightmill.models import GainModel, RampModel, RateIntsModel, RateModel, ReadnoiseModel
@@ -40,6 +45,9 @@ class FitRamps(Step):
         firstgroup: int | None = param(None, "ignore the groups before this one", ge=0)
         lastgroup: int | None = param(None, "ignore the groups after this one", ge=0)
         maximum_cores: str = param("1", "accepted for old parameter files; see --threads")
+        group_time: float | None = param(
+            None, "time between groups where the header does not say", gt=0, unit="s"
+        )
         dark_current_unit: Literal["electron", "DN"] = param(
             "electron", "unit of the average dark current in the Poisson noise; DN as in jwst 3.0"
         )
@@ -92,7 +100,7 @@ class FitRamps(Step):
             ramp.average_dark_current,
         )
         common: dict[str, Any] = {
-            "group_time": exposure.group_time,
+            "group_time": group_time_of(ramp, parameters.group_time, self.name),
             "frame_time": exposure.frame_time,
             "nframes": exposure.nframes or 1,
             "suppress_one_group": parameters.suppress_one_group,

@@ -171,8 +171,15 @@ def write_asdf(
         raise DataError("the tree cannot be written as ASDF", place=path, found=error) from error
     with atomic(path) as output:
         stream = os.fdopen(os.dup(output.descriptor), "wb")
-        with stream:
-            file.write_to(stream)
+        try:
+            with stream:
+                file.write_to(stream)
+        except OSError:
+            raise
+        except Exception as error:  # what the package cannot represent
+            raise DataError(
+                "the tree cannot be written as ASDF", place=path, found=error
+            ) from error
 
 
 def inline(value: Any) -> Any:

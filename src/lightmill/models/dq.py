@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from lightmill.errors import UnknownNameError
+from lightmill.errors import DataError, UnknownNameError
 
 __all__ = ["GROUP", "MEANING", "PIXEL", "counts", "describe", "mask_of", "names", "translator"]
 
@@ -163,8 +163,13 @@ def translator(
         known = name.strip().upper()
         known = _FORMER.get(known, known)
         target = PIXEL.get(known, PIXEL["OTHER_BAD_PIXEL"])
+        if not -(1 << 31) <= value < 1 << 32:
+            raise DataError(
+                "the table of flags is damaged", found=f"{name}: {value}", expected="32 bits"
+            )
+        # A signed column shows the highest bit as a negative number.
         if value and target:
-            pairs.append((int(value), target))
+            pairs.append((int(value) & 0xFFFFFFFF, target))
     if not pairs or all(value == target for value, target in pairs):
         return None
 

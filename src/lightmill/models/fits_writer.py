@@ -81,11 +81,12 @@ def begin_fits(file: AtomicFile, model: Model, values: Mapping[str, Any]) -> dic
     for name, hdu_name, version, value in model._stored():
         header = foreign.headers.get((hdu_name, version))
         if isinstance(value, LazyTable) or _is_table(value):
-            shape, dtype = _write_table(file, value, hdu_name, version)
+            units = model._column_units(name, header)
+            shape, dtype = _write_table(file, value, hdu_name, version, units)
         else:
             known = values if version == 1 else {}
             cards = _merged_cards(header, hdu_name, schema, known)
-            unit = model._unit(name)
+            unit = model.unit(name)
             if unit and not any(card.startswith(b"BUNIT   ") for card in cards):
                 cards = [*format_card("BUNIT", unit, "unit of the values"), *cards]
             shape, dtype = _write_image(file, value, hdu_name, version, cards)
@@ -328,12 +329,12 @@ def _pieces(value: Any) -> Iterator[np.ndarray]:
 
 
 def _write_table(
-    file: AtomicFile, value: Any, name: str, version: int
+    file: AtomicFile, value: Any, name: str, version: int, units: Mapping[str, str]
 ) -> tuple[tuple[int, ...], Any]:
     if isinstance(value, LazyTable):
         _copy_hdu(file, value.hdu)
-        return value.shape, datatype_of(value.read().dtype)
-    cards = table_cards(value, name)
+        return value.shape, datatype_of(value.dtype)
+    cards = table_cards(value, name, units)
     if version != 1:
         cards += format_card("EXTVER", version, "extension version")
     _write_header(file, cards)

@@ -7,6 +7,7 @@ it is written to files.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "primary_of",
     "restore",
     "set_identity",
+    "uniform",
     "untouched",
     "whole_of",
     "window",
@@ -179,6 +181,33 @@ def open_reference(given: Any, wanted: type[Model]) -> Model:
             remedy="give the reference of the type named",
         )
     return taken
+
+
+def uniform(wanted: type[Model], level: float, like: Model) -> Model:
+    """Return a reference that says the same of every pixel of a frame.
+
+    Parameters
+    ----------
+    wanted : type
+        A class whose ``data`` is one image.
+    level : float
+        In the unit of its schema.
+    like : Model
+        The data it is for.
+    """
+    if not math.isfinite(level):
+        raise DataError("a reference cannot be this number", found=level, expected="a finite number")
+    try:
+        model = wanted(data=np.full(frame_of(like), level, np.float32))
+    except ShapeError as error:
+        raise DataError(
+            "this reference is more than one number a pixel",
+            place=wanted.__name__,
+            found=level,
+            expected="a file",
+        ) from error
+    force(model, "filename", f"{level:g} everywhere")
+    return model
 
 
 def restore(class_name: str, meta: dict[str, Any], arrays: dict[str, Any], source: Model) -> Model:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lightmill.errors import OutputError, ShapeError, ValidationError, suggestion
+from lightmill.models.cards import Header
 from lightmill.models.foreign import Foreign
 from lightmill.models.lazy import ArraySource, LazyArray, cast
 from lightmill.models.namespace import MetaStore, Namespace
@@ -368,9 +369,19 @@ class Model:
             if name not in fields:
                 yield name, *self._places.get(name, (name.upper(), 1)), held
 
-    def _unit(self, name: str) -> str:
+    def unit(self, name: str) -> str:
+        """Return the unit of an array as the schema gives it, or nothing."""
         field = self._schema.arrays.get(name)
         return field.unit if field is not None else ""
+
+    def _column_units(self, name: str, header: Header | None) -> dict[str, str]:
+        field = self._schema.arrays.get(name)
+        columns = (field.columns if field is not None else None) or {}
+        units = {column: one.get("unit", "") for column, one in columns.items()}
+        if header is not None:
+            for number in range(1, header.integer("TFIELDS", 0) + 1):
+                units[header.text(f"TTYPE{number}")] = header.text(f"TUNIT{number}")
+        return units
 
     # -- checking --------------------------------------------------------------------------
 

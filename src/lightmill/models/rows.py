@@ -38,7 +38,11 @@ class RowWriter:
         self._room: dict[str, Reserved] = {}
         arrays: dict[str, Any] = {}
         for name, held in part.arrays.items():
-            if isinstance(held, np.ndarray) and held.dtype.names is None and held.shape[-2:] == rows:
+            if (
+                isinstance(held, np.ndarray)
+                and held.dtype.names is None
+                and held.shape[-2:] == rows
+            ):
                 held = self._room[name] = Reserved((*held.shape[:-2], *frame), held.dtype)
             arrays[name] = held
         self._model = part._again(arrays, region=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -25,17 +26,36 @@ _LETTERS = {
 
 
 class LazyTable:
-    """A binary table in a file, not yet read."""
+    """A binary table in a file, not yet read.
 
-    __slots__ = ("hdu",)
+    Parameters
+    ----------
+    hdu : Hdu
+        The extension it is in.
+    """
+
+    __slots__ = ("_dtype", "hdu")
 
     def __init__(self, hdu: Hdu) -> None:
         self.hdu = hdu
+        self._dtype: np.dtype | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of rows."""
         return (self.hdu.header.integer("NAXIS2"),)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Its columns."""
+        if self._dtype is None:
+            self._dtype = _forms(self.hdu)[1]
+        return self._dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the table takes once read."""
+        return self.shape[0] * self.dtype.itemsize
 
     @property
     def place(self) -> str:
@@ -48,44 +68,61 @@ class LazyTable:
 
 
 def read_table(hdu: Hdu) -> np.ndarray:
-    """Return a binary table, native-endian; unsigned and logical columns as such.
+    """Return a binary table, native-endian; unsigned, logical and scaled columns as such.
 
     Raises
     ------
     CorruptFileError
         If the columns do not add up to the row, or hold arrays of variable length.
     """
-    header = hdu.header
-    width, rows = header.integer("NAXIS1"), header.integer("NAXIS2")
-    stored, wanted = [], []
-    for number in range(1, header.integer("TFIELDS") + 1):
-        name = header.text(f"TTYPE{number}") or f"col{number}"
-        stored.append((name, *_stored_column(header, number)))
-        wanted.append((name, *_native_column(header, number, stored[-1])))
-    try:
-        form = np.dtype(stored)
-        native = np.dtype(wanted)
-    except (ValueError, TypeError) as error:
-        raise _damaged(hdu.place, error, "columns with names of their own") from error
-    if form.itemsize != width:
-        raise _damaged(hdu.place, f"columns of {form.itemsize} bytes", f"rows of {width} bytes")
+    form, native = _forms(hdu)
+    width, rows = form.itemsize, hdu.header.integer("NAXIS2")
     raw = np.frombuffer(hdu.data_bytes(), np.uint8)[: width * rows].view(form)
     table = np.empty(rows, native)
-    for name in native.names or ():
-        column, field = raw[name], native[name].base
-        if field.kind == "b":
+    for number, name in enumerate(native.names or (), 1):
+        column, kind = raw[name], native[name].base
+        if kind.kind == "b":
             table[name] = column == ord("T")
-        elif field.kind == "u" and form[name].base.kind == "i":
-            zero = np.array(1 << (8 * field.itemsize - 1)).astype(field)
-            table[name] = column.astype(field) ^ zero
-        elif field.kind == "S":
+        elif kind.kind == "u" and form[name].base.kind == "i":
+            table[name] = column.astype(kind) ^ _zero(kind)
+        elif kind == np.int8:
+            table[name] = column.astype(np.int16) - 128
+        elif kind.kind == "f" and form[name].base.kind in "iu":
+            scale = hdu.header.number(f"TSCAL{number}", 1)
+            table[name] = column * scale + hdu.header.number(f"TZERO{number}", 0)
+        elif kind.kind == "S":
             table[name] = np.char.rstrip(column, b" \0") if column.size else column
         else:
             table[name] = column
     return table
 
 
-def table_cards(table: np.ndarray, name: str, units: dict[str, str] | None = None) -> list[bytes]:
+def _forms(hdu: Hdu) -> tuple[np.dtype, np.dtype]:
+    """Return the dtype of a row in the file and in memory."""
+    header = hdu.header
+    stored, wanted = [], []
+    for number in range(1, header.integer("TFIELDS") + 1):
+        name = header.text(f"TTYPE{number}") or f"col{number}"
+        stored.append((name, *_stored_column(header, number)))
+        wanted.append((name, *_native_column(header, number, stored[-1])))
+    try:
+        form, native = np.dtype(stored), np.dtype(wanted)
+    except (ValueError, TypeError) as error:
+        raise _damaged(hdu.place, error, "columns with names of their own") from error
+    width = header.integer("NAXIS1")
+    if form.itemsize != width:
+        raise _damaged(hdu.place, f"columns of {form.itemsize} bytes", f"rows of {width} bytes")
+    return form, native
+
+
+def _zero(unsigned: np.dtype) -> np.ndarray:
+    """Return the offset that FITS stores unsigned integers with."""
+    return np.array(1 << (8 * unsigned.itemsize - 1)).astype(unsigned)
+
+
+def table_cards(
+    table: np.ndarray, name: str, units: Mapping[str, str] | None = None
+) -> list[bytes]:
     """Return the cards of a binary table extension."""
     columns = _columns(table)
     cards = [
@@ -117,6 +154,7 @@ def table_bytes(table: np.ndarray) -> bytes:
         field = table.dtype[column]
         base = field.base
         code = {"b": "i1", "U": f"S{base.itemsize // 4}"}.get(base.kind)
+        code = "u1" if base == np.int8 else code
         if code is None:
             signed = base.str[1:].replace("u", "i") if base.itemsize > 1 else base.str[1:]
             code = signed if base.kind == "S" or base.itemsize == 1 else ">" + signed
@@ -128,8 +166,9 @@ def table_bytes(table: np.ndarray) -> bytes:
         if base.kind == "b":
             values = np.where(values, ord("T"), ord("F"))
         elif base.kind == "u" and base.itemsize > 1:
-            zero = np.array(1 << (8 * base.itemsize - 1)).astype(base)
-            values = (values ^ zero).view(base.str.replace("u", "i"))
+            values = (values ^ _zero(base)).view(base.str.replace("u", "i"))
+        elif base == np.int8:
+            values = (values.astype(np.int16) + 128).astype(np.uint8)
         elif base.kind == "U":
             values = np.char.encode(values, "ascii", "replace")
         out[column] = values
@@ -185,8 +224,13 @@ def _native_column(header: Header, number: int, stored: tuple) -> tuple:
     if letter == "L":
         return ("?", shape) if shape else ("?",)
     zero = header.number(f"TZERO{number}", 0)
-    if letter in _UNSIGNED and zero == _UNSIGNED[letter][0]:
+    scale = header.number(f"TSCAL{number}", 1)
+    if letter in _UNSIGNED and (scale, zero) == (1, _UNSIGNED[letter][0]):
         code = _UNSIGNED[letter][1]
+    elif letter == "B" and (scale, zero) == (1, -128):
+        code = "i1"
+    elif (scale, zero) != (1, 0):
+        code = "f8" if letter != "E" else "f4"
     dim = re.fullmatch(r"\((\d+(?:,\d+)*)\)", header.text(f"TDIM{number}").replace(" ", ""))
     if dim and shape:
         axes = tuple(int(n) for n in reversed(dim[1].split(",")))

@@ -26,7 +26,7 @@ from lightmill.errors import (
     UnknownNameError,
 )
 from lightmill.models import Model, Region
-from lightmill.models.lineage import as_class, frame_of, open_reference, set_identity
+from lightmill.models.lineage import as_class, frame_of, open_reference, set_identity, uniform
 from lightmill.pipeline import hooks as hooks_
 from lightmill.pipeline import naming, provenance
 from lightmill.pipeline.bands import Stage, through_bands
@@ -523,7 +523,10 @@ class Run:
             return None
         key = (reftype, str(given) if not isinstance(given, Model) else str(id(given)))
         if key not in self._opened:
-            self._opened[key] = open_reference(given, cls)
+            level = _number(given)
+            self._opened[key] = (
+                open_reference(given, cls) if level is None else uniform(cls, level, model)
+            )
         reference = self._opened[key]
         self.record.reference(step.name, reftype, reference)
         return reference
@@ -694,6 +697,14 @@ class Run:
                 found="permission denied",
                 remedy="name another one with --output-dir",
             )
+
+
+def _number(given: Any) -> float | None:
+    """Return the number a user gives instead of a reference file, if it is one."""
+    try:
+        return float(given) if isinstance(given, str | int | float) else None
+    except ValueError:
+        return None
 
 
 class _Stop(Exception):  # noqa: N818 - not an error: the end the user asked for
