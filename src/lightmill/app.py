@@ -22,7 +22,7 @@ from lightmill.pipeline.settings import Settings, merge
 from lightmill.pipeline.step import known_steps
 from lightmill.reference import References
 
-__all__ = ["StepInfo", "discover", "pipelines", "run", "steps"]
+__all__ = ["StepInfo", "discover", "pipelines", "register", "run", "steps"]
 
 CAPABILITIES = ("lightmill.detector",)  # the packages whose import defines steps
 
@@ -67,6 +67,22 @@ def _add(found: dict[str, tuple[Instrument, str]], instrument: Instrument, where
     found[key] = (instrument, where)
     instruments_.register_observatory(instrument.observatory)
     instruments_.register(instrument)
+
+
+def register(instrument: Instrument) -> None:
+    """Make an instrument known in this process, as an installed plug-in's is.
+
+    Parameters
+    ----------
+    instrument : Instrument
+        Its observatory becomes known too.
+    """
+    discover()
+    instruments_.register_observatory(instrument.observatory)
+    instruments_.register(instrument)
+    models.register_overlay(instrument.observatory.name, instrument.observatory.home)
+    pipelines.cache_clear()
+    aliases.cache_clear()
 
 
 def _entry_points(group: str) -> Iterable[Any]:
