@@ -34,6 +34,9 @@ def steps(
         bool, typer.Option("--all", help="Also the parameters every step has.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of its parameter files.")
+    ] = False,
 ) -> int:
     """List pipelines and steps, or the parameters of one."""
     from lightmill import app
@@ -54,6 +57,9 @@ def steps(
     if wanted not in infos:
         raise UnknownNameError("pipeline or step", wanted, infos)
     info = infos[wanted]
+    if schema:
+        print(json.dumps(_file_schema(info, infos), indent=2))
+        return 0
     if as_json:
         print(json.dumps(_as_dict(info, base=base), indent=2, default=str))
         return 0
@@ -65,10 +71,9 @@ def _page(info: StepInfo, infos: dict[str, StepInfo], *, base: bool) -> str:
     lines = [f"{info.name}: {info.help}"]
     if info.references:
         lines.append(f"\nreferences: {', '.join(info.references)}")
-    flow = getattr(info, "flow", ())
-    if flow:
+    if info.flow:
         lines.append("\nsteps:")
-        lines.append(table((step, infos[step].help if step in infos else "") for step in flow))
+        lines.append(table((step, infos[step].help if step in infos else "") for step in info.flow))
     if info.parameters:
         lines.append("\nparameters:")
         lines.append(table(_rows(info.parameters)))
@@ -78,6 +83,32 @@ def _page(info: StepInfo, infos: dict[str, StepInfo], *, base: bool) -> str:
     elif not info.parameters:
         lines.append("\nno parameters of its own (--all: those every step has)")
     return "\n".join(lines)
+
+
+def _file_schema(info: StepInfo, infos: dict[str, StepInfo]) -> dict[str, Any]:
+    """Return the schema of a parameter file in YAML or TOML for a pipeline or step."""
+    from lightmill.pipeline.parameters import schema_of
+
+    def parameters(one: StepInfo) -> dict[str, Any]:
+        return schema_of(one.name, (*one.parameters, *_base(one)))
+
+    steps = {name: parameters(infos[name]) for name in info.flow if name in infos}
+    properties: dict[str, Any] = {"run": {"const": info.name}, "parameters": parameters(info)}
+    if steps:
+        properties["steps"] = {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": steps,
+        }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Parameter file of {info.name}",
+        "description": info.help,
+        "type": "object",
+        "required": ["run"],
+        "additionalProperties": False,
+        "properties": properties,
+    }
 
 
 def _base(info: StepInfo) -> tuple[Any, ...]:
@@ -102,6 +133,6 @@ def _as_dict(info: StepInfo, *, base: bool) -> dict[str, Any]:
         "kind": info.kind,
         "help": info.help,
         "references": list(info.references),
-        "steps": list(getattr(info, "flow", ())),
+        "steps": list(info.flow),
         "parameters": [{key: getattr(one, key) for key in keys} for one in parameters],
     }

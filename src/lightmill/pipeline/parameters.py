@@ -29,6 +29,7 @@ __all__ = [
     "json_schema",
     "override_declarations",
     "param",
+    "schema_of",
 ]
 
 _METADATA = "lightmill"
@@ -325,12 +326,17 @@ def convert(declaration: Declaration, value: Any, place: str) -> Any:
 
 def json_schema(step_class: Any) -> dict[str, Any]:
     """Return a JSON schema (draft 2020-12) of every parameter a step takes."""
+    schema = schema_of(_name(step_class), accepted(step_class))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def schema_of(title: str, declarations: Iterable[Declaration]) -> dict[str, Any]:
+    """Return the JSON schema of a mapping of parameters to values."""
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": _name(step_class),
+        "title": title,
         "type": "object",
         "additionalProperties": False,
-        "properties": {d.name: _property(d) for d in accepted(step_class)},
+        "properties": {declaration.name: _property(declaration) for declaration in declarations},
     }
 
 

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from lightmill import app
@@ -117,3 +118,14 @@ def test_a_misspelled_step_gets_a_suggestion(capsys):
 
     assert status == 5
     assert "did you mean 'jump'?" in err
+
+
+def test_the_schema_of_a_pipeline_checks_its_parameter_files(capsys):
+    _, out, _ = ended(capsys, "steps", "calwebb_detector1", "--schema")
+
+    validator = jsonschema.Draft202012Validator(json.loads(out))
+
+    good = {"run": "calwebb_detector1", "steps": {"jump": {"rejection_threshold": 5.0}}}
+    assert validator.is_valid(good)
+    for wrong in ({"jump": {"rejection_threshold": -1}}, {"jump": {"x": 1}}, {"jmp": {}}):
+        assert not validator.is_valid({**good, "steps": wrong})
