@@ -174,6 +174,8 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         facts[f"{name}.status"] = step.get("status")
         facts[f"{name}.version"] = step.get("version")
         for parameter, setting in (step.get("parameters") or {}).items():
+            if parameter == "skip":  # the status says it
+                continue
             value = setting.get("value") if isinstance(setting, dict) else setting
             facts[f"{name}.{parameter}"] = value
         for reftype, file in (step.get("references") or {}).items():
