@@ -13,6 +13,7 @@ from lightmill.detector.groups import (
     group_time_of,
     unusable_groups,
 )
+from lightmill.detector.corrections import read_times
 from lightmill.errors import DataError
 from lightmill.kernels import ramp_fit
 from lightmill.models import GainModel, RampModel, RateIntsModel, RateModel, ReadnoiseModel
@@ -50,6 +51,9 @@ class FitRamps(Step):
         )
         dark_current_unit: Literal["electron", "DN"] = param(
             "electron", "unit of the average dark current in the Poisson noise; DN as in jwst 3.0"
+        )
+        jump_masks: Literal["auto", "both"] = param(
+            "auto", "differences a jump spoils in the likelihood fit; both as in jwst 3.0"
         )
         variances: Literal["estimate", "bound"] = param(
             "estimate", "of the slope that was fitted, or the lower bound jwst 3.0 reports"
@@ -103,18 +107,32 @@ class FitRamps(Step):
             "group_time": group_time_of(ramp, parameters.group_time, self.name),
             "frame_time": exposure.frame_time,
             "nframes": exposure.nframes or 1,
-            "suppress_one_group": parameters.suppress_one_group,
             "dark_in": "dn" if parameters.dark_current_unit == "DN" else "e",
             "first_group": first,
             "last_group": last - 1,
         }
         if parameters.algorithm == "LIKELY" and last - first >= MINIMUM_LIKELIHOOD:
-            fit = ramp_fit.fit_ramps_likelihood(*arrays, **common)
+            fit = ramp_fit.fit_ramps_likelihood(
+                *arrays,
+                read_times=self._read_times(ramp, common["group_time"]),
+                jump_masks=parameters.jump_masks,
+                **common,
+            )
         else:
             fit = ramp_fit.fit_ramps(
-                *arrays, zeroframe=ramp.zeroframe, variances=parameters.variances, **common
+                *arrays,
+                zeroframe=ramp.zeroframe,
+                variances=parameters.variances,
+                suppress_one_group=parameters.suppress_one_group,
+                **common,
             )
         return self._products(ramp, fit)
+
+    def _read_times(self, ramp: RampModel, group_time: float) -> list[list[float]]:
+        """Return the times of the reads averaged in each group [s]."""
+        reads = read_times(ramp)
+        per_group = reads[1][0] - reads[0][0]
+        return [[read * group_time / per_group for read in group] for group in reads]
 
     def _limit(self, groupdq: np.ndarray) -> None:
         """Flag the groups the user does not want."""
