@@ -72,7 +72,8 @@ def flag_jumps(
     if usable_groups is None:
         usable_groups = int((~(groupdq & _DO_NOT_USE).astype(bool).all(axis=(0, 2, 3))).sum())
     if median_gain is None:
-        median_gain = float(np.nanmedian(gain))
+        with_gain = gain[np.isfinite(gain)]
+        median_gain = float(np.median(with_gain)) if with_gain.size else 1.0
     thresholds = {2: three_group_rejection_threshold, 3: four_group_rejection_threshold}
     times = np.ones(ngroups - 1, _F) if diff_times is None else np.asarray(diff_times, _F)
     signed = method == "signed"
@@ -207,13 +208,16 @@ def iterated_signed(differences, times, read_variance, threshold, thresholds):
 
 def clipped_over_integrations(differences, threshold, only_use_ints):
     """Differences beyond `threshold` standard deviations from the median of their like."""
-    kept = differences.astype(float)
-    axis = 0 if only_use_ints else None
-    for _ in range(_CLIP_ROUNDS):
-        centre = np.nanmedian(kept, axis=axis, keepdims=True)
-        spread = np.nanstd(kept, axis=axis, keepdims=True)
-        out = np.abs(kept - centre) > threshold * spread
-        if not out.any():
-            break
-        kept[out] = np.nan
-    return [tuple(i) for i in np.argwhere(np.isnan(kept) & np.isfinite(differences))]
+    hits = []
+    groups = range(differences.shape[1])
+    for columns in ([k] for k in groups) if only_use_ints else [list(groups)]:
+        kept = [(i, k) for i in range(len(differences)) for k in columns]
+        kept = [index for index in kept if np.isfinite(differences[index])]
+        for _ in range(_CLIP_ROUNDS):
+            if not kept:
+                break
+            values = np.array([differences[index] for index in kept], float)
+            out = np.abs(values - np.median(values)) > threshold * values.std()
+            hits += [index for index, is_out in zip(kept, out, strict=True) if is_out]
+            kept = [index for index, is_out in zip(kept, out, strict=True) if not is_out]
+    return hits
