@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-import json
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ from lightmill import instrument as instruments_
 from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError
 from lightmill.instrument import Instrument, instrument_of
 from lightmill.pipeline import Pipeline, Step, parameter_files
+from lightmill.pipeline.parameters import accepted
 from lightmill.pipeline.pipeline import pipeline_class
-from lightmill.pipeline.runner import Options, Outcome, Run
-from lightmill.pipeline.settings import Settings, merge
+from lightmill.pipeline.runner import Options, Outcome, Run, Status
+from lightmill.pipeline.settings import Settings, merge, unknown_parameter
 from lightmill.pipeline.step import known_steps
 from lightmill.reference import References
 
@@ -228,7 +229,7 @@ def target_class(target: str, meta: Any) -> type[Step]:
     meta : Namespace
         Metadata of the input.
     """
-    name = aliases().get(target.rpartition(".")[2], target)
+    name = target if ":" in target else parameter_files.target_of(target, aliases())
     known = _steps()
     if name in pipelines():
         instrument = instrument_of(meta)
@@ -330,6 +331,7 @@ def run(
         "threads": threads,
         "scratch_dir": scratch_dir,
         "dry_run": dry_run,
+        "log_level": logging.getLevelName(logging.getLogger("lightmill").getEffectiveLevel()),
     }
     if jobs > 1 and len(inputs) > 1:
         import multiprocessing
@@ -339,18 +341,34 @@ def run(
         with ProcessPoolExecutor(min(jobs, len(inputs)), mp_context=context) as pool:
             futures = [pool.submit(_run_quietly, path, arguments) for path in inputs]
             return [future.result() for future in futures]
-    return [_run_one(path, arguments, progress) for path in inputs]
+    if len(inputs) == 1:
+        return [_run_one(inputs[0], arguments, progress)]
+    return [_run_or_fail(path, arguments, progress) for path in inputs]
+
+
+def _run_or_fail(
+    path: Path, arguments: dict[str, Any], progress: Callable[[str, int, int], None] | None
+) -> Outcome:
+    """Run one of several inputs: its failure is its own, the others go on."""
+    try:
+        return _run_one(path, arguments, progress)
+    except LightmillError as error:
+        return Outcome(Status.FAILED, error=error)
 
 
 def _run_quietly(path: Path, arguments: dict[str, Any]) -> Outcome:
     """Run in another process; what comes back is small and says how it ended."""
-    from lightmill.pipeline.runner import Status
+    from lightmill.pipeline.logs import configured
 
-    try:
-        outcome = _run_one(path, arguments, None)
-    except LightmillError as error:
-        return Outcome(Status.FAILED, error=error)
-    return Outcome(outcome.status, reason=outcome.reason, written=outcome.written, record=outcome.record)
+    with configured(level=arguments["log_level"]):
+        outcome = _run_or_fail(path, arguments, None)
+    return Outcome(
+        outcome.status,
+        reason=outcome.reason,
+        error=outcome.error,
+        written=outcome.written,
+        record=outcome.record,
+    )
 
 
 def _run_one(
@@ -439,8 +457,14 @@ def _observatory_layers(step: Step, source: Any, profile: str | None) -> list[Se
 
 def apply_settings(step: Step, settings: Settings) -> None:
     """Set what was settled, with the name of who set it."""
+    known = {declaration.name for declaration in accepted(type(step))}
     for name in settings:
         setting = settings[name]
+        if name not in known and isinstance(step, Pipeline):
+            inner = {n: [d.name for d in accepted(type(s))] for n, s in step._steps.items()}
+            raise unknown_parameter(
+                name, sorted(known), inner, place=f"{step.name} ({setting.origin})"
+            )
         step.configure({name: setting.value}, setting.origin)
     for name, inner in settings.steps.items():
         if isinstance(step, Pipeline) and name in step.steps:
@@ -468,21 +492,10 @@ def _refuse_not_yet(step: Pipeline, name: str, settings: Settings) -> None:
 def _save_parameters(step: Step, arguments: dict[str, Any]) -> None:
     from lightmill.pipeline import parameter_files as files
 
-    files.write(arguments["save_parameters"], step, overrides=arguments["overrides"])
-
-
-def demo(directory: Path, scene: str = "demo", **options: Any) -> Path:
-    """Simulate a small night, process it, and write the report; see `lightmill.demo`."""
-    from lightmill.cli import demo as demo_
-
-    return demo_.run(directory, scene=scene, **options)
-
-
-def load_record(path: Path) -> dict[str, Any]:
-    """Return the run log that was written beside a product, or nothing."""
-    for candidate in (path.with_name(path.stem.rpartition("_")[0] + "_run.json"),):
-        try:
-            return dict(json.loads(candidate.read_text()))
-        except (OSError, ValueError):
-            continue
-    return {}
+    files.write(
+        arguments["save_parameters"],
+        step,
+        overrides=arguments["overrides"],
+        skip=arguments["skip"],
+        aliases=aliases(),
+    )

@@ -115,6 +115,7 @@ class CorrectLinearity(Step):
     reads, writes = RampModel, RampModel
     references = {"linearity": LinearityModel, "saturation": SaturationModel}
     optional = frozenset({"saturation"})
+    extensions = frozenset({"override_saturation"})
     rows = True
 
     def apply(

@@ -35,6 +35,7 @@ class DetectJumps(Step):
     reads, writes = RampModel, RampModel
     references = {"gain": GainModel, "readnoise": ReadnoiseModel}
     rows = True
+    extensions = frozenset({"statistic", "group_time"})
 
     @dataclass(frozen=True)
     class Parameters:

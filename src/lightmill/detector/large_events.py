@@ -54,13 +54,25 @@ class Ellipse:
         """Return the ellipse with other axes."""
         return Ellipse(self.y, self.x, major, minor, self.angle)
 
+    def on_pixels(self) -> Ellipse:
+        """Return the ellipse with its centre and half axes on whole pixels, as it is drawn."""
+        return Ellipse(
+            round(self.y),
+            round(self.x),
+            2.0 * round(self.major / 2),
+            2.0 * round(self.minor / 2),
+            self.angle,
+        )
+
     def pixels(self, shape: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray]:
         """Return a box of an image, and which of its pixels lie inside."""
-        reach = self.major / 2 + 1
-        y0, y1 = max(0, int(self.y - reach)), min(shape[0], int(self.y + reach) + 2)
-        x0, x1 = max(0, int(self.x - reach)), min(shape[1], int(self.x + reach) + 2)
+        drawn = self.on_pixels()
+        reach = drawn.major / 2 + 1
+        y0, y1 = max(0, int(drawn.y - reach)), min(shape[0], int(drawn.y + reach) + 2)
+        x0, x1 = max(0, int(drawn.x - reach)), min(shape[1], int(drawn.x + reach) + 2)
         yy, xx = np.mgrid[y0:y1, x0:x1]
-        return (slice(y0, y1), slice(x0, x1)), self._distance(yy, xx) <= 1
+        inside = drawn._distance(yy, xx) < 1
+        return (slice(y0, y1), slice(x0, x1)), inside & (drawn.minor > 0)
 
     def _distance(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         dy, dx = y - self.y, x - self.x
@@ -69,7 +81,7 @@ class Ellipse:
         return (2 * along / max(self.major, 1e-6)) ** 2 + (2 * across / max(self.minor, 1e-6)) ** 2
 
 
-def ellipses_of(image: np.ndarray, min_area: float, *, filled: bool = False) -> list[Ellipse]:
+def ellipses_of(image: np.ndarray, min_area: float) -> list[Ellipse]:
     """Describe the connected regions of an image by ellipses of the same second moments.
 
     Parameters
@@ -77,9 +89,7 @@ def ellipses_of(image: np.ndarray, min_area: float, *, filled: bool = False) -> 
     image : (ny, nx) ndarray of bool
         Pixels that touch, also at a corner, belong to one region.
     min_area : float
-        Smallest region returned [pixel].
-    filled : bool
-        Count the holes of a region as its own.
+        Smallest region returned, its holes counted [pixel].
 
     Returns
     -------
@@ -95,11 +105,10 @@ def ellipses_of(image: np.ndarray, min_area: float, *, filled: bool = False) -> 
     found = []
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
         extent = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
-        if extent < min_area or (not filled and areas[number] < min_area):
+        if extent < min_area:
             continue
         region = labels[box] == number
-        area = ndimage.binary_fill_holes(region).sum() if filled else areas[number]
-        if area < min_area:
+        if areas[number] < min_area and ndimage.binary_fill_holes(region).sum() < min_area:
             continue
         y, x = np.nonzero(region)
         cy, cx = y.mean(), x.mean()
@@ -134,12 +143,12 @@ def flag_snowballs(ramp: RampModel, parameters: Any) -> RampModel:
     store = Integrations(ramp)
     for number in range(store.nints):
         flags = store.read("groupdq", number)
+        found = _snowballs_of(flags, parameters)
         if parameters.mask_snowball_core_next_int:
             for core in cores:
                 box, inside = core.pixels(flags.shape[-2:])
-                some = flags[1 : later + 1, box[0], box[1]]
-                some[:, inside] |= np.uint8(JUMP)
-        cores = _snowballs_of(flags, parameters)
+                flags[1:later, box[0], box[1]] |= np.where(inside, JUMP, 0).astype(np.uint8)
+        cores = found
         store.write("groupdq", number, flags)
     return store.finish()
 
@@ -147,13 +156,14 @@ def flag_snowballs(ramp: RampModel, parameters: Any) -> RampModel:
 def _snowballs_of(flags: np.ndarray, parameters: Any) -> list[Ellipse]:
     """Flag the snowballs of one integration (ngroups, ny, nx); return their cores."""
     ngroups, ny, nx = flags.shape
-    saturated = [(flags[g] & SATURATED) != 0 for g in range(ngroups)]
-    fresh = [saturated[0]] + [saturated[g] & ~saturated[g - 1] for g in range(1, ngroups)]
-    at_saturation = [ellipses_of(image, parameters.min_sat_area) for image in fresh]
-    cores: list[Ellipse] = []
+    all_cores: list[Ellipse] = []
     for group in range(1, ngroups):
-        jumps = ellipses_of((flags[group] & JUMP) != 0, parameters.min_jump_area, filled=True)
-        near = at_saturation[group] + (at_saturation[group + 1] if group + 1 < ngroups else [])
+        jumps = ellipses_of((flags[group] & JUMP) != 0, parameters.min_jump_area)
+        cores = ellipses_of(_newly_saturated(flags, group), parameters.min_sat_area)
+        near = list(cores)
+        if group + 1 < ngroups:
+            near += ellipses_of(_newly_saturated(flags, group + 1), parameters.min_sat_area)
+        all_cores += _extend_cores(flags[group:], cores, parameters)
         for event in jumps:
             if not _is_snowball(event, near, (ny, nx), parameters):
                 continue
@@ -165,18 +175,27 @@ def _snowballs_of(flags: np.ndarray, parameters: Any) -> list[Ellipse]:
             box, inside = halo.pixels((ny, nx))
             part = flags[group][box]
             part[inside & ((part & SATURATED) == 0)] |= np.uint8(JUMP)
-        for core in at_saturation[group]:
-            if core.minor <= parameters.min_sat_radius_extend:
-                continue
-            cores.append(core)
-            wider = core.grown(
-                core.major + 2 * parameters.sat_expand, core.minor + 2 * parameters.sat_expand
-            )
-            box, inside = wider.pixels((ny, nx))
-            rest = flags[group:, box[0], box[1]]
-            rest[:, inside] |= np.uint8(SATURATED)
-            rest[:, inside] &= np.uint8(~JUMP & 0xFF)
-    return cores
+    return all_cores
+
+
+def _newly_saturated(flags: np.ndarray, group: int) -> np.ndarray:
+    return ((flags[group] & SATURATED) != 0) & ((flags[group - 1] & SATURATED) == 0)
+
+
+def _extend_cores(flags: np.ndarray, cores: list[Ellipse], parameters: Any) -> list[Ellipse]:
+    """Mark the large ones of the saturated cores, a little wider, in this and all later groups."""
+    large = [core for core in cores if core.minor > parameters.min_sat_radius_extend]
+    most = 2.0 * parameters.max_extended_radius
+    for core in large:
+        wider = core.grown(
+            min(core.major + 2 * parameters.sat_expand, most),
+            min(core.minor + 2 * parameters.sat_expand, most),
+        )
+        box, inside = wider.pixels(flags.shape[-2:])
+        rest = flags[:, box[0], box[1]]
+        rest[:, inside] &= np.uint8(~JUMP & 0xFF)
+        rest[:, inside] |= np.uint8(SATURATED)
+    return large
 
 
 def _is_snowball(event: Ellipse, cores: list[Ellipse], shape: tuple[int, int], parameters: Any) -> bool:

@@ -33,6 +33,7 @@ class FitRamps(Step):
     reads, writes = RampModel, (RateModel, RateIntsModel)
     references = {"gain": GainModel, "readnoise": ReadnoiseModel}
     rows = True
+    extensions = frozenset({"dark_current_unit", "group_time", "jump_masks", "variances"})
 
     @dataclass(frozen=True)
     class Parameters:

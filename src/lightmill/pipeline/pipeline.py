@@ -49,6 +49,8 @@ class Pipeline(Step):
         error when somebody asks for them.
     also : frozenset of str
         Names whose parameters are accepted and ignored.
+    products : tuple of str
+        Suffixes of what it makes.
     """
 
     steps: ClassVar[dict[str, type[Step]]] = {}
@@ -56,6 +58,7 @@ class Pipeline(Step):
     checkpoints: ClassVar[frozenset[str]] = frozenset()
     not_yet: ClassVar[frozenset[str]] = frozenset()
     also: ClassVar[frozenset[str]] = frozenset()
+    products: ClassVar[tuple[str, ...]] = ()
 
     _run: Run | None = None
 
@@ -194,6 +197,7 @@ def pipeline_class(path: str | Path) -> type[Pipeline]:
             "flow": tuple(flow),
             "checkpoints": frozenset(data.get("checkpoints", ())),
             "not_yet": not_yet,
+            "products": tuple(data.get("products", ())),
             "also": frozenset(data.get("also", ())) - frozenset(steps),
             "reads": first.reads if first else None,
             "Parameters": parameters,

@@ -20,6 +20,7 @@ import numpy as np
 from lightmill.errors import DataError
 from lightmill.models.lineage import force
 from lightmill.pipeline.cache import file_digest
+from lightmill.pipeline.hooks import describe
 from lightmill.pipeline.parameters import declared
 
 if TYPE_CHECKING:
@@ -169,6 +170,12 @@ class Record:
             name: {"value": value, "origin": step.origins.get(name, "default")}
             for name, value in values(step).items()
         }
+        for kind in ("pre_hooks", "post_hooks", "every_step"):
+            if step.options[kind]:
+                found[kind] = {
+                    "value": [describe(hook) for hook in step.options[kind]],
+                    "origin": step.origins.get(kind, "python"),
+                }
         for name in ("skip", *(n for n in step.options if n.startswith("override_"))):
             if name in step.origins:
                 found[name] = {"value": str(step.options[name]), "origin": step.origins[name]}

@@ -56,6 +56,7 @@ class Step:
     optional: ClassVar[frozenset[str]] = frozenset()  # references the step can do without
     rows: ClassVar[bool] = False
     skip_by_default: ClassVar[bool] = False
+    extensions: ClassVar[frozenset[str]] = frozenset()  # parameters other software does not know
     version: ClassVar[str] = "1"
 
     @dataclass(frozen=True)
