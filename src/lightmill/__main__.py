@@ -1,0 +1,5 @@
+"""``python -m lightmill`` is the command ``lightmill``."""
+
+from lightmill.cli import main
+
+main()
