@@ -226,10 +226,11 @@ LM_INLINE void keep_worst_one(double k, double one, lane_search *restrict s)
     }
 }
 
+/* Of four or more: of three, either pair leaves one, which fits itself. */
 LM_INLINE void keep_worst_pair(double k, double two, const double *restrict ratio,
                                const double *restrict x, const double *restrict next_x,
                                const double *restrict mask, const double *restrict next_mask,
-                               lane_search *restrict s)
+                               const double *restrict used, lane_search *restrict s)
 {
     for (int l = 0; l < LM_LANES; l++) {
         double between = -ratio[l] * s->next.own[l] - x[l] * next_x[l] * s->per_ones[l];
@@ -240,7 +241,7 @@ LM_INLINE void keep_worst_pair(double k, double two, const double *restrict rati
                      s->next.weight[l] * s->next.weight[l] * s->now.variance[l];
         double drop = sum / determinant - two;
         int is_worse = determinant > 1e-12 * product && mask[l] * next_mask[l] > 0 &&
-                       s->limit[l] < 1e300 && drop > s->excess[l];
+                       used[l] >= 4 && drop > s->excess[l];
         s->excess[l] = is_worse ? drop : s->excess[l];
         s->worst[l] = is_worse ? k : s->worst[l];
         s->pair[l] = is_worse ? 1 : s->pair[l];
@@ -267,7 +268,7 @@ LM_INLINE int leave_out_worst(fit *f, const lane_sums *sums, lane_result *r, uin
         if (look_at_one(ROW(f->inverse, k), ratio, mask, x, ROW(f->z, k), &s))
             keep_worst_one((double)k, one, &s);
         if (k + 1 < n && f->two_reads[k])
-            keep_worst_pair((double)k, two, ratio, x, x + LM_LANES, mask, mask + LM_LANES, &s);
+            keep_worst_pair((double)k, two, ratio, x, x + LM_LANES, mask, mask + LM_LANES, r->used, &s);
         s.next = s.now;
     }
     int any = 0;
