@@ -231,6 +231,14 @@ def _unit(header: Header, source: FileBytes | HeldBytes, start: int, *, first: b
     shape = tuple(reversed(axes)) if kind == "image" else ()
     if len(shape) > 32:
         kind, shape = "other", ()
+    if kind == "table" and not 0 <= header.integer("TFIELDS") <= 999:
+        raise CorruptFileError(
+            "the header is damaged",
+            place=f"{header.place}/TFIELDS",
+            found=header.integer("TFIELDS"),
+            expected="0 to 999",
+            remedy="fetch the file again",
+        )
     if kind == "table" and header.get("ZIMAGE") is True:
         kind = "compressed"
     return Hdu(name, version, kind, header, source, start, size, bitpix, shape)
