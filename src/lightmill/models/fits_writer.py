@@ -109,7 +109,12 @@ def end_fits(
             _copy_hdu(file, hdu)
     blocks = b"" if foreign.asdf is None else foreign.asdf.blocks()
     tree = {key: inline(value) for key, value in tree.items()}
-    whole = {**_history_tree(model.history), **references, "meta": nested(values), **tree}
+    whole = {
+        **_history_tree(model.history),
+        **references,
+        "meta": nested(dict(sorted(values.items()))),
+        **tree,
+    }
     content = dump_tree(whole, blocks)
     _write_header(file, _asdf_cards(len(content)))
     _write_data(file, content)

@@ -330,10 +330,15 @@ class Model:
         values = self._store.flat()
         overlay = overlay_of(values.get("telescope"))
         current = values.get("model_type")
-        values["model_type"] = (
-            overlay.name_of(self.model_type, current) if overlay
-            else current if self.model_type == "Model" and current else self.model_type
-        )  # fmt: skip
+        if self.model_type == "Model" and current:
+            values["model_type"] = current
+        else:
+            values["model_type"] = (
+                overlay.name_of(self.model_type, current) if overlay else self.model_type
+            )
+        for path_, name in (("bunit_data", "data"), ("bunit_err", "err")):
+            if name in self._arrays and self.unit(name) and not values.get(path_):
+                values[path_] = self.unit(name)
         if not values.get("date"):
             values["date"] = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.000")
         values["filename"] = path.name

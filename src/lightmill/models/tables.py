@@ -80,7 +80,7 @@ def read_table(hdu: Hdu) -> np.ndarray:
     raw = np.frombuffer(hdu.data_bytes(), np.uint8)[: width * rows].view(form)
     table = np.empty(rows, native)
     for number, name in enumerate(native.names or (), 1):
-        column, kind = raw[name], native[name].base
+        column, kind = raw[name].reshape(rows, *native[name].shape), native[name].base
         if kind.kind == "b":
             table[name] = column == ord("T")
         elif kind.kind == "u" and form[name].base.kind == "i":
