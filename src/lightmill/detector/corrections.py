@@ -69,9 +69,9 @@ class DeconvolveIpc(Step):
     references = {"ipc": IpcModel}
     rows = True
 
-    def halo_rows(self, model: Any) -> int:  # noqa: ARG002
-        """Half the widest kernel in use."""
-        return 2
+    def halo_rows(self, model: Any, *, ipc: IpcModel) -> int:  # noqa: ARG002
+        """Half the width of the kernel."""
+        return max(ipc.array("data").shape[:2]) // 2
 
     def apply(self, ramp: RampModel, *, ipc: IpcModel) -> RampModel:
         """Convolve each group with the deconvolution kernel, science pixels only."""

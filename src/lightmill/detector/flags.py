@@ -95,7 +95,7 @@ class FlagSaturation(Step):
         n_pix_grow_sat: int = param(1, "pixels around a saturated one to flag too", ge=0, le=50)
         use_readpatt: bool = param(True, "find saturation hidden in averaged frames")
 
-    def halo_rows(self, model: Any) -> int:
+    def halo_rows(self, model: Any, **references: Any) -> int:  # noqa: ARG002
         """What saturated pixels flag around them."""
         averaged = (model.meta.exposure.nframes or 1) > 1 and self.parameters.use_readpatt
         return halo_rows(self.parameters.n_pix_grow_sat, has_dilution=averaged)
@@ -233,7 +233,7 @@ class FlagChargeMigration(Step):
             25000.0, "signal above which charge migrates", ge=0, unit="DN"
         )
 
-    def halo_rows(self, model: Any) -> int:  # noqa: ARG002
+    def halo_rows(self, model: Any, **references: Any) -> int:  # noqa: ARG002
         """Its four neighbours."""
         return 1
 

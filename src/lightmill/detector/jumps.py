@@ -81,7 +81,7 @@ class DetectJumps(Step):
         )
         only_use_ints: bool = param(True, "compare among integrations only, not among groups")
 
-    def halo_rows(self, model: Any) -> int:  # noqa: ARG002
+    def halo_rows(self, model: Any, **references: Any) -> int:  # noqa: ARG002
         """Its four neighbours."""
         return 1
 

@@ -5,6 +5,7 @@ A step declares and computes; the runner opens, selects, records and saves.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,18 +84,28 @@ class Step:
         """Set parameters and options; a misspelled name or a bad value is an error."""
         known = {d.name: d for d in accepted(type(self))}
         own = {d.name for d in declared(type(self))}
-        changed = {}
-        for name, value in values.items():
+        for name in values:
             if name not in known:
                 raise UnknownNameError("parameter", name, known, place=f"{self.name} ({origin})")
-            if name in own:
-                changed[name] = value
-            else:
-                self.options[name] = convert(known[name], value, f"{self.name}.{name}")
-            self.origins[name] = origin
+        changed = {name: value for name, value in values.items() if name in own}
+        options = {
+            name: convert(known[name], value, f"{self.name}.{name}")
+            for name, value in values.items()
+            if name not in own
+        }
         if changed:
             now = {d: getattr(self.parameters, d) for d in own}
             object.__setattr__(self, "parameters", build(type(self), {**now, **changed}))
+        self.options.update(options)  # only now, when nothing can be wrong any more
+        self.origins.update(dict.fromkeys(values, origin))
+
+    def configured(self, values: Mapping[str, Any], origin: str) -> Step:
+        """Return the same step with other parameters; this one stays as it is."""
+        twin = copy.copy(self)
+        object.__setattr__(twin, "options", dict(self.options))
+        object.__setattr__(twin, "origins", dict(self.origins))
+        twin.configure(values, origin)
+        return twin
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a parameter by its name; refuse a misspelled one at once."""
@@ -118,7 +129,7 @@ class Step:
         """Compute. The one method an author must write."""
         raise LightmillError(f"step {self.name!r} defines no apply method")
 
-    def halo_rows(self, model: Model) -> int:  # noqa: ARG002 - subclasses look at the model
+    def halo_rows(self, model: Model, **references: Any) -> int:  # noqa: ARG002
         """Rows (and columns) around a band that its result depends on."""
         return 0
 
