@@ -27,7 +27,7 @@ from lightmill.models.lazy import ArraySource, LazyArray
 from lightmill.models.model import Model
 from lightmill.models.namespace import Namespace
 from lightmill.models.opening import open, read_header
-from lightmill.models.output import atomic
+from lightmill.models.output import atomic, directory_aside, remove_abandoned, synchronise
 from lightmill.models.overlay import register_overlay
 from lightmill.models.regions import Region
 
@@ -56,8 +56,11 @@ __all__ = [
     "class_named",
     "class_of_reftype",
     "define",
+    "directory_aside",
     "dq",
     "open",
     "read_header",
     "register_overlay",
+    "remove_abandoned",
+    "synchronise",
 ]

@@ -20,16 +20,15 @@ from lightmill.models.opening import open as open_model
 from lightmill.models.regions import Region
 
 __all__ = [
+    "Loan",
     "as_class",
     "descend",
     "force",
     "frame_of",
-    "identity_of",
     "open_reference",
     "owned_part",
     "primary_of",
     "restore",
-    "set_identity",
     "uniform",
     "untouched",
     "whole_of",
@@ -55,14 +54,30 @@ def primary_of(model: Model) -> str:
     raise DataError("the model holds no array", place=model.path or model.model_type)
 
 
-def identity_of(model: Model) -> str | None:
-    """Return the identity a model was given, if any."""
-    return model.__dict__.get("_identity")
+class Loan:
+    """A model given to somebody who may look at its arrays, but not write into them.
 
+    Parameters
+    ----------
+    model : Model
+        Whose arrays they are.
+    """
 
-def set_identity(model: Model, identity: str) -> None:
-    """Say what a model is, so that its content need not be looked at."""
-    object.__setattr__(model, "_identity", identity)
+    def __init__(self, model: Model) -> None:
+        self.model = model.evolve()
+        self._owned: dict[int, Any] = {}
+        for name, held in model.arrays.items():
+            if isinstance(held, np.ndarray):
+                view = held.view()
+                view.flags.writeable = False
+                self.model._arrays[name] = view
+                self._owned[id(view)] = view, held
+
+    def end(self, result: Model) -> None:
+        """Give a model that was made meanwhile the arrays themselves, where it shares them."""
+        for name, held in result.arrays.items():
+            if id(held) in self._owned:
+                result._arrays[name] = self._owned[id(held)][1]
 
 
 def untouched(model: Model) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lightmill.errors import OutputError
 
-__all__ = ["AtomicFile", "atomic"]
+__all__ = ["AtomicFile", "atomic", "directory_aside", "remove_abandoned", "synchronise"]
 
 
 class AtomicFile:
@@ -52,6 +52,13 @@ class AtomicFile:
         except OSError as error:
             raise _refused(self.path, error) from error
 
+    def synchronise(self) -> None:
+        """Have the disk hold what was written."""
+        try:
+            os.fsync(self.descriptor)
+        except OSError as error:
+            raise _refused(self.path, error) from error
+
     def write_all(self, pieces: Iterable[bytes]) -> None:
         """Append several pieces."""
         for piece in pieces:
@@ -72,18 +79,17 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[AtomicFile]:
         If the directory is missing or may not be written, or the disk is full.
     """
     target = Path(path)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
     try:
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        aside, descriptor = _aside(target)
     except (OSError, ValueError) as error:
         raise _refused(target, error) from error
     try:
         try:
             yield AtomicFile(target, descriptor)
             os.fsync(descriptor)
+            aside.replace(target)  # before the lock ends: nobody takes it for abandoned
         finally:
             os.close(descriptor)
-        aside.replace(target)
     except OSError as error:
         with contextlib.suppress(OSError):
             aside.unlink()
@@ -92,10 +98,75 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[AtomicFile]:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise
-    _sync_directory(target.parent)
+    synchronise(target.parent)
 
 
-def _sync_directory(directory: Path) -> None:
+def _aside(target: Path) -> tuple[Path, int]:
+    """Open a hidden file beside the target, locked while this process has it open."""
+    while True:
+        path = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        _lock(descriptor, wait=True)
+        if os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)  # somebody cleaned up before it was locked
+
+
+@contextlib.contextmanager
+def directory_aside(parent: Path) -> Iterator[Path]:
+    """Make a hidden directory to fill; what is not renamed in time is removed."""
+    import shutil
+    import tempfile
+
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=parent))
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        _lock(descriptor, wait=True)
+        if path.exists():
+            break
+        os.close(descriptor)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, *, wait: bool = False) -> bool:
+    """Lock a file for as long as it is open; say whether nobody else has."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # locked; or a file system without locks, where nothing is cleaned up
+        return False
+    return True
+
+
+def remove_abandoned(directory: str | os.PathLike[str]) -> None:
+    """Remove what killed processes have left half written in a directory.
+
+    A process holds a lock on what it writes, which ends with the process; so
+    the work of others that are alive is safe, on other machines too.
+    """
+    import shutil
+
+    with contextlib.suppress(OSError):
+        for path in Path(directory).glob(".*.part"):
+            is_directory = path.is_dir()
+            descriptor = os.open(path, os.O_RDONLY if is_directory else os.O_RDWR)
+            try:
+                if _lock(descriptor):
+                    shutil.rmtree(path) if is_directory else path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def synchronise(directory: Path) -> None:
+    """Make the names in a directory survive a power cut."""
     with contextlib.suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY)
         try:

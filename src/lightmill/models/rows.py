@@ -65,13 +65,22 @@ class RowWriter:
                 if room.offset >= 0:  # arrays the schema does not store have no room
                     room.write(self._file, y0, part.arrays[name])
 
-    def finish(self, record: Mapping[str, Any] | None = None) -> Model:
-        """Write the rest, give the file its name, and open it."""
+    def complete(self, record: Mapping[str, Any] | None = None) -> None:
+        """Write the rest; all of it is on disk afterwards, still without its name."""
         with self._giving_up():
             tree = self._model._tree_for(record)
             end_fits(self._file, self._model, self._values, tree, self._references)
+            self._file.synchronise()
+
+    def publish(self) -> Model:
+        """Give the complete file its name, and open it."""
         self._stack.close()
         return open_model(self.path)
+
+    def finish(self, record: Mapping[str, Any] | None = None) -> Model:
+        """Write the rest, give the file its name, and open it."""
+        self.complete(record)
+        return self.publish()
 
     def abandon(self) -> None:
         """Leave nothing behind."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from lightmill.errors import LightmillError, ShapeError
+from lightmill.errors import LightmillError
 from lightmill.models import Region
 from lightmill.models.lineage import frame_of, owned_part, primary_of, whole_of, window
 from lightmill.pipeline.spool import IN_MEMORY_BYTES, Spool
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Gathered", "Rows", "Sink", "Stage", "through_bands"]
 
-BAND_BYTES = 12 << 20  # of ramp in one band: small enough to stay in the caches
-BAND_BYTES_MOST = 96 << 20  # of ramp in one band where a single row is long
+BAND_BYTES = 48 << 20  # of one band in all: its ramp, its references, its products
+REFERENCE_BYTES = 100  # of the references of one pixel
 
 
 @dataclass
@@ -38,12 +38,14 @@ class Stage:
     """A step made ready to run: references open, survey done."""
 
     step: Step
+    name: str  # of the step in its pipeline
     references: dict[str, Model | None] = field(default_factory=dict)
     offsets: dict[str, tuple[int, int]] = field(default_factory=dict)  # frame → reference pixels
     halo: int = 0
     survey: Any = None
     status: str = ""
     reason: str | None = None
+    answers: set[tuple[str, str | None]] = field(default_factory=set)  # of all bands
     cpu_s: float = 0.0
     wall_s: float = 0.0
 
@@ -67,8 +69,9 @@ class Stage:
         if isinstance(result, Skipped):
             self.status, self.reason = "SKIPPED", result.reason
             result = result.model
-        elif not self.status:
-            self.status = "COMPLETE"
+        else:
+            self.status, self.reason = "COMPLETE", None
+        self.answers.add((self.status, self.reason))
         self.cpu_s += time.thread_time() - cpu
         self.wall_s += time.perf_counter() - begin
         return result
@@ -149,10 +152,12 @@ def band_regions(rows: Rows, height: int | None = None) -> list[Region]:
     """Cut the frame into full-width bands that fit the caches (or hold at least a few rows)."""
     ny, nx = rows.frame
     if height is None:
-        array = rows.source.array(primary_of(rows.source))
-        row = max(1, int(np.prod(array.shape[:-2], dtype=np.int64)) * nx * 5)
+        shape = rows.source.array(primary_of(rows.source)).shape[:-2]
+        planes = int(np.prod(shape, dtype=np.int64))
+        products = 20 * (1 + (shape[0] if shape else 0))
+        row = (5 * planes + products + REFERENCE_BYTES) * nx
         halo = sum(stage.halo for stage in rows.stages)
-        height = max(BAND_BYTES // row, min(8 * (halo + 1), BAND_BYTES_MOST // row), 2)
+        height = max(BAND_BYTES // row - 2 * halo, 2 * halo, 4)
     return [Region(y, min(y + height, ny), 0, nx) for y in range(0, ny, height)]
 
 
@@ -255,11 +260,11 @@ def through_bands(
     """
     rows = Rows(source, stages)
     for number, stage in enumerate(stages):
-        stage.halo = stage.step.halo_rows(source)
+        stage.halo = stage.step.halo_rows(source, **stage.references)
         begin, cpu = time.perf_counter(), time.process_time()
         stage.survey = stage.step.survey(rows.before(number), **_whole(stage))
         for earlier in stages[:number]:
-            earlier.status = ""
+            earlier.answers.clear()
         stage.wall_s += time.perf_counter() - begin
         stage.cpu_s += time.process_time() - cpu
     regions = band_regions(rows, height)
@@ -283,17 +288,16 @@ def _fill(
 ) -> None:
     """Compute every band after the first, and hand them all on."""
     gathered.add(first)
-    stages = rows.stages
-    statuses = [(stage.status, stage.reason) for stage in stages]
     if progress:
         progress(1, len(regions))
     for done, _ in enumerate(_each(rows, regions[1:], gathered, threads), start=2):
         if progress:
             progress(done, len(regions))
-    for stage, (status, reason) in zip(stages, statuses, strict=True):
-        if (stage.status, stage.reason) != (status, reason):
+    for stage in rows.stages:
+        if len({status for status, _ in stage.answers}) > 1:
             raise LightmillError(
-                f"step {stage.step.name!r} answered {stage.status} in one band, {status} in another"
+                f"step {stage.name!r} did its work in one band and skipped another",
+                remedy="let the step decide in `survey`, which sees the whole frame",
             )
 
 

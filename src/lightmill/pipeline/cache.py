@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.errors import OutputError
-from lightmill.models import Model
-from lightmill.models.lineage import identity_of, restore, set_identity, untouched
+from lightmill.errors import LightmillError, OutputError
+from lightmill.models import Model, directory_aside, remove_abandoned, synchronise
+from lightmill.models.lineage import restore, untouched
 from lightmill.pipeline.spool import IN_MEMORY_BYTES, Spool
 from lightmill.pipeline.step import Products
 
-__all__ = ["RunCache", "file_digest", "identity", "model_identity"]
+__all__ = ["RunCache", "file_digest", "file_or_value", "identity", "model_identity"]
 
 _BLOCK = 1 << 20
 
@@ -51,6 +51,17 @@ def file_digest(path: str | Path) -> str:
     return known[key]
 
 
+def file_or_value(value: Any) -> Any:
+    """Return a value, or the digest of the file it names: what a step's parameter stands for."""
+    if isinstance(value, str) and value:
+        try:
+            if Path(value).is_file():
+                return file_digest(value)
+        except (OSError, ValueError):
+            return value
+    return value
+
+
 _memory: dict[str, str] | None = None
 
 
@@ -64,44 +75,50 @@ def _digests() -> dict[str, str]:
     if _memory is None:
         try:
             _memory = dict(json.loads(_digest_file().read_text()))
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, RuntimeError):
             _memory = {}
     return _memory
 
 
 def _remember(known: dict[str, str]) -> None:
     """Keep the newest digests for the next process; a cache that cannot be written is no failure."""
-    path = _digest_file()
     try:
+        path = _digest_file()
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
             json.dump(dict(list(known.items())[-5000:]), file)
         os.replace(file.name, path)
-    except OSError:
+    except (OSError, RuntimeError):  # a full disk; a user without a home
         return
 
 
 def model_identity(model: Model | Products) -> str:
-    """Return the identity of a model: what made it if that is known, else its content."""
+    """Return the identity of a model: its metadata, and its arrays or the file they are still in.
+
+    It is made of what the model holds now. Nothing is remembered: whoever holds
+    the model may write into its arrays at any time.
+    """
     if isinstance(model, Products):
         return identity({suffix: model_identity(m) for suffix, m in model.items()})
-    known = identity_of(model)
-    if known is None:
-        if model.path is not None and untouched(model):
-            known = file_digest(model.path)
-        else:
-            digest = hashlib.sha256(json.dumps(model.meta.flat(), sort_keys=True, default=str).encode())
-            for name in sorted(model.arrays):
-                digest.update(name.encode())
-                for chunk in _chunks(model.arrays[name]):
-                    digest.update(np.ascontiguousarray(chunk).view(np.uint8).data)
-            known = digest.hexdigest()
-        set_identity(model, known)
-    return known
+    digest = hashlib.sha256(type(model).__name__.encode())
+    digest.update(json.dumps(model.meta.flat(), sort_keys=True, default=str).encode())
+    if model.path is not None and untouched(model):
+        digest.update(file_digest(model.path).encode())
+        return digest.hexdigest()
+    for name, array in sorted(model.arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {tuple(array.shape)}".encode())
+        for chunk in _chunks(array):
+            digest.update(_bytes_of(chunk))
+    return digest.hexdigest()
 
 
 def _chunks(array: Any) -> Any:
-    return array.chunks() if hasattr(array, "chunks") else [array]
+    return array.chunks() if hasattr(array, "chunks") else [np.asarray(array)]
+
+
+def _bytes_of(chunk: Any) -> Any:
+    chunk = np.ascontiguousarray(chunk)
+    return chunk.tobytes() if chunk.dtype.names else chunk.reshape(-1).view(np.uint8).data
 
 
 class RunCache:
@@ -125,15 +142,15 @@ class RunCache:
             return
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=self.directory))
-            try:
+            remove_abandoned(self.directory)
+            with directory_aside(self.directory) as aside:
                 self._fill(aside, result, notes)
-                aside.replace(self.directory / key)
-            except OSError:
-                if key not in self:
-                    raise
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+                try:
+                    aside.replace(self.directory / key)
+                except OSError:
+                    if key not in self:  # else another run was faster
+                        raise
+            synchronise(self.directory)
         except OSError as error:
             raise OutputError(
                 "cannot keep a result for resuming",
@@ -143,20 +160,23 @@ class RunCache:
             ) from error
 
     def find(self, key: str, source: Model) -> tuple[Model | Products, dict[str, Any]] | None:
-        """Return a kept result and its notes; what is not arrays comes from `source`."""
+        """Return a kept result and its notes; what is not arrays comes from `source`.
+
+        An entry that is damaged is removed, so that it can be made again.
+        """
         entry = self.directory / key
+        if not entry.is_dir():
+            return None
         try:
             state = json.loads((entry / "state.json").read_text())
-        except (OSError, ValueError):
+            found = {
+                suffix: self._model(entry, suffix, facts, source)
+                for suffix, facts in state["models"].items()
+            }
+            return (Products(found) if state["several"] else found[""]), state["notes"]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, LightmillError):
+            shutil.rmtree(entry, ignore_errors=True)
             return None
-        found = {
-            suffix: self._model(entry, suffix, facts, source)
-            for suffix, facts in state["models"].items()
-        }
-        result = Products(found) if state["several"] else found[""]
-        if not isinstance(result, Products):
-            set_identity(result, key)
-        return result, state["notes"]
 
     def _fill(self, entry: Path, result: Model | Products, notes: dict[str, Any]) -> None:
         parts = result if isinstance(result, Products) else {"": result}
@@ -171,18 +191,22 @@ class RunCache:
                 if array is None:
                     continue
                 if getattr(array.dtype, "names", None):
-                    np.save(entry / f"{suffix}.{name}.npy", np.asarray(array), allow_pickle=False)
+                    with (entry / f"{suffix}.{name}.npy").open("wb") as file:
+                        np.save(file, np.asarray(array), allow_pickle=False)
+                        file.flush()
+                        os.fsync(file.fileno())
                     arrays[name] = None
                     continue
                 with (entry / f"{suffix}.{name}").open("wb") as file:
                     for chunk in _chunks(array):
-                        file.write(np.ascontiguousarray(chunk).view(np.uint8).data)
+                        file.write(_bytes_of(chunk))
                     file.flush()
                     os.fsync(file.fileno())
                 arrays[name] = [list(array.shape), array.dtype.str]
             state["models"][suffix] = {
                 "class": type(model).__name__,
                 "meta": model.meta.flat(),
+                "history": model.history,
                 "arrays": arrays,
             }
         with (entry / "state.json").open("w") as file:
@@ -199,8 +223,12 @@ class RunCache:
             shape, dtype = kind
             size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
             path = entry / f"{suffix}.{name}"
+            if path.stat().st_size != size:
+                raise ValueError(f"{path} is not whole")
             if size > IN_MEMORY_BYTES // 4 and len(shape) > 2:  # noqa: PLR2004 - planes of rows and columns
                 arrays[name] = Spool(shape, dtype, path=path)
             else:
                 arrays[name] = np.fromfile(path, dtype).reshape(shape)
-        return restore(facts["class"], facts["meta"], arrays, source)
+        model = restore(facts["class"], facts["meta"], arrays, source)
+        model.history[:] = facts["history"]
+        return model

@@ -71,19 +71,19 @@ class Record:
         self.steps: list[dict[str, Any]] = []
         self.references: dict[str, dict[str, dict[str, Any]]] = {}
         self.statuses: dict[str, str] = {}
+        self._order: dict[str, int] = {}
 
-    def start(self, target: Step, source: Model) -> None:
-        """Note what runs, and on what."""
+    def start(self, target: Step, source: Model, order: list[str]) -> None:
+        """Note what runs, in which order, and on what."""
+        self._order = {name: number for number, name in enumerate(order)}
         self.facts["pipeline"] = target.name
         self.facts["parameters"] = self._parameters(target)
         self.facts["inputs"] = [_file(source)]
         self.facts["started"] = _now()
         self.facts["platform"] = f"{platform.system()} {platform.machine()}"
 
-    def finish(self, wall_s: float, order: list[str]) -> None:
-        """Note the end; put the steps in the order of the flow."""
-        place = {name: number for number, name in enumerate(order)}
-        self.steps.sort(key=lambda note: place.get(note["name"], len(place)))
+    def finish(self, wall_s: float) -> None:
+        """Note the end."""
         self.facts["finished"] = _now()
         self.facts["wall_s"] = wall_s
         self.facts["peak_mb"] = peak_mb()
@@ -95,8 +95,7 @@ class Record:
 
     def step(self, stage: Stage) -> None:
         """Note a step that ran."""
-        step = stage.step
-        self._note(step.name, stage.status or "COMPLETE", stage.reason, step)
+        self._note(stage.name, stage.status or "COMPLETE", stage.reason, stage.step)
         self.steps[-1].update(cpu_s=stage.cpu_s, wall_s=stage.wall_s)
 
     def add_time(self, name: str, cpu_s: float, wall_s: float) -> None:
@@ -116,21 +115,23 @@ class Record:
 
     def notes(self) -> dict[str, Any]:
         """Return what must be known of the steps so far to go on later."""
-        return {"steps": self.steps, "references": self.references, "statuses": self.statuses}
+        return {"steps": self.steps, "references": self.references}
 
-    def restore(self, notes: dict[str, Any], only: str | None = None) -> None:
-        """Take over the notes of a kept result."""
-        if only is None:
-            self.steps = [dict(note) for note in notes["steps"]]
-        else:
-            self.steps += [dict(n) for n in notes["steps"] if n["name"] == only][-1:]
+    def restore(self, notes: dict[str, Any], names: list[str]) -> None:
+        """Take over the notes of a kept result about some of the steps."""
+        taken = [dict(note) for note in notes["steps"] if note["name"] in names]
+        again = {note["name"] for note in taken}
+        self.steps = [note for note in self.steps if note["name"] not in again] + taken
         for step, references in notes["references"].items():
-            self.references.setdefault(step, {}).update(references)
-        self.statuses.update(notes["statuses"])
+            if step in names:
+                self.references.setdefault(step, {}).update(references)
+        for note in taken:
+            self.statuses[note["name"]] = note["status"]
 
     def as_dict(self, *, volatile: bool = True) -> dict[str, Any]:
         """Return the record; without what differs from run to run when it goes into a product."""
-        record = {**self.facts, "steps": [dict(note) for note in self.steps]}
+        steps = sorted(self.steps, key=lambda n: self._order.get(n["name"], len(self._order)))
+        record = {**self.facts, "steps": [dict(note) for note in steps]}
         if not volatile:
             for key in _VOLATILE:
                 record.pop(key, None)
@@ -156,13 +157,13 @@ class Record:
         if step is not None:
             note["version"] = step.version
             note["parameters"] = self._parameters(step)
-            if self.references.get(step.name) and status != "SKIPPED":
+            if self.references.get(name) and status != "SKIPPED":
                 note["references"] = {
                     reftype: {k: v for k, v in facts.items() if k != "path"}
-                    for reftype, facts in self.references[step.name].items()
+                    for reftype, facts in self.references[name].items()
                 }
         self.steps = [*(n for n in self.steps if n["name"] != name), note]
-        self.statuses[getattr(step, "status_name", "") or name] = status
+        self.statuses[name] = status
 
     @staticmethod
     def _parameters(step: Step) -> dict[str, dict[str, Any]]:

@@ -6,13 +6,14 @@ documented outcome: done, skipped with a reason, or failed with an error.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ from lightmill.errors import (
     UnknownNameError,
 )
 from lightmill.models import Model, Region
-from lightmill.models.lineage import as_class, frame_of, open_reference, set_identity, uniform
+from lightmill.models.lineage import Loan, as_class, frame_of, open_reference, uniform
 from lightmill.pipeline import hooks as hooks_
 from lightmill.pipeline import naming, provenance
 from lightmill.pipeline.bands import Stage, through_bands
-from lightmill.pipeline.cache import RunCache, identity, model_identity
+from lightmill.pipeline.cache import RunCache, file_or_value, identity, model_identity
 from lightmill.pipeline.pipeline import Pipeline, Save
 from lightmill.pipeline.sinks import Written
 from lightmill.pipeline.step import Products, Skipped, Step
@@ -126,17 +127,17 @@ def run(target: Step | type[Step], data: Any, options: Options | None = None, **
         What went wrong; its ``exit_status`` says whose fault it is.
     """
     step = target() if isinstance(target, type) else target
-    options = options or Options()
     fields = set(Options.__dataclass_fields__)
     settings = {name: value for name, value in more.items() if name not in fields}
-    for name in fields & set(more):
-        setattr(options, name, more[name])
+    options = replace(options or Options(), **{n: more[n] for n in fields & set(more)})
+    options.overrides = dict(options.overrides)  # the caller's stay as they are
+    options.skip = frozenset(options.skip)
     if isinstance(options.references, str | Path):
         options.references = References(options.references)
     for name in [n for n in settings if n.startswith("override_") and isinstance(step, Pipeline)]:
         options.overrides[name.removeprefix("override_")] = settings.pop(name)
     if settings:
-        step.configure(settings, "python")
+        step = step.configured(settings, "python")
     return Run(step, options).on(data)
 
 
@@ -153,8 +154,12 @@ class Run:
         self.source: Model | None = None
         self.input_name = ""
         self._opened: dict[tuple[str, str], Model | None] = {}
-        self._stopped = False
         self._path: list[str] = []
+        self._identities: dict[int, str] = {}  # of the reference files opened
+        self._made: list[Path] = []  # folders that were not there before
+        self._computed = 0  # stages that ran
+        self._taken = 0  # results found in the run cache
+        self._begun = options.start_at is None
 
     # ------------------------------------------------------------------ the whole run
 
@@ -166,13 +171,13 @@ class Run:
         source = models.open(data)
         self.source = source
         self.input_name = str(source.path or source.meta.get("filename") or f"{target.name}.fits")
-        self._check_output()
-        if options.resume or options.stop_after or options.start_at:
-            self.cache = RunCache(options.cache_dir or self._output_dir() / ".lightmill")
-        self.record.start(target, source)
-        log.info("%s: %s begins", target.name, Path(self.input_name).name)
         try:
-            result = self._top(source)
+            self._check_output()
+            if options.resume or options.stop_after or options.start_at:
+                self.cache = RunCache(self._cache_place())
+            self.record.start(target, source, self._order())
+            log.info("%s: %s begins", target.name, Path(self.input_name).name)
+            return self._outcome(self._top(source), begin)
         except LightmillError as error:
             self._call_hooks(target, "on_error", error)
             raise
@@ -180,12 +185,21 @@ class Run:
             raise OutputError(
                 "the system refused", place=error.filename, found=error.strerror or error
             ) from error
-        reason = None
-        status = Status.DONE
+        finally:
+            for folder in reversed(self._made):
+                with contextlib.suppress(OSError):  # it stays when something is in it
+                    folder.rmdir()
+
+    def _outcome(self, result: Any, begin: float) -> Outcome:
+        """Save what was made, and say what became of the input."""
+        target, reason, status = self.target, None, Status.DONE
         if isinstance(result, Skipped):
             status, reason, result = Status.SKIPPED, result.reason, result.model
+        elif self._taken and not self._computed:
+            status = Status.CACHED
         parts = dict(result) if isinstance(result, Products) else {self._suffix(target): result}
-        self.record.finish(time.perf_counter() - begin, self._order())
+        parts = {s: m.evolve() if m is self.source else m for s, m in parts.items()}
+        self.record.finish(time.perf_counter() - begin)
         if self._saves():
             self._save(target, parts)
         else:
@@ -195,9 +209,7 @@ class Run:
             self._write_log()
         log.info("%s: %s after %.2f s", target.name, status, time.perf_counter() - begin)
         first = next(iter(parts.values()))
-        return Outcome(
-            status, first, parts, reason, None, self.written, self.record.as_dict()
-        )
+        return Outcome(status, first, parts, reason, None, self.written, self.record.as_dict())
 
     def _order(self) -> list[str]:
         order = getattr(self.target, "order", None) or ()
@@ -209,7 +221,7 @@ class Run:
         source = models.open(data)
         self.source = source
         self.input_name = str(source.path or source.meta.get("filename") or f"{self.target.name}.fits")
-        self.record.start(self.target, source)
+        self.record.start(self.target, source, self._order())
         steps = getattr(self.target, "_steps", {self.target.name: self.target})
         model: Any = source
         for name in self._order() or steps:
@@ -222,14 +234,18 @@ class Run:
                 self.record.planned(name, step)
             elif self._stage(name, step, model) is not None:
                 self.record.planned(name, step)
-        return Outcome(Status.DONE, source, {}, "a dry run", None, [], self.record.as_dict())
+        path_of = self._path_of(self.target, make=False)
+        products = getattr(self.target, "products", ()) or (self._suffix(self.target),)
+        written = [path_of(suffix, source) for suffix in products]
+        return Outcome(Status.DONE, source, {}, "a dry run", None, written, self.record.as_dict())
 
     def _top(self, source: Model) -> Any:
         target = self.target
+        if target.options["skip"] or target.name in self.options.skip:
+            self.record.skipped(target.name, "asked for", target)
+            return Skipped(source, "asked for")
         if isinstance(target, Pipeline):
             return self._pipeline(target, source)
-        if target.options["skip"]:
-            return Skipped(source, "asked for")
         result = self._chain([(target.name, target)], source)
         note = self.record.steps[-1]
         return Skipped(result, note["reason"]) if note["status"] == "SKIPPED" else result
@@ -265,10 +281,11 @@ class Run:
 
     def _from(self, pipeline: Pipeline, items: list[Any], source: Model) -> Any:
         names = [name for name, step in items if not isinstance(step, Save)]
-        at = [n for n, (name, step) in enumerate(items) if name == self.options.start_at and not isinstance(step, Save)][0]
+        at = self._position(items, self.options.start_at)
         wanted = items[at][1].reads if items[at][1] is not None else None
-        found = self._kept(pipeline, items[:at], source)
-        if found is None or found[0] < at:
+        keys = self._keys(items, source)
+        found = self._kept(items[:at], source, keys[:at])
+        if found is None or keys[found[0] - 1] != keys[at - 1]:
             given = wanted is not None and isinstance(source, wanted)
             if not given:
                 raise ConfigurationError(
@@ -281,6 +298,15 @@ class Run:
             return self._chain(items[at:], source, pipeline)
         return self._chain(items, source, pipeline, found)
 
+    @staticmethod
+    def _position(items: list[Any], wanted: str | None) -> int:
+        """Return where a step is in a flow."""
+        return next(
+            number
+            for number, (name, step) in enumerate(items)
+            if name == wanted and not isinstance(step, Save)
+        )
+
     def _chain(
         self,
         items: list[Any],
@@ -288,12 +314,19 @@ class Run:
         pipeline: Pipeline | None = None,
         found: tuple[int, Any] | None = None,
     ) -> Any:
-        keys = self._keys(items, source) if self.cache else []
-        if found is None and self.cache and self.options.resume:
-            found = self._kept(pipeline, items, source, keys)
+        cache = self.cache if pipeline is not None else None  # `call` keeps results itself
+        keys = self._keys(items, source) if cache else []
+        last = len(items)
+        if pipeline is self.target and self.options.stop_after:
+            last = self._position(items, self.options.stop_after) + 1
+        if found is None and cache and self.options.resume:
+            found = self._kept(items[:last], source, keys)
         model, begin = source, 0
         if found is not None:
             begin, model = found
+            self._save_again(items[begin - 1], model)
+        if begin >= last < len(items):
+            raise _Stop(model)
         pending: list[tuple[int, Stage]] = []
 
         def flush(current: Any, save_as: Callable[[str, Any], Path] | None = None) -> Any:
@@ -301,12 +334,9 @@ class Run:
                 return current
             stages = [stage for _, stage in pending]
             result = self._through(current, stages, save_as)
-            last = pending[-1][0]
             for _, stage in pending:
                 self.record.step(stage)
             pending.clear()
-            if self.cache and keys and items[last][0] in (pipeline.checkpoints if pipeline else ()):
-                self.cache.keep(keys[last], result, self.record.notes())
             return result
 
         for number in range(begin, len(items)):
@@ -319,14 +349,16 @@ class Run:
             elif step.options["skip"] or name in self.options.skip:
                 self.record.skipped(name, "asked for", step)
             else:
-                model = self._one(name, step, model, pending, flush, number)
-                if self._materialises(step, model, name, pipeline):
+                model, ran = self._one(name, step, model, pending, flush, number)
+                if ran and self._materialises(step, model, name, pipeline):
                     model = flush(model)
-                    model = self._after(name, step, model)
-            if pipeline is self.target and name == self.options.stop_after:
+                    model = self._after(name, step, model, pipeline)
+                    if cache and pipeline and name in pipeline.checkpoints:
+                        cache.keep(keys[number], model, self.record.notes())
+            if number + 1 == last < len(items):
                 model = flush(model)
-                if self.cache and keys:
-                    self.cache.keep(keys[number], model, self.record.notes())
+                if cache:
+                    cache.keep(keys[number], model, self.record.notes())
                 raise _Stop(model)
         if pending and self._writes_rows(pipeline):
             return flush(model, self._path_of(self.target))
@@ -349,22 +381,26 @@ class Run:
         options = self.target.options
         return bool(self.options.save_results or options["save_results"] or options["output_file"])
 
-    def _one(self, name: str, step: Step, model: Any, pending: Any, flush: Any, number: int) -> Any:
+    def _one(
+        self, name: str, step: Step, model: Any, pending: Any, flush: Any, number: int
+    ) -> tuple[Any, bool]:
+        """Run a step, or note that it is to run; say whether it does not stay out."""
         if isinstance(step, Pipeline):
-            return self._pipeline(step, flush(model))
+            return self._pipeline(step, flush(model)), True
         if step.options["pre_hooks"]:
             model = self._call_hooks(step, "pre_hooks", flush(model))
+        if pending:
+            self._check_order(pending[-1][1].step, step)
         model = self._accept(step, model, not pending)
         stage = self._stage(name, step, model)
         if stage is None:
-            return model
+            return model, False
         if not step.applies_by_rows(model):
-            model = flush(model)
-            model = self._whole(stage, model)
+            model = self._whole(stage, flush(model))
             self.record.step(stage)
-            return model
+            return model, True
         pending.append((number, stage))
-        return model
+        return model, True
 
     def _materialises(self, step: Step, model: Any, name: str, pipeline: Pipeline | None) -> bool:
         options = step.options
@@ -377,7 +413,8 @@ class Run:
             or (not isinstance(model, Products) and step.finishes(model))
         )
 
-    def _after(self, name: str, step: Step, model: Any) -> Any:
+    def _after(self, name: str, step: Step, model: Any, pipeline: Pipeline | None) -> Any:
+        """Complete the result of a step, call its hooks, save it where it is a product too."""
         if not isinstance(model, Products) and step.finishes(model):
             stage = self._stage(name, step, model)
             if stage is not None:
@@ -388,6 +425,9 @@ class Run:
                     name, time.process_time() - cpu, time.perf_counter() - begin
                 )
         model = self._call_hooks(step, "post_hooks", model)
+        model = self._call_hooks(step, "every_step", model)
+        if pipeline is not None:
+            model = self._call_hooks(step, "every_step", model, pipeline)
         if step.options["save_results"]:
             parts = model if isinstance(model, Products) else {self._suffix(step): model}
             self._save(step, dict(parts))
@@ -415,6 +455,7 @@ class Run:
                 self._suffix(self.target),
             )
 
+        self._computed += len(stages)
         if isinstance(model, Products):
             return Products({s: self._through(m, stages) for s, m in model.items()})
         result = through_bands(
@@ -432,15 +473,28 @@ class Run:
         return result
 
     def _whole(self, stage: Stage, model: Any) -> Any:
-        """Apply a step that needs the whole model; it gets one of its own to write into."""
+        """Apply a step that needs the whole model; it may look at its arrays, not write into them."""
         begin, cpu = time.perf_counter(), time.process_time()
-        owned = model if isinstance(model, Products) else model.evolve()
-        if not isinstance(owned, Products) and model is self.source:
-            owned = model.copy()
-        result = stage.step.apply(owned, **stage.references)
+        several = isinstance(model, Products)
+        loans = {s: Loan(m) for s, m in (model.items() if several else (("", model),))}
+        given = Products({s: loan.model for s, loan in loans.items()}) if several else loans[""].model
+        try:
+            result = stage.step.apply(given, **stage.references)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise LightmillError(
+                f"step {stage.name!r} writes into an array that is not its own",
+                found=error,
+                remedy="copy the array first, and return model.evolve(data=…)",
+            ) from error
         stage.status = "COMPLETE"
         if isinstance(result, Skipped):
             stage.status, stage.reason, result = "SKIPPED", result.reason, result.model
+        for loan in loans.values():
+            for made in result.values() if isinstance(result, Products) else (result,):
+                loan.end(made)
+        self._computed += 1
         stage.wall_s += time.perf_counter() - begin
         stage.cpu_s += time.process_time() - cpu
         return result
@@ -450,24 +504,50 @@ class Run:
     def call(self, pipeline: Pipeline, name: str, model: Any) -> Any:
         """Run one step of a pipeline whose order is Python; its result is kept for resuming."""
         step = pipeline.step(name)
+        own = pipeline is self.target
+        self._begun = self._begun or (own and name == self.options.start_at)
+        skipped = step.options["skip"] or name in self.options.skip
         key = None
-        if self.cache:
-            key = identity(self._step_identity(name, step, model), model_identity(model))
-            if self.options.resume:
+        if self.cache and not skipped:
+            key = identity(
+                provenance.VERSION, self._step_identity(name, step, model), model_identity(model)
+            )
+            if self.options.resume or (own and not self._begun):
                 found = self.cache.find(key, self.source)  # type: ignore[arg-type] - set by `on`
                 if found is not None:
-                    self.record.restore(found[1], only=name)
-                    return found[0]
+                    self._restore(found[1], [name, *getattr(step, "_steps", ())])
+                    self._save_again((name, step), found[0])
+                    return self._stop_at(pipeline, name, found[0])
+        if own and not self._begun and not skipped:
+            raise ConfigurationError(
+                f"there is no result of {name!r} to start from",
+                place=self._cache_place(),
+                expected=f"a kept result of every step before {self.options.start_at!r}",
+                remedy=f"run once with --stop-after {name}",
+            )
         result = self._chain([(name, step)], model, None)
         if self.cache and key is not None:
             self.cache.keep(key, result, self.record.notes())
-            if not isinstance(result, Products):
-                set_identity(result, key)
+        return self._stop_at(pipeline, name, result)
+
+    def _stop_at(self, pipeline: Pipeline, name: str, result: Any) -> Any:
         if pipeline is self.target and name == self.options.stop_after:
             raise _Stop(result)
         return result
 
     # ------------------------------------------------------------------ making ready
+
+    @staticmethod
+    def _check_order(before: Step, step: Step) -> None:
+        """Refuse a step that cannot read what the one before it writes."""
+        made, wanted = _classes(before.writes), _classes(step.reads)
+        if made and wanted and not any(issubclass(m, w) for m in made for w in wanted):
+            raise ConfigurationError(
+                f"step {step.name!r} cannot follow {before.name!r}",
+                found=", ".join(cls.__name__ for cls in made),
+                expected=" or ".join(cls.__name__ for cls in wanted),
+                remedy="change the order, or leave one of them out",
+            )
 
     def _accept(self, step: Step, model: Any, first: bool) -> Any:
         """Take the model as the step reads it, or say why that cannot be."""
@@ -491,9 +571,9 @@ class Run:
     def _stage(self, name: str, step: Step, model: Any) -> Stage | None:
         """Open the references of a step; None (and a note) where one says N/A."""
         sample = next(iter(model.values())) if isinstance(model, Products) else model
-        stage = Stage(step)
+        stage = Stage(step, name)
         for reftype, cls in step.references.items():
-            reference = self._reference(step, reftype, cls, sample)
+            reference = self._reference(step, reftype, cls, sample, name)
             if reference is None and reftype not in step.optional:
                 self.record.skipped(name, f"no {reftype} reference applies (N/A)", step)
                 return None
@@ -502,7 +582,10 @@ class Run:
                 stage.offsets[reftype] = self._fit(sample, reference, reftype)
         return stage
 
-    def _reference(self, step: Step, reftype: str, cls: type[Model], model: Model) -> Model | None:
+    def _reference(
+        self, step: Step, reftype: str, cls: type[Model], model: Model, user: str | None = None
+    ) -> Model | None:
+        """Open a reference, and note that `user` takes it."""
         given = step.options.get(f"override_{reftype}")
         if given is None:
             given = self.options.overrides.get(reftype)
@@ -519,7 +602,8 @@ class Run:
                 f"--references DIR, or leave the step out with --skip {step.name}",
             )
         if isinstance(given, str) and given.upper() in {"N/A", ""}:
-            self.record.reference(step.name, reftype, "N/A")
+            if user is not None:
+                self.record.reference(user, reftype, "N/A")
             return None
         key = (reftype, str(given) if not isinstance(given, Model) else str(id(given)))
         if key not in self._opened:
@@ -528,7 +612,8 @@ class Run:
                 open_reference(given, cls) if level is None else uniform(cls, level, model)
             )
         reference = self._opened[key]
-        self.record.reference(step.name, reftype, reference)
+        if user is not None and reference is not None:
+            self.record.reference(user, reftype, reference)
         return reference
 
     def _fit(self, model: Model, reference: Model, reftype: str) -> tuple[int, int]:
@@ -539,7 +624,8 @@ class Run:
         shape = frame_of(reference)
         ny, nx = frame_of(model)
         ref, sci = reference.meta.subarray, model.meta.subarray
-        if shape == (ny, nx):
+        starts = (ref.ystart or sci.ystart, ref.xstart or sci.xstart)
+        if shape == (ny, nx) and starts == (sci.ystart, sci.xstart):
             return 0, 0
         dy = (sci.ystart or 1) - (ref.ystart or 1)
         dx = (sci.xstart or 1) - (ref.xstart or 1)
@@ -557,13 +643,34 @@ class Run:
 
     def _step_identity(self, name: str, step: Step, model: Any) -> str:
         sample = next(iter(model.values())) if isinstance(model, Products) else model
-        references = {}
-        if not isinstance(step, Pipeline):
+        inside: Any = {}
+        if isinstance(step, Pipeline):
+            inside = {
+                "flow": [str(item) for item in step.order or ()],
+                "steps": {
+                    one: self._step_identity(one, part, model)
+                    for one, part in step._steps.items()
+                    if not part.options["skip"]
+                },
+            }
+        else:
             for reftype, cls in step.references.items():
                 reference = self._reference(step, reftype, cls, sample)
-                references[reftype] = None if reference is None else model_identity(reference)
-        hooks = [str(h) for kind in ("pre_hooks", "post_hooks") for h in step.options[kind]]
-        return identity(name, type(step).__qualname__, step.version, provenance.values(step), references, hooks)
+                inside[reftype] = None if reference is None else self._content(reference)
+        hooks = [
+            hooks_.describe(hook, with_code=True)
+            for kind in ("pre_hooks", "post_hooks", "every_step")
+            for hook in (step.options[kind] or ())
+        ]
+        values = {n: file_or_value(v) for n, v in provenance.values(step).items()}
+        return identity(name, type(step).__qualname__, step.version, values, inside, hooks)
+
+    def _content(self, reference: Model) -> str:
+        """Return the identity of a reference, which nobody changes while the run lasts."""
+        key = id(reference)
+        if key not in self._identities:
+            self._identities[key] = model_identity(reference)
+        return self._identities[key]
 
     def _keys(self, items: list[Any], source: Any) -> list[str]:
         """Return the identity of the result after each item of a flow."""
@@ -577,25 +684,46 @@ class Run:
         return keys
 
     def _kept(
-        self, pipeline: Pipeline | None, items: list[Any], source: Model, keys: list[str] | None = None
+        self, items: list[Any], source: Model, keys: list[str]
     ) -> tuple[int, Any] | None:
-        """Return the latest kept result of a flow, and the number of items done."""
-        if self.cache is None:
-            return None
-        keys = keys or self._keys(items, source)
-        for number in range(len(items) - 1, -1, -1):
-            if keys[number] in self.cache:
-                found = self.cache.find(keys[number], source)
-                if found is not None:
-                    self.record.restore(found[1])
-                    log.info("%s: taken from the run cache", items[number][0])
-                    return number + 1, found[0]
+        """Return the latest kept result of a flow, and the number of items done.
+
+        No result is taken that comes after a product the run has to write.
+        """
+        assert self.cache is not None  # noqa: S101 - only asked for with a cache
+        writes = [n for n, (_, step) in enumerate(items) if _is_saved(step)]
+        for number in range(min([len(items) - 1, *writes]), -1, -1):
+            if number and keys[number] == keys[number - 1]:
+                continue  # this item adds nothing to the result of the one before
+            found = self.cache.find(keys[number], source)
+            if found is not None:
+                done = items[: number + 1]
+                names = [name for name, _ in done]
+                names += [inner for _, step in done for inner in getattr(step, "_steps", ())]
+                self._restore(found[1], names)
+                log.info("%s: taken from the run cache", items[number][0])
+                return number + 1, found[0]
         return None
+
+    def _restore(self, notes: dict[str, Any], names: list[str]) -> None:
+        self.record.restore(notes, names)
+        self._taken += 1
+
+    def _save_again(self, item: tuple[str, Any], model: Any) -> None:
+        """Save a result that was kept, where it is a product as well."""
+        _, step = item
+        if isinstance(step, Step) and step.options["save_results"]:
+            parts = model if isinstance(model, Products) else {self._suffix(step): model}
+            self._save(step, dict(parts))
 
     # ------------------------------------------------------------------ hooks, names, files
 
-    def _call_hooks(self, step: Step, kind: str, model: Any) -> Any:
-        for hook in step.options[kind]:
+    def _call_hooks(self, step: Step, kind: str, model: Any, pipeline: Step | None = None) -> Any:
+        called = list((pipeline or step).options[kind] or ())
+        if called and kind != "on_error" and not isinstance(model, Products):
+            held = kind == "pre_hooks" or model is self.source
+            model = model.copy() if held else model  # a hook may write into what it gets
+        for hook in called:
             model = hooks_.call(hook, model, step=step, kind=kind)
         return model
 
@@ -617,7 +745,7 @@ class Run:
         self._save(self.target, {point.suffix: model})
         return model
 
-    def _path_of(self, step: Step) -> Callable[[str, Any], Path]:
+    def _path_of(self, step: Step, *, make: bool = True) -> Callable[[str, Any], Path]:
         def path_of(suffix: str, model: Any) -> Path:
             path = naming.product_path(
                 self.input_name,
@@ -627,7 +755,8 @@ class Run:
                 output_dir=self._output_dir(),
                 model=model,
             )
-            self._make_folder(path.parent)
+            if make:
+                self._make_folder(path.parent)
             return path
 
         return path_of
@@ -649,11 +778,16 @@ class Run:
         log.info("wrote %s", path)
 
     def _make_folder(self, directory: Path) -> None:
+        missing = [one for one in (directory, *directory.parents) if not one.exists()]
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            self._made += reversed(missing)
         except OSError as error:
             raise OutputError(
-                "cannot make the output folder", place=directory, found=error.strerror
+                "cannot make the output folder",
+                place=directory,
+                found=error.strerror,
+                remedy="name another one with --output-dir",
             ) from error
 
     def _write_log(self) -> None:
@@ -678,7 +812,8 @@ class Run:
             ("--stop-after", options.stop_after),
             *(("--skip", name) for name in options.skip),
         ):
-            if asked is not None and asked not in names and asked not in getattr(target, "also", ()):
+            ignored = getattr(target, "also", ()) if kind == "--skip" else ()
+            if asked is not None and asked not in names and asked not in ignored:
                 raise UnknownNameError("step", asked, names, place=kind)
         known = {r for s in getattr(target, "_steps", {"": target}).values() for r in s.references}
         for reftype in options.overrides:
@@ -686,10 +821,11 @@ class Run:
                 raise UnknownNameError("reference type", reftype, known, place="--override")
 
     def _check_output(self) -> None:
-        if not self.options.save_results:
+        if not self._saves():
             return
         directory = self._output_dir()
         self._make_folder(directory)
+        models.remove_abandoned(directory)
         if not os.access(directory, os.W_OK):
             raise OutputError(
                 "cannot write into the output folder",
@@ -705,6 +841,15 @@ def _number(given: Any) -> float | None:
         return float(given) if isinstance(given, str | int | float) else None
     except ValueError:
         return None
+
+
+def _classes(declared: Any) -> tuple[type[Model], ...]:
+    return declared if isinstance(declared, tuple) else () if declared is None else (declared,)
+
+
+def _is_saved(step: Any) -> bool:
+    """Say whether an item of a flow makes a product."""
+    return isinstance(step, Save) or (step is not None and bool(step.options["save_results"]))
 
 
 class _Stop(Exception):  # noqa: N818 - not an error: the end the user asked for

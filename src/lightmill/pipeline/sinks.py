@@ -66,10 +66,19 @@ class Written:
             self._rest[name].add(model)
 
     def finish(self) -> Any:
-        """Give the files their names; return the products, their arrays still in the files."""
+        """Give the files their names; return the products, their arrays still in the files.
+
+        All files are complete before the first gets its name.
+        """
+        try:
+            for writer in self._writers.values():
+                writer.complete(self._record())
+        except BaseException:
+            self.abandon()
+            raise
         done = {}
         for name, writer in self._writers.items():
-            model = writer.finish(self._record())
+            model = writer.publish()
             rest = self._rest[name].arrays[""]
             done[name] = model.evolve(**rest) if rest else model
         return Products(done) if self._several else done[self._suffix]

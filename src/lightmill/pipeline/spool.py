@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.errors import OutputError
+from lightmill.errors import CorruptFileError, OutputError
 from lightmill.models import Region
 
 __all__ = ["IN_MEMORY_BYTES", "Spool"]
@@ -99,6 +99,12 @@ class Spool:
             start = plane * self._plane + y0 * nx * self.dtype.itemsize
             while view:
                 done = os.preadv(self._file.fileno(), [view], start)
+                if not done:
+                    raise CorruptFileError(
+                        "intermediate data on disk end too soon",
+                        place=self._file.name,
+                        remedy="run again; do not touch the run cache while it is in use",
+                    )
                 view = view[done:]
                 start += done
         if (x0, x1) != (0, nx):
