@@ -1,7 +1,5 @@
 """Models in .asdf files, through the asdf package, imported when needed."""
 
-# ruff: noqa: SLF001 - reading and writing are parts of the model
-
 from __future__ import annotations
 
 import io

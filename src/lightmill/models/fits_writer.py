@@ -1,7 +1,5 @@
 """Write a model as FITS: keywords merged into the file's own cards, arrays streamed."""
 
-# ruff: noqa: SLF001 - the writer is a part of the model
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping

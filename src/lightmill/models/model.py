@@ -1,7 +1,5 @@
 """One product: arrays, tables and metadata that a schema describes."""
 
-# ruff: noqa: SLF001 - a model makes models, and reads the store behind a namespace
-
 from __future__ import annotations
 
 import datetime as dt

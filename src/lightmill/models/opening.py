@@ -1,7 +1,5 @@
 """Open a file as the model it holds."""
 
-# ruff: noqa: SLF001 - opening is a part of the model
-
 from __future__ import annotations
 
 import os
