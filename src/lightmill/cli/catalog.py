@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
+from lightmill.cli.commands import argument, command
 from lightmill.cli.tables import short, table
 from lightmill.errors import UnknownNameError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from lightmill.app import StepInfo
 
 __all__ = ["names_of_steps", "steps"]
 
 
-def names_of_steps(incomplete: str) -> list[tuple[str, str]]:
+def names_of_steps(
+    _ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
     """Return the pipelines and steps a shell may complete a word to, with their help."""
+    from click.shell_completion import CompletionItem
+
     from lightmill import app
 
-    return [(info.name, info.help) for info in app.steps() if info.name.startswith(incomplete)]
+    return [
+        CompletionItem(info.name, help=info.help)
+        for info in app.steps()
+        if info.name.startswith(incomplete)
+    ]
 
 
-def steps(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            help="A pipeline or step; without: list them all.", autocompletion=names_of_steps
-        ),
-    ] = None,
-    base: Annotated[
-        bool, typer.Option("--all", help="Also the parameters every step has.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of its parameter files.")
-    ] = False,
-) -> int:
+@command("steps")
+@argument(
+    "name",
+    metavar="[NAME]",
+    required=False,
+    shell_complete=names_of_steps,
+    help="A pipeline or step; without: list them all.",
+)
+@click.option("--all", "base", is_flag=True, help="Also the parameters every step has.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--schema", is_flag=True, help="Print the JSON schema of its parameter files.")
+def steps(name: str | None, base: bool, as_json: bool, schema: bool) -> int:
     """List pipelines and steps, or the parameters of one."""
     from lightmill import app
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
+from lightmill.cli.commands import argument, command
 from lightmill.cli.tables import short, table
 
 if TYPE_CHECKING:
@@ -20,13 +21,27 @@ _VOLATILE = frozenset({"date", "filename"})
 _FLAGS = frozenset({"dq", "pixeldq", "groupdq"})
 
 
-def diff(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A product.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
-    rtol: Annotated[float, typer.Option(min=0, help="Relative difference to let pass.")] = 0.0,
-    atol: Annotated[float, typer.Option(min=0, help="Absolute difference to let pass.")] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-) -> int:
+@command("diff")
+@argument("first", metavar="A", type=click.Path(path_type=Path), help="A product.")
+@argument("second", metavar="B", type=click.Path(path_type=Path), help="Another one.")
+@click.option(
+    "--rtol",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    default=0.0,
+    show_default=True,
+    help="Relative difference to let pass.",
+)
+@click.option(
+    "--atol",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    default=0.0,
+    show_default=True,
+    help="Absolute difference to let pass.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def diff(first: Path, second: Path, rtol: float, atol: float, as_json: bool) -> int:
     """Compare two products: values, flags, metadata, history.
 
     Exit status 0: no difference; 1: they differ.

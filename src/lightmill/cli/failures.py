@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import typer
+import click
 
 from lightmill.errors import LightmillError
 
@@ -35,17 +35,17 @@ def report(error: BaseException, typed: Sequence[str]) -> int:
     """
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    if isinstance(error, typer.Exit):
-        return int(error.exit_code)
-    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
         print("interrupted; nothing half-written is left", file=sys.stderr)
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         # The reader (head, less) has gone: say no more, also not when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-        return _usage(error, typed)  # of click, or of the copy in newer releases of typer
+    if isinstance(error, click.ClickException):
+        return _usage(error, typed)
     if "--debug" in typed:
         import traceback
 
@@ -62,12 +62,12 @@ def report(error: BaseException, typed: Sequence[str]) -> int:
     return _bug(error, typed)
 
 
-def _usage(error: Any, typed: Sequence[str]) -> int:
+def _usage(error: click.ClickException, typed: Sequence[str]) -> int:
     if "--json" in typed:
         story = {"code": "usage", "exit_status": 2, "fact": error.format_message()}
         print(json.dumps({"error": story}, indent=2))
     error.show()
-    return int(error.exit_code)
+    return error.exit_code
 
 
 def _bug(error: BaseException, typed: Sequence[str]) -> int:
@@ -94,10 +94,10 @@ def _bug(error: BaseException, typed: Sequence[str]) -> int:
     return LightmillError.exit_status
 
 
-def show_version(wanted: bool) -> None:
+def show_version(ctx: click.Context, _option: Any, wanted: bool) -> None:
     """Print the versions of what computes, and stop, where `wanted`."""
     if wanted:
         from lightmill.pipeline.logs import platform_line
 
         print(platform_line())
-        raise typer.Exit
+        ctx.exit()

@@ -3,48 +3,50 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Any
 
-import typer
+import click
 
-from lightmill.cli import catalog, difference, night, process, products
+from lightmill.cli.commands import Commands
+from lightmill.cli.completion import install_completion, show_completion
 from lightmill.cli.failures import report, show_version
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    name="lightmill",
-    help="From an observatory's raw readouts to calibrated science products.",
+COMMANDS = {
+    "run": "lightmill.cli.process:run",
+    "steps": "lightmill.cli.catalog:steps",
+    "info": "lightmill.cli.products:info",
+    "explain": "lightmill.cli.products:explain",
+    "diff": "lightmill.cli.difference:diff",
+    "demo": "lightmill.cli.night:demo",
+    "simulate": "lightmill.cli.night:simulate",
+}
+_ALONE: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False}
+
+
+@click.group(
+    "lightmill",
+    cls=Commands,
+    places=COMMANDS,
     no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: importing rich takes longer than everything else
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-@app.callback()
-def _common(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=show_version, is_eager=True, help="Print versions and stop."
-        ),
-    ] = False,
-) -> None:
+@click.option("--version", callback=show_version, help="Print versions and stop.", **_ALONE)
+@click.option(
+    "--install-completion",
+    callback=install_completion,
+    help="Install completion for the current shell.",
+    **_ALONE,
+)
+@click.option(
+    "--show-completion",
+    callback=show_completion,
+    help="Show completion for the current shell, to copy it or customize the installation.",
+    **_ALONE,
+)
+def app() -> None:
     """From an observatory's raw readouts to calibrated science products."""
-
-
-app.command(
-    "run",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
-    epilog=process.EPILOG,
-)(process.run)
-app.command("steps")(catalog.steps)
-app.command("info")(products.info)
-app.command("explain")(products.explain)
-app.command("diff")(difference.diff)
-app.command("demo")(night.demo)
-app.command("simulate")(night.simulate)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -57,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     typed = sys.argv[1:] if arguments is None else arguments
     try:
-        status = app(typed, prog_name="lightmill", standalone_mode=False)
+        status = app.main(typed, prog_name="lightmill", standalone_mode=False)
     except BaseException as error:  # noqa: BLE001 - nothing may end in a traceback
         sys.exit(report(error, typed))
     sys.exit(status if isinstance(status, int) else 0)

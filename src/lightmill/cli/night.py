@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
+from lightmill.cli.commands import argument, command
 from lightmill.cli.progress import shown_progress, somebody_looks
 from lightmill.errors import LightmillError, UnknownNameError
 
@@ -19,22 +20,31 @@ __all__ = ["demo", "simulate"]
 
 PIPELINE = "calwebb_detector1"
 
-_INSTRUMENT = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Instrument; default: the demo's.")
-]
-_SEED = Annotated[int, typer.Option(min=0, help="Decides everything drawn at random.")]
-_QUIET = Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")]
+_instrument = click.option("--instrument", metavar="NAME", help="Instrument; default: the demo's.")
+_seed = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Decides everything drawn at random.",
+)
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 
 
-def demo(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")] = Path(
-        "demo"
-    ),
-    scene: Annotated[str, typer.Option(metavar="NAME", help="What to observe.")] = "demo",
-    instrument: _INSTRUMENT = None,
-    seed: _SEED = 1,
-    quiet: _QUIET = False,
-) -> int:
+@command("demo")
+@argument(
+    "directory",
+    metavar="[DIR]",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    help="Folder to make.  [default: demo]",
+)
+@click.option("--scene", metavar="NAME", default="demo", show_default=True, help="What to observe.")
+@_instrument
+@_seed
+@_quiet
+def demo(directory: Path, scene: str, instrument: str | None, seed: int, quiet: bool) -> int:
     """Simulate a small night, process it, write a report."""
     facts = _facts(instrument)
 
@@ -80,13 +90,13 @@ def _calibrate(uncal: Path, references: Mapping[str, Path], folder: Path) -> Map
     return {**made, "record": outcome.record}
 
 
-def simulate(
-    scene: Annotated[str, typer.Argument(metavar="SCENE", help="Name of a scene.")],
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.")],
-    instrument: _INSTRUMENT = None,
-    seed: _SEED = 1,
-    quiet: _QUIET = False,
-) -> int:
+@command("simulate")
+@argument("scene", metavar="SCENE", help="Name of a scene.")
+@argument("directory", metavar="DIR", type=click.Path(path_type=Path), help="Folder to write to.")
+@_instrument
+@_seed
+@_quiet
+def simulate(scene: str, directory: Path, instrument: str | None, seed: int, quiet: bool) -> int:
     """Make raw exposures of a known scene, with references and truth.
 
     Prints the raw files; the folder is what `lightmill run --references` wants.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from lightmill.cli.catalog import names_of_steps
+from lightmill.cli.commands import argument, command
 from lightmill.cli.products import step_lines
 from lightmill.cli.progress import shown_progress, somebody_looks
 from lightmill.errors import UsageError
@@ -24,99 +26,108 @@ EPILOG = (
     " file as --override-TYPE=FILE; underscores and dashes are the same. `lightmill steps NAME`"
     " lists them."
 )
+_PATH = click.Path(path_type=Path)
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
 
 
+@command(
+    "run",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
+    epilog=EPILOG,
+)
+@argument(
+    "target",
+    metavar="WHAT",
+    shell_complete=names_of_steps,
+    help="Pipeline, step, module:Class or parameter file.",
+)
+@argument("inputs", metavar="[INPUT]...", nargs=-1, help="Exposures; and --PARAMETER=VALUE.")
+@click.option("--skip", multiple=True, metavar="STEP", help="Leave a step out. Repeatable.")
+@click.option("--start-at", "--start_at", metavar="STEP", help="Begin with this step.")
+@click.option("--stop-after", "--stop_after", metavar="STEP", help="End with this step.")
+@click.option("--resume", is_flag=True, help="Use results kept by earlier runs.")
+@click.option("--references", type=_PATH, metavar="DIR", help="Folder of reference files.")
+@click.option("--profile", metavar="NAME", help="Named set of parameters.")
+@click.option(
+    "--save-parameters",
+    "--save_parameters",
+    type=_PATH,
+    metavar="FILE",
+    help="Write the parameters in effect (.asdf, .yaml).",
+)
+@click.option(
+    "--output-dir", "--output_dir", type=_PATH, metavar="DIR", help="Folder of the products."
+)
+@click.option(
+    "--cache-dir", type=_PATH, metavar="DIR", help="Folder of kept results (DIR/.lightmill)."
+)
+@click.option("--scratch-dir", type=_PATH, metavar="DIR", help="Folder of intermediate arrays.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; compute nothing.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Inputs worked on at the same time.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads for each input; default: all processors.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Log every detail.")
+@click.option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
+@click.option("--log-file", type=_PATH, metavar="FILE", help="Write the log there, too.")
+@click.option(
+    "--log-stream",
+    metavar="STREAM",
+    default="stderr",
+    show_default=True,
+    help="stdout, stderr or null.",
+)
+@click.option("--log-json", is_flag=True, help="Log as JSON events.")
+@click.option("--logcfg", type=_PATH, metavar="FILE", help="Log configuration file.", hidden=True)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--disable-crds-steppars", "no_observatory", is_flag=True, hidden=True)
 def run(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="WHAT",
-            help="Pipeline, step, module:Class or parameter file.",
-            autocompletion=names_of_steps,
-        ),
-    ],
-    inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="INPUT", help="Exposures; and --PARAMETER=VALUE.")
-    ] = None,
-    skip: Annotated[
-        list[str] | None, typer.Option(metavar="STEP", help="Leave a step out. Repeatable.")
-    ] = None,
-    start_at: Annotated[
-        str | None,
-        typer.Option("--start-at", "--start_at", metavar="STEP", help="Begin with this step."),
-    ] = None,
-    stop_after: Annotated[
-        str | None,
-        typer.Option("--stop-after", "--stop_after", metavar="STEP", help="End with this step."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Use results kept by earlier runs.")
-    ] = False,
-    references: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of reference files.")
-    ] = None,
-    profile: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Named set of parameters.")
-    ] = None,
-    save_parameters: Annotated[
-        Path | None,
-        typer.Option(
-            "--save-parameters",
-            "--save_parameters",
-            metavar="FILE",
-            help="Write the parameters in effect (.asdf, .yaml).",
-        ),
-    ] = None,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option("--output-dir", "--output_dir", metavar="DIR", help="Folder of the products."),
-    ] = None,
-    cache_dir: Annotated[
-        Path | None,
-        typer.Option("--cache-dir", metavar="DIR", help="Folder of kept results (DIR/.lightmill)."),
-    ] = None,
-    scratch_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of intermediate arrays."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; compute nothing.")
-    ] = False,
-    jobs: Annotated[
-        int, typer.Option("-j", "--jobs", min=1, help="Inputs worked on at the same time.")
-    ] = 1,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads for each input; default: all processors.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log every detail.")] = False,
-    log_level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
-    ] = None,
-    log_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the log there, too.")
-    ] = None,
-    log_stream: Annotated[
-        str, typer.Option(metavar="STREAM", help="stdout, stderr or null.")
-    ] = "stderr",
-    log_json: Annotated[bool, typer.Option("--log-json", help="Log as JSON events.")] = False,
-    logcfg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Log configuration file.", hidden=True)
-    ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    no_observatory: Annotated[  # noqa: ARG001 - parameters never come from a server here
-        bool, typer.Option("--disable-crds-steppars", hidden=True)
-    ] = False,
+    target: str,
+    inputs: tuple[str, ...],
+    skip: tuple[str, ...],
+    start_at: str | None,
+    stop_after: str | None,
+    resume: bool,
+    references: Path | None,
+    profile: str | None,
+    save_parameters: Path | None,
+    output_dir: Path | None,
+    cache_dir: Path | None,
+    scratch_dir: Path | None,
+    dry_run: bool,
+    jobs: int,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    log_level: str | None,
+    log_file: Path | None,
+    log_stream: str,
+    log_json: bool,
+    logcfg: Path | None,
+    debug: bool,
+    no_observatory: bool,  # noqa: ARG001 - parameters never come from a server here
 ) -> int:
     """Process exposures through a pipeline or a step.
 
     Prints one line per input with what became of it.
     """
-    files, parameters, overrides = parsed(inputs or [])
-    steps = [name for name in skip or [] if name.lower() not in _WORDS]
-    for word in skip or []:
+    files, parameters, overrides = parsed(inputs)
+    steps = [name for name in skip if name.lower() not in _WORDS]
+    for word in skip:
         if word.lower() in _WORDS:  # strun's --skip=true
             parameters["skip"] = _text(word)
     if not files:
@@ -161,12 +172,12 @@ def run(
     return _told(files, outcomes, as_json=as_json, quiet=quiet, dry_run=dry_run)
 
 
-def parsed(typed: list[str]) -> tuple[list[Path], dict[str, Any], dict[str, str]]:
+def parsed(typed: Sequence[str]) -> tuple[list[Path], dict[str, Any], dict[str, str]]:
     """Return inputs, parameters and override files from what was typed.
 
     Parameters
     ----------
-    typed : list of str
+    typed : sequence of str
         Inputs and free options: ``--name=value`` or ``--name value``.
 
     Returns

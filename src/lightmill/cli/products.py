@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
+from lightmill.cli.commands import argument, command
 from lightmill.cli.tables import short, size, table
 from lightmill.errors import DataError
 
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["explain", "info", "step_lines"]
 
-_FILE = Annotated[Path, typer.Argument(help="FITS or ASDF file.")]
-_JSON = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
+_file = argument("file", metavar="FILE", type=click.Path(path_type=Path), help="FITS or ASDF file.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
 
-def info(
-    file: _FILE,
-    meta: Annotated[bool, typer.Option("--meta", help="All metadata, not only the main.")] = False,
-    as_json: _JSON = False,
-) -> int:
+@command("info")
+@_file
+@click.option("--meta", is_flag=True, help="All metadata, not only the main.")
+@_json
+def info(file: Path, meta: bool, as_json: bool) -> int:
     """Show what a file holds: arrays, metadata, data-quality flags."""
     from lightmill import open as open_model
 
@@ -86,15 +87,12 @@ def _percent(part: int, whole: int) -> str:
     return f"{part / whole:.2%}" if whole else ""
 
 
-def explain(
-    file: _FILE,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also parameters that have their default.")
-    ] = False,
-    as_json: _JSON = False,
-) -> int:
+@command("explain")
+@_file
+@click.option("--all", "everything", is_flag=True, help="Also parameters that have their default.")
+@_json
+def explain(file: Path, everything: bool, as_json: bool) -> int:
     """Show how a product was made, step by step."""
-    from lightmill import app
     from lightmill import open as open_model
 
     record = open_model(file).record
@@ -105,12 +103,21 @@ def explain(
             expected="a product of Lightmill",
             remedy=f"lightmill info {file} shows what it holds",
         )
-    record = _with_run_log(dict(record), app.load_record(file))
+    record = _with_run_log(dict(record), _run_log(file))
     if as_json:
         print(json.dumps(record, indent=2, default=str))
         return 0
     print(_story(file, record, everything=everything))
     return 0
+
+
+def _run_log(product: Path) -> dict[str, Any]:
+    """Return the run log that was written beside a product, or nothing."""
+    path = product.with_name(product.stem.rpartition("_")[0] + "_run.json")
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
 
 
 def _with_run_log(record: dict[str, Any], log: dict[str, Any]) -> dict[str, Any]:

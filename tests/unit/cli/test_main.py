@@ -27,8 +27,69 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
     assert "run " in done.stdout
-    heavy = ("numpy", "rich", "yaml", "astropy", "scipy", "asdf", "configobj", "jsonschema")
+    heavy = (
+        "numpy",
+        "rich",
+        "typer",
+        "yaml",
+        "astropy",
+        "scipy",
+        "asdf",
+        "configobj",
+        "jsonschema",
+    )
     assert not [name for name in heavy if f"'{name}'" in done.stderr]
+
+
+def test_a_command_imports_no_other_command():
+    program = (
+        "import sys\nfrom lightmill.cli import main\n"
+        "try: main(['info', '--help'])\nexcept SystemExit as end: assert not end.code\n"
+        "print(sorted(m for m in sys.modules if m.startswith('lightmill.cli.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert "'lightmill.cli.products'" in done.stdout
+    for other in ("process", "catalog", "difference", "night"):
+        assert f"'lightmill.cli.{other}'" not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "steps", "info", "explain", "diff", "demo", "simulate"])
+def test_help_says_what_arguments_are(capsys, command):
+    status, out, _ = ended(capsys, command, "--help")
+
+    assert status == 0
+    assert out.index("\nArguments:\n") < out.index("\nOptions:\n")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_can_be_shown_and_installed(capsys, monkeypatch, tmp_path, shell):
+    monkeypatch.setenv("SHELL", f"/bin/{shell}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    shown = ended(capsys, "--show-completion")
+    installed = ended(capsys, "--install-completion")
+
+    assert (shown[0], installed[0]) == (0, 0)
+    assert "_LIGHTMILL_COMPLETE" in shown[1]
+    (written,) = (path for path in tmp_path.rglob("*lightmill*") if path.is_file())
+    assert written.read_text() == shown[1]
+
+
+def test_an_unknown_shell_is_a_usage_error(capsys, monkeypatch):
+    monkeypatch.setenv("SHELL", "/bin/tcsh")
+
+    assert ended(capsys, "--show-completion")[0] == 2
+
+
+def test_a_shell_completes_the_names_of_steps(capsys, monkeypatch):
+    monkeypatch.setenv("_LIGHTMILL_COMPLETE", "zsh_complete")
+    monkeypatch.setenv("COMP_WORDS", "lightmill run jum")
+    monkeypatch.setenv("COMP_CWORD", "2")
+
+    _, out, _ = ended(capsys)
+
+    assert out.splitlines()[1] == "jump"
 
 
 def test_help_lists_every_command(capsys):
