@@ -125,63 +125,54 @@ def main() -> int:
     cases.add_arguments(parser)
     parser.add_argument("--instrument", nargs="*", default=["niriss", "nircam", "miri"])
     parser.add_argument("--size", default="256")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--ngroups", type=int, default=8)
     parser.add_argument(
         "--weak", type=float, default=0.5, help="fraction of hits redrawn near the noise"
     )
+    parser.add_argument("--cr-rate", type=float, default=4e-3, help="hits per pixel and group")
     parser.add_argument("--no-scan", action="store_true", help="leave out the scan of thresholds")
     options = parser.parse_args()
     bench = cases.Bench(options)
     for instrument in options.instrument:
-        cubes = []
-        for seed in options.seeds:
-            name = f"truth-{instrument}-{options.size}-{options.ngroups}-s{seed}"
-            cubes.append(
-                bench.case(
-                    name,
-                    "--inst",
-                    instrument,
-                    "--size",
-                    options.size,
-                    "--ngroups",
-                    str(options.ngroups),
-                    "--seed",
-                    str(seed),
-                    "--weak",
-                    str(options.weak),
-                    "--cr-rate",
-                    "1e-3",
-                )
-            )
-        print(
-            f"\n## {instrument}, {options.size}, {options.ngroups} groups, seeds {options.seeds}\n"
-        )
+        shape = ["--inst", instrument, "--size", options.size, "--ngroups", str(options.ngroups)]
+        print(f"\n## {instrument}, {options.size}, {options.ngroups} groups\n", flush=True)
+        name = f"{instrument}-{options.size}-1x{options.ngroups}-s{options.seeds[0]}"
+        case = bench.case(name, *shape, "--seed", str(options.seeds[0]))
         rows = []
         for who, run in runners(bench):
-            run(cubes[0], f"{who}-default")
-            rows += [
-                [who, *r]
-                for r in pulls(Truth(cubes[0]), cases.product(cubes[0] / f"{who}-default", "rate"))
-            ]
-        rows.sort(key=lambda r: str(r[1]))
-        print(
-            table(
-                [
-                    "",
-                    "pixels",
-                    "n",
-                    "median residual DN/s",
-                    "<pull>",
-                    "σ(pull)",
-                    "chi²",
-                    "median ERR",
-                ],
-                rows,
-            )
-        )
+            run(case, f"{who}-default")
+            product = cases.product(case / f"{who}-default", "rate")
+            rows += [[who, *row] for row in pulls(Truth(case), product)]
+        rows.sort(key=lambda row: str(row[1]))
+        head = [
+            "",
+            "pixels",
+            "n",
+            "median residual DN/s",
+            "<pull>",
+            "σ(pull)",
+            "chi²",
+            "median ERR",
+        ]
+        print(table(head, rows), flush=True)
         if not options.no_scan:
-            scan(bench, cubes)
+            hits = [
+                "--weak",
+                str(options.weak),
+                "--cr-rate",
+                str(options.cr_rate),
+                "--snowballs",
+                "0",
+            ]
+            name = f"hits-{instrument}-{options.size}-1x{options.ngroups}"
+            scan(
+                bench,
+                [
+                    bench.case(f"{name}-s{seed}", *shape, *hits, "--seed", str(seed))
+                    for seed in options.seeds
+                ],
+            )
     return 0
 
 
