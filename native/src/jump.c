@@ -1,10 +1,11 @@
-/* Two-point-difference jump detection; see lightmill/jump.h.
+/* Two-point-difference jump detection, LM_JUMP_ABSOLUTE, and what follows either search; see
+ * lightmill/jump.h.
  *
  * 64 pixels at a time are screened with a sorting network across the lanes: could the largest or
  * smallest difference of this pixel be a jump? Only those that could, and those that miss a
  * group their neighbours have, are then searched one by one. Both paths evaluate the same float
  * expressions, so that the screening never decides differently. */
-#include "lightmill/jump.h"
+#include "jump_search.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -13,60 +14,9 @@
 #include "clones.h"
 #include "lanes.h"
 
-enum { CLIP_ROUNDS = 5, UNUSABLE = LM_DO_NOT_USE | LM_SATURATED };
+enum { CLIP_ROUNDS = 5 };
 
-/* Variance of (difference - median of the others) in units of the Poisson and the read part of the
- * variance of a difference, such that the default thresholds (6, 5, 4) are passed by 6.33e-5 of
- * the differences of a ramp without jumps, the two-sided 4-sigma rate. From Monte Carlo runs of
- * 0.6 to 6 million Gaussian ramps for each n; read noise of neighbouring differences is shared. */
-static const float others_variance[13][2] = {
-    {1, 1},           {1, 1},           {0.816f, 1.224f}, {0.961f, 1.399f}, {1.439f, 2.050f},
-    {1.317f, 1.650f}, {1.272f, 1.582f}, {1.216f, 1.405f}, {1.207f, 1.384f}, {1.176f, 1.286f},
-    {1.168f, 1.285f}, {1.141f, 1.214f}, {1.137f, 1.228f},
-};
-
-typedef struct {
-    size_t pixel, row, plane; /* plane: integration * n_groups + group */
-} spreading_jump;
-
-typedef struct {
-    const float *data, *gain, *readnoise;
-    uint8_t *groupdq;
-    const uint32_t *pixeldq;
-    const lm_shape *shape, *dq_shape;
-    const lm_jump_parameters *p;
-    float threshold2[5]; /* squared, by number of differences; [4] for more */
-    float min_spread2, max_spread2;
-    int sigma_clip, single_pass, is_signed;
-    size_t n_diffs;    /* per integration */
-    float *lanes;      /* [n_ints * n_diffs][LM_LANES] */
-    uint8_t *dq_lanes; /* [n_ints * n_groups][LM_LANES] */
-    float *values, *sorted;
-    uint32_t *which; /* index (integration * n_diffs + k) of each value */
-    uint32_t *hits;
-    spreading_jump *spreading;
-    size_t n_spreading, room_spreading;
-    size_t first_row, end_row, n_primary;
-} search;
-
-static void variance_factors(const search *s, size_t n, int of_all, float *poisson, float *read)
-{
-    *poisson = *read = 1;
-    if (!s->is_signed)
-        return;
-    if (of_all) {
-        *poisson = (float)(1 + 0.85 / (double)(n - 1));
-        *read = (float)(1 + 1.35 / (double)(n - 1));
-    } else if (n < sizeof others_variance / sizeof *others_variance) {
-        *poisson = others_variance[n][0];
-        *read = others_variance[n][1];
-    } else {
-        *poisson = (float)(1 + 1.5 / (double)(n - 1));
-        *read = (float)(1 + 2.2 / (double)(n - 1));
-    }
-}
-
-LM_INLINE float threshold2_for(const search *s, size_t n) { return s->threshold2[n < 4 ? n : 4]; }
+LM_INLINE float threshold2_for(const jump_search *s, size_t n) { return s->threshold2[n < 4 ? n : 4]; }
 
 /* (deviation / noise)^2; 0 where there is no noise to compare with. */
 LM_INLINE float squared_ratio(float deviation, float poisson, float read_variance, float time)
@@ -77,7 +27,7 @@ LM_INLINE float squared_ratio(float deviation, float poisson, float read_varianc
 
 LM_INLINE float larger(float a, float b) { return a > b ? a : b; }
 
-LM_INLINE float time_of(const search *s, uint32_t index)
+LM_INLINE float time_of(const jump_search *s, uint32_t index)
 {
     return s->p->diff_times ? s->p->diff_times[index % s->n_diffs] : 1;
 }
@@ -85,7 +35,7 @@ LM_INLINE float time_of(const search *s, uint32_t index)
 /* ---- one pixel ------------------------------------------------------------------------------ */
 
 /* Usable differences of a pixel into s->values and s->which; returns how many. */
-static size_t gather(search *s, size_t pixel)
+static size_t gather(jump_search *s, size_t pixel)
 {
     const lm_shape *a = s->shape, *b = s->dq_shape;
     float gain = s->gain[pixel];
@@ -96,7 +46,7 @@ static size_t gather(search *s, size_t pixel)
         int before = 0;
         float electrons_before = 0;
         for (size_t g = 0; g < a->n_groups; g++) {
-            int good = !(dq[g * b->group_stride] & UNUSABLE);
+            int good = !(dq[g * b->group_stride] & LM_UNUSABLE);
             float electrons = data[g * a->group_stride] * gain;
             if (good && before) {
                 float d = electrons - electrons_before;
@@ -115,30 +65,27 @@ static size_t gather(search *s, size_t pixel)
     return n;
 }
 
-static float read_variance_of(const search *s, size_t pixel)
+static float read_variance_of(const jump_search *s, size_t pixel)
 {
     float read = s->readnoise[pixel] * s->gain[pixel];
     return read * read / (float)s->p->n_frames;
 }
 
-static size_t find_outliers(search *s, size_t n, float read_variance)
+static size_t find_outliers(jump_search *s, size_t n, float read_variance)
 {
     memcpy(s->sorted, s->values, n * sizeof *s->sorted);
     lm_sort_floats(s->sorted, n);
-    float median = lm_median_sorted(s->sorted, n), factor_p, factor_r;
-    variance_factors(s, n, 1, &factor_p, &factor_r);
-    float poisson = s->is_signed ? factor_p * larger(median, 0) : fabsf(median);
-    float read = factor_r * read_variance;
+    float median = lm_median_sorted(s->sorted, n);
     size_t n_hits = 0;
     for (size_t k = 0; k < n; k++)
-        if (squared_ratio(s->values[k] - median, poisson, read, time_of(s, s->which[k])) >
-            s->threshold2[4])
+        if (squared_ratio(s->values[k] - median, fabsf(median), read_variance,
+                          time_of(s, s->which[k])) > s->threshold2[4])
             s->hits[n_hits++] = s->which[k];
     return n_hits;
 }
 
 /* Take value `k` out of values, which and sorted, keeping the order. */
-static void take_out(search *s, size_t n, size_t k)
+static void take_out(jump_search *s, size_t n, size_t k)
 {
     float value = s->values[k];
     size_t at = 0;
@@ -149,7 +96,7 @@ static void take_out(search *s, size_t n, size_t k)
     memmove(s->which + k, s->which + k + 1, (n - k - 1) * sizeof *s->which);
 }
 
-static size_t iterate_absolute(search *s, size_t n, float read_variance)
+static size_t iterate_absolute(jump_search *s, size_t n, float read_variance)
 {
     for (size_t k = 0; k < n; k++)
         s->values[k] = fabsf(s->values[k]);
@@ -176,40 +123,9 @@ static size_t iterate_absolute(search *s, size_t n, float read_variance)
     return n_hits;
 }
 
-static size_t iterate_signed(search *s, size_t n, float read_variance)
-{
-    memcpy(s->sorted, s->values, n * sizeof *s->sorted);
-    lm_sort_floats(s->sorted, n);
-    size_t n_hits = 0;
-    for (; n >= 2; n--) {
-        float factor_p, factor_r, worst_ratio2 = threshold2_for(s, n);
-        variance_factors(s, n, 0, &factor_p, &factor_r);
-        size_t worst = n;
-        /* the worst is the largest or the smallest; of two, a cosmic ray can only be the larger */
-        for (int side = 0; side < (n == 2 ? 1 : 2); side++) {
-            float value = side ? s->sorted[0] : s->sorted[n - 1];
-            float median = lm_median_sorted(s->sorted + side, n - 1);
-            size_t k = 0;
-            while (s->values[k] != value)
-                k++;
-            float ratio2 = squared_ratio(value - median, factor_p * larger(median, 0),
-                                         factor_r * read_variance, time_of(s, s->which[k]));
-            if (ratio2 > worst_ratio2) {
-                worst_ratio2 = ratio2;
-                worst = k;
-            }
-        }
-        if (worst == n)
-            break;
-        s->hits[n_hits++] = s->which[worst];
-        take_out(s, n, worst);
-    }
-    return n_hits;
-}
-
 /* Clip `n` values (s->sorted and s->which hold them in step) at `threshold` times their standard
  * deviation from their median, until nothing more is clipped. */
-static size_t clip(search *s, float *values, uint32_t *which, size_t n, size_t n_hits)
+static size_t clip(jump_search *s, float *values, uint32_t *which, size_t n, size_t n_hits)
 {
     for (int round = 0; round < CLIP_ROUNDS && n > 0; round++) {
         memcpy(s->sorted, values, n * sizeof *values);
@@ -239,7 +155,7 @@ static size_t clip(search *s, float *values, uint32_t *which, size_t n, size_t n
     return n_hits;
 }
 
-static size_t clip_over_integrations(search *s, size_t n)
+static size_t clip_over_integrations(jump_search *s, size_t n)
 {
     if (!s->p->only_use_ints)
         return clip(s, s->values, s->which, n, 0);
@@ -258,7 +174,7 @@ static size_t clip_over_integrations(search *s, size_t n)
     return n_hits;
 }
 
-static lm_status remember_spreading(search *s, size_t pixel, size_t plane)
+static lm_status remember_spreading(jump_search *s, size_t pixel, size_t plane)
 {
     if (s->n_spreading == s->room_spreading) {
         size_t room = s->room_spreading ? 2 * s->room_spreading : 1024;
@@ -272,21 +188,21 @@ static lm_status remember_spreading(search *s, size_t pixel, size_t plane)
     return LM_OK;
 }
 
-static uint8_t *group_flag(const search *s, size_t plane, size_t pixel)
+static uint8_t *group_flag(const jump_search *s, size_t plane, size_t pixel)
 {
     size_t i = plane / s->shape->n_groups, g = plane % s->shape->n_groups;
     return s->groupdq + i * s->dq_shape->int_stride + g * s->dq_shape->group_stride + pixel;
 }
 
 /* Median of the pixel's usable differences, before any was rejected; s->values stay. */
-static float median_of_all(search *s, size_t n)
+static float median_of_all(jump_search *s, size_t n)
 {
     memcpy(s->sorted, s->values, n * sizeof *s->sorted);
     lm_sort_floats(s->sorted, n);
     return lm_median_sorted(s->sorted, n);
 }
 
-static lm_status search_pixel(search *s, size_t pixel)
+static lm_status search_pixel(jump_search *s, size_t pixel)
 {
     size_t n = gather(s, pixel);
     if (n < 2 && !s->sigma_clip)
@@ -294,14 +210,17 @@ static lm_status search_pixel(search *s, size_t pixel)
     float read_variance = read_variance_of(s, pixel);
     size_t n_hits = s->sigma_clip    ? clip_over_integrations(s, n)
                     : s->single_pass ? find_outliers(s, n, read_variance)
-                    : s->is_signed   ? iterate_signed(s, n, read_variance)
                                      : iterate_absolute(s, n, read_variance);
-    if (!n_hits)
-        return LM_OK;
+    return n_hits ? lm_record_jumps(s, pixel, n_hits) : LM_OK;
+}
+
+lm_status lm_record_jumps(jump_search *s, size_t pixel, size_t n_hits)
+{
     size_t row = pixel / s->shape->n_cols;
     if (row >= s->first_row && row < s->end_row)
         s->n_primary += n_hits;
-    n = gather(s, pixel); /* the search may have reordered them */
+    size_t n = gather(s, pixel); /* the search has lost those it found */
+    float read_variance = read_variance_of(s, pixel);
     float median = s->p->flag_4_neighbors ? median_of_all(s, n) : 0;
     for (size_t h = 0; h < n_hits; h++) {
         uint32_t index = s->hits[h];
@@ -326,44 +245,41 @@ static lm_status search_pixel(search *s, size_t pixel)
 /* ---- a block of pixels ---------------------------------------------------------------------- */
 
 /* Mark the lanes whose largest deviation passes the threshold; `rows` get sorted. */
-LM_INLINE void screen(const search *s, float *rows, size_t n, const float *restrict read_variance,
-                      uint8_t *restrict suspect)
+LM_INLINE void screen(const jump_search *s, float *rows, size_t n,
+                      const float *restrict read_variance, uint8_t *restrict suspect)
 {
-    float factor_p, factor_r, median[LM_LANES], median_high[LM_LANES];
-    float threshold2 = s->single_pass ? s->threshold2[4] : threshold2_for(s, n);
-    variance_factors(s, n, s->single_pass, &factor_p, &factor_r);
-    if (!s->is_signed && !s->single_pass)
+    float median[LM_LANES], threshold2 = s->threshold2[4];
+    const float *smallest = rows, *largest = rows + (n - 1) * LM_LANES;
+    if (!s->single_pass) {
+        threshold2 = threshold2_for(s, n);
         for (size_t k = 0; k < n * LM_LANES; k++)
             rows[k] = fabsf(rows[k]);
-    lm_sort_lanes(rows, n);
-    const float *smallest = rows, *largest = rows + (n - 1) * LM_LANES;
-    if (s->is_signed && !s->single_pass) {
-        lm_median_lanes(rows, n - 1, median);
-        lm_median_lanes(rows + LM_LANES, n - 1, median_high);
-        float second_threshold2 = n == 2 ? 3e38f : threshold2; /* of two, only the larger */
-        for (int l = 0; l < LM_LANES; l++) {
-            float read = factor_r * read_variance[l];
-            float high = squared_ratio(largest[l] - median[l], factor_p * larger(median[l], 0), read, 1);
-            float low = squared_ratio(smallest[l] - median_high[l],
-                                      factor_p * larger(median_high[l], 0), read, 1);
-            suspect[l] |= (uint8_t)((high > threshold2) | (low > second_threshold2));
-        }
-        return;
     }
+    lm_sort_lanes(rows, n);
     if (n == 2 && !s->single_pass)
         memcpy(median, smallest, sizeof median);
     else
         lm_median_lanes(rows, n >= 4 && !s->single_pass ? n - 1 : n, median);
     for (int l = 0; l < LM_LANES; l++) {
-        float poisson = s->is_signed ? factor_p * larger(median[l], 0) : fabsf(median[l]);
-        float read = factor_r * read_variance[l];
         float deviation = larger(largest[l] - median[l], median[l] - smallest[l]);
-        suspect[l] |= (uint8_t)(squared_ratio(deviation, poisson, read, 1) > threshold2);
+        float ratio2 = squared_ratio(deviation, fabsf(median[l]), read_variance[l], 1);
+        suspect[l] |= (uint8_t)(ratio2 > threshold2);
     }
 }
 
+void lm_clean_unusable(jump_search *s, size_t pixel, size_t n_lanes)
+{
+    const lm_shape *b = s->dq_shape;
+    for (size_t i = 0; i < b->n_ints; i++)
+        for (size_t g = 0; g < b->n_groups; g++) {
+            uint8_t *dq = s->groupdq + i * b->int_stride + g * b->group_stride + pixel;
+            for (size_t l = 0; l < n_lanes; l++)
+                dq[l] = (uint8_t)(dq[l] & LM_UNUSABLE ? dq[l] & ~LM_JUMP_DET : dq[l]);
+        }
+}
+
 /* Copy the flags of a block; clean JUMP_DET off unusable groups. Returns the OR of all flags. */
-LM_INLINE uint8_t load_flags(search *s, size_t pixel, size_t n_lanes)
+LM_INLINE uint8_t load_flags(jump_search *s, size_t pixel, size_t n_lanes)
 {
     const lm_shape *b = s->dq_shape;
     uint8_t any[LM_LANES] = {0}, all = 0;
@@ -376,14 +292,8 @@ LM_INLINE uint8_t load_flags(search *s, size_t pixel, size_t n_lanes)
         }
     for (int l = 0; l < LM_LANES; l++)
         all |= any[l];
-    if (!(all & LM_JUMP_DET) || !(all & UNUSABLE))
-        return all;
-    for (size_t i = 0; i < b->n_ints; i++)
-        for (size_t g = 0; g < b->n_groups; g++) {
-            uint8_t *dq = s->groupdq + i * b->int_stride + g * b->group_stride + pixel;
-            for (size_t l = 0; l < n_lanes; l++)
-                dq[l] = (uint8_t)(dq[l] & UNUSABLE ? dq[l] & ~LM_JUMP_DET : dq[l]);
-        }
+    if ((all & LM_JUMP_DET) && (all & LM_UNUSABLE))
+        lm_clean_unusable(s, pixel, n_lanes);
     return all;
 }
 
@@ -392,12 +302,12 @@ LM_INLINE int dead_for_all(const uint8_t *row)
 {
     uint8_t good = 0;
     for (int l = 0; l < LM_LANES; l++)
-        good |= (uint8_t)((row[l] & UNUSABLE) == 0);
+        good |= (uint8_t)((row[l] & LM_UNUSABLE) == 0);
     return !good;
 }
 
 /* Differences that some lane can use, as rows; lanes that lack one of them are marked suspect. */
-LM_INLINE size_t load_differences(search *s, size_t pixel, size_t n_lanes, uint8_t flags,
+LM_INLINE size_t load_differences(jump_search *s, size_t pixel, size_t n_lanes, uint8_t flags,
                                   const float *restrict gain, uint8_t *restrict suspect)
 {
     const lm_shape *a = s->shape;
@@ -409,7 +319,7 @@ LM_INLINE size_t load_differences(search *s, size_t pixel, size_t n_lanes, uint8
         int live_before = 0;
         for (size_t g = 0; g < a->n_groups; g++) {
             const uint8_t *dq = s->dq_lanes + (i * a->n_groups + g) * LM_LANES;
-            int live = !(flags & UNUSABLE) || !dead_for_all(dq);
+            int live = !(flags & LM_UNUSABLE) || !dead_for_all(dq);
             float *now = buffer[g & 1], *before = buffer[!(g & 1)];
             if (live) {
                 lm_load_floats(data + g * a->group_stride, n_lanes, now);
@@ -422,9 +332,9 @@ LM_INLINE size_t load_differences(search *s, size_t pixel, size_t n_lanes, uint8
                     row[l] = now[l] - before[l];
                     bad[l] |= (uint32_t)!(fabsf(row[l]) <= 3.402823e38f);
                 }
-                if (flags & UNUSABLE)
+                if (flags & LM_UNUSABLE)
                     for (int l = 0; l < LM_LANES; l++)
-                        bad[l] |= (uint32_t)((dq[l] | dq[l - LM_LANES]) & UNUSABLE);
+                        bad[l] |= (uint32_t)((dq[l] | dq[l - LM_LANES]) & LM_UNUSABLE);
             }
             live_before = live;
         }
@@ -436,7 +346,7 @@ LM_INLINE size_t load_differences(search *s, size_t pixel, size_t n_lanes, uint8
 
 /* Screen a block: returns 1 if any lane is suspect. */
 LM_CLONES
-static int screen_block(search *s, size_t pixel, size_t n_lanes, uint8_t *suspect)
+static int screen_block(jump_search *s, size_t pixel, size_t n_lanes, uint8_t *suspect)
 {
     uint8_t flags = load_flags(s, pixel, n_lanes);
     memset(suspect, s->sigma_clip || s->p->diff_times != NULL, LM_LANES);
@@ -453,7 +363,7 @@ static int screen_block(search *s, size_t pixel, size_t n_lanes, uint8_t *suspec
         if (n >= 2)
             screen(s, s->lanes, n, noise, suspect);
     }
-    if (s->is_signed)
+    if (s->p->method == LM_JUMP_SIGNED)
         for (size_t l = 0; l < n_lanes; l++)
             suspect[l] &= !(s->pixeldq[pixel + l] & LM_DO_NOT_USE);
     uint8_t any = 0;
@@ -466,11 +376,11 @@ static int screen_block(search *s, size_t pixel, size_t n_lanes, uint8_t *suspec
 
 static void flag_if_usable(uint8_t *dq)
 {
-    if (!(*dq & UNUSABLE))
+    if (!(*dq & LM_UNUSABLE))
         *dq |= LM_JUMP_DET;
 }
 
-static void spread_to_neighbours(const search *s)
+static void spread_to_neighbours(const jump_search *s)
 {
     size_t n_rows = s->shape->n_rows, n_cols = s->shape->n_cols;
     for (size_t j = 0; j < s->n_spreading; j++) {
@@ -490,7 +400,7 @@ static void spread_to_neighbours(const search *s)
 
 /* Groups after a large jump. Flagged neighbours glow too: every flagged group is asked for its own
  * charge. From the last group to the first, so that what is flagged here is not asked again. */
-static void flag_after_jumps(search *s)
+static void flag_after_jumps(jump_search *s)
 {
     const lm_jump_parameters *p = s->p;
     size_t n_groups = s->shape->n_groups, n_pixels = s->shape->n_rows * s->shape->n_cols;
@@ -532,7 +442,7 @@ static int is_bad_shape(const lm_shape *a, const lm_shape *b)
            a->n_groups != b->n_groups || a->n_rows != b->n_rows || a->n_cols != b->n_cols;
 }
 
-static lm_status search_all(search *s)
+static lm_status search_absolute(jump_search *s)
 {
     size_t n_pixels = s->shape->n_rows * s->shape->n_cols;
     uint8_t suspect[LM_LANES];
@@ -546,6 +456,15 @@ static lm_status search_all(search *s)
                 return status;
         }
     }
+    return LM_OK;
+}
+
+static lm_status search_all(jump_search *s)
+{
+    int is_signed = s->p->method == LM_JUMP_SIGNED && !s->sigma_clip;
+    lm_status status = is_signed ? lm_search_signed(s) : search_absolute(s);
+    if (status)
+        return status;
     if (s->p->flag_4_neighbors)
         spread_to_neighbours(s);
     if (s->p->after_jump_flag_n1 || s->p->after_jump_flag_n2)
@@ -564,19 +483,25 @@ lm_status lm_flag_jumps(const float *data, const lm_shape *shape, uint8_t *group
         return LM_BAD_SHAPE;
     if (!(p->n_frames > 0) || (p->method != LM_JUMP_ABSOLUTE && p->method != LM_JUMP_SIGNED))
         return LM_BAD_ARGUMENT;
-    search s = {.data = data, .gain = gain, .readnoise = readnoise, .groupdq = groupdq,
+    jump_search s = {.data = data, .gain = gain, .readnoise = readnoise, .groupdq = groupdq,
                 .pixeldq = pixeldq, .shape = shape, .dq_shape = dq_shape, .p = p,
-                .is_signed = p->method == LM_JUMP_SIGNED, .n_diffs = shape->n_groups - 1,
+                .n_diffs = shape->n_groups - 1,
                 .first_row = first_row, .end_row = end_row};
-    const double thresholds[5] = {HUGE_VAL, HUGE_VAL, p->three_group_rejection_threshold,
-                                  p->four_group_rejection_threshold, p->rejection_threshold};
-    for (int n = 0; n < 5; n++)
-        s.threshold2[n] = (float)(thresholds[n] * thresholds[n]);
     s.min_spread2 = (float)(p->min_jump_to_flag_neighbors * p->min_jump_to_flag_neighbors);
     s.max_spread2 = (float)(p->max_jump_to_flag_neighbors * p->max_jump_to_flag_neighbors);
     size_t samples = shape->n_ints * (p->only_use_ints ? 1 : p->usable_groups);
     s.sigma_clip = samples >= p->minimum_sigclip_groups;
     s.single_pass = p->usable_groups >= p->min_diffs_single_pass + 1;
+
+    const double thresholds[5] = {HUGE_VAL, HUGE_VAL, p->three_group_rejection_threshold,
+                                  p->four_group_rejection_threshold, p->rejection_threshold};
+    /* 6 and 5 make up for the noise of a median of two and three; least squares counts it itself.
+     * Of two, one is flagged: 3.83 sigma is half as rare as 4 */
+    const double scale[5] = {1, 1, 3.83 / 6, 4.0 / 5, 1};
+    for (int n = 0; n < 5; n++) {
+        double threshold = thresholds[n] * (s.sigma_clip || p->method == LM_JUMP_ABSOLUTE ? 1 : scale[n]);
+        s.threshold2[n] = (float)(threshold * threshold);
+    }
 
     size_t n_values = shape->n_ints * s.n_diffs;
     s.lanes = malloc(n_values * LM_LANES * sizeof *s.lanes);

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LM_REAL double
+#define LM_COUNT int64_t
 #include "clones.h"
-#include "lanes.h"
-
-#define ROW(array, k) ((array) + (k) * LM_LANES)
+#include "tridiagonal.h"
 
 enum { UNUSABLE = LM_DO_NOT_USE | LM_SATURATED };
 
@@ -38,12 +38,11 @@ typedef struct {
     float *chisq, *int_chisq;
     size_t int_chisq_stride;
     size_t n; /* differences */
-    /* covariance of the differences: Poisson part for 1 DN/s at gain 1, read part for 1 DN */
-    double *step, *diagonal_p, *diagonal_r, *beside_p, *beside_r;
+    /* rates are in DN/s at gain 1, read variances in DN^2 */
+    double *step;
+    chain h;
     int *two_reads; /* group between differences k and k + 1 has several reads */
-    /* [n][LM_LANES] */
-    double *y, *mask, *inverse, *ratio, *x, *z;
-    float *sorted;
+    float *sorted; /* [n][LM_LANES] */
     lane_result *results; /* [n_ints] */
 } fit;
 
@@ -86,7 +85,7 @@ LM_INLINE void load_differences(fit *f, size_t i, size_t pixel, size_t n_lanes, 
         int spoils_next = f->p->jump_masks_both || f->p->n_reads[f->p->first_group + k] > 1;
         uint8_t forgiven = spoils_next ? others : (uint8_t)(others & ~LM_JUMP_DET);
         mask_differences(now, before, dq_now, dq_before, others, forgiven, 1 / f->step[k],
-                         ROW(f->y, k), ROW(f->mask, k));
+                         LM_ROW(f->h.y, k), LM_ROW(f->h.mask, k));
         for (int l = 0; l < LM_LANES; l++)
             any[l] |= dq_now[l];
     }
@@ -109,7 +108,7 @@ LM_INLINE void first_guess(fit *f, double *rate, double *used)
 {
     memset(used, 0, LM_LANES * sizeof *used);
     for (size_t k = 0; k < f->n; k++)
-        mark_unused(ROW(f->y, k), ROW(f->mask, k), ROW(f->sorted, k), used);
+        mark_unused(LM_ROW(f->h.y, k), LM_ROW(f->h.mask, k), LM_ROW(f->sorted, k), used);
     lm_sort_lanes(f->sorted, f->n);
     for (size_t l = 0; l < LM_LANES; l++) {
         size_t n = (size_t)used[l];
@@ -119,112 +118,7 @@ LM_INLINE void first_guess(fit *f, double *rate, double *used)
     }
 }
 
-/* ---- linear algebra ------------------------------------------------------------------------- */
-
-typedef struct {
-    double ones[LM_LANES], data[LM_LANES]; /* 1' C^-1 1 and 1' C^-1 y */
-} lane_sums;
-
-static const double zeros[LM_LANES];
-
-/* Covariance of a difference with itself and with the next: Poisson and read parts. */
-typedef struct {
-    double own_p, own_r, beside_p, beside_r;
-} covariance;
-
-/* One step of the factorisation: inverse = 1 / pivot, ratio = covariance with the next / pivot;
- * `beside` holds the covariance with the row before, and then with the next. */
-LM_INLINE void step_forward(covariance c, const double *restrict poisson, const double *restrict read,
-                            const double *restrict mask, const double *restrict next_mask,
-                            const double *restrict y, const double *restrict before_ratio,
-                            const double *restrict before_x, const double *restrict before_z,
-                            double *restrict beside, double *restrict inverse,
-                            double *restrict ratio, double *restrict x, double *restrict z)
-{
-    for (int l = 0; l < LM_LANES; l++) {
-        double pivot = c.own_p * poisson[l] + c.own_r * read[l] - before_ratio[l] * beside[l];
-        x[l] = mask[l] - before_ratio[l] * before_x[l];
-        z[l] = y[l] - before_ratio[l] * before_z[l];
-        beside[l] = (c.beside_p * poisson[l] + c.beside_r * read[l]) * mask[l] * next_mask[l];
-        inverse[l] = 1 / pivot;
-        ratio[l] = beside[l] * inverse[l];
-    }
-}
-
-LM_INLINE void step_back(const double *restrict mask, const double *restrict inverse,
-                         const double *restrict ratio, const double *restrict next_x,
-                         const double *restrict next_z, double *restrict x, double *restrict z,
-                         double *restrict ones, double *restrict data)
-{
-    for (int l = 0; l < LM_LANES; l++) {
-        x[l] = x[l] * inverse[l] - ratio[l] * next_x[l];
-        z[l] = z[l] * inverse[l] - ratio[l] * next_z[l];
-        ones[l] += mask[l] * x[l];
-        data[l] += mask[l] * z[l];
-    }
-}
-
-/* Factorise the covariance C and solve C x = 1, C z = y, over the differences in use. */
-LM_INLINE void solve(fit *f, const double *poisson, const double *read, lane_sums *sums)
-{
-    size_t n = f->n;
-    double beside[LM_LANES] = {0};
-    for (size_t k = 0; k < n; k++) {
-        covariance c = {f->diagonal_p[k], f->diagonal_r[k], f->beside_p[k], f->beside_r[k]};
-        step_forward(c, poisson, read, ROW(f->mask, k), k + 1 < n ? ROW(f->mask, k + 1) : zeros,
-                     ROW(f->y, k), k ? ROW(f->ratio, k - 1) : zeros, k ? ROW(f->x, k - 1) : zeros,
-                     k ? ROW(f->z, k - 1) : zeros, beside, ROW(f->inverse, k), ROW(f->ratio, k),
-                     ROW(f->x, k), ROW(f->z, k));
-    }
-    memset(sums, 0, sizeof *sums);
-    for (size_t k = n; k-- > 0;)
-        step_back(ROW(f->mask, k), ROW(f->inverse, k), ROW(f->ratio, k),
-                  k + 1 < n ? ROW(f->x, k + 1) : zeros, k + 1 < n ? ROW(f->z, k + 1) : zeros,
-                  ROW(f->x, k), ROW(f->z, k), sums->ones, sums->data);
-}
-
 /* ---- jumps ---------------------------------------------------------------------------------- */
-
-/* chi^2 drops by weight^2 / variance when difference k has a value of its own: own = W_kk of the
- * inverse covariance W, variance = W_kk - x_k^2 / 1'W1, weight = z_k - slope x_k. */
-typedef struct {
-    double own[LM_LANES], variance[LM_LANES], weight[LM_LANES];
-} lane_residual;
-
-typedef struct {
-    double slope[LM_LANES], per_ones[LM_LANES], limit[LM_LANES];
-    lane_residual now, next; /* of differences k and k + 1 */
-    double excess[LM_LANES], worst[LM_LANES], pair[LM_LANES];
-} lane_search;
-
-/* Returns whether some lane has a drop of chi^2 above its limit. */
-LM_INLINE int look_at_one(const double *restrict inverse, const double *restrict ratio,
-                          const double *restrict mask, const double *restrict x,
-                          const double *restrict z, lane_search *restrict s)
-{
-    int64_t found = 0;
-    for (int l = 0; l < LM_LANES; l++) {
-        double own = inverse[l] + ratio[l] * ratio[l] * s->next.own[l];
-        double variance = own - x[l] * x[l] * s->per_ones[l];
-        double weight = (z[l] - s->slope[l] * x[l]) * mask[l];
-        s->now.own[l] = own;
-        s->now.variance[l] = variance;
-        s->now.weight[l] = weight;
-        found |= weight * weight > s->limit[l] * variance;
-    }
-    return found != 0;
-}
-
-LM_INLINE void keep_worst_one(double k, double one, lane_search *restrict s)
-{
-    for (int l = 0; l < LM_LANES; l++) {
-        double drop = s->now.weight[l] * s->now.weight[l] / s->now.variance[l] - one;
-        int is_worse = s->now.variance[l] > 1e-12 * s->now.own[l] && s->limit[l] < 1e300 && drop > s->excess[l];
-        s->excess[l] = is_worse ? drop : s->excess[l];
-        s->worst[l] = is_worse ? k : s->worst[l];
-        s->pair[l] = is_worse ? 0 : s->pair[l];
-    }
-}
 
 /* Of four or more: of three, either pair leaves one, which fits itself. */
 LM_INLINE void keep_worst_pair(double k, double two, const double *restrict ratio,
@@ -250,23 +144,18 @@ LM_INLINE void keep_worst_pair(double k, double two, const double *restrict rati
 
 /* Leave out the worst difference, or pair, of every lane that has one beyond the limits; returns
  * whether any lane had. The groups that jumped are marked in `jumps` [n][LM_LANES], or NULL. */
-LM_INLINE int leave_out_worst(fit *f, const lane_sums *sums, lane_result *r, uint8_t *jumps)
+LM_INLINE int leave_out_worst(fit *f, lane_result *r, uint8_t *jumps)
 {
     size_t n = f->n;
-    double one = f->p->one_omit, two = f->p->two_omit;
+    double one = f->p->one_omit, two = f->p->two_omit, limit[LM_LANES];
     lane_search s;
-    memset(&s, 0, sizeof s);
-    for (int l = 0; l < LM_LANES; l++) {
-        double per_ones = r->used[l] >= 3 ? 1 / sums->ones[l] : 0;
-        s.per_ones[l] = per_ones;
-        s.slope[l] = sums->data[l] * per_ones;
-        s.limit[l] = r->used[l] >= 3 ? one : 1e301; /* of fewer, none can be told to be wrong */
-        s.worst[l] = -1;
-    }
+    for (int l = 0; l < LM_LANES; l++)
+        limit[l] = r->used[l] >= 3 ? one : LM_NO_LIMIT; /* of fewer, none can be told to be wrong */
+    lm_begin_search(&f->h, limit, &s);
     for (size_t k = n; k-- > 0;) {
-        const double *ratio = ROW(f->ratio, k), *mask = ROW(f->mask, k), *x = ROW(f->x, k);
-        if (look_at_one(ROW(f->inverse, k), ratio, mask, x, ROW(f->z, k), &s))
-            keep_worst_one((double)k, one, &s);
+        const double *ratio = LM_ROW(f->h.ratio, k), *mask = LM_ROW(f->h.mask, k), *x = LM_ROW(f->h.x, k);
+        if (look_at_one(LM_ROW(f->h.inverse, k), ratio, mask, x, LM_ROW(f->h.z, k), &s))
+            keep_worst_one((double)k, &s);
         if (k + 1 < n && f->two_reads[k])
             keep_worst_pair((double)k, two, ratio, x, x + LM_LANES, mask, mask + LM_LANES, r->used, &s);
         s.next = s.now;
@@ -281,7 +170,7 @@ LM_INLINE int leave_out_worst(fit *f, const lane_sums *sums, lane_result *r, uin
         if (jumps)
             jumps[at] = 1;
         for (double side = 0; side <= s.pair[l]; side++, at += LM_LANES) {
-            f->mask[at] = f->y[at] = 0;
+            f->h.mask[at] = f->h.y[at] = 0;
             r->used[l]--;
         }
     }
@@ -305,22 +194,21 @@ LM_INLINE void add_variance(covariance c, const double *restrict x, const double
     }
 }
 
-LM_INLINE void summarise(fit *f, const lane_sums *sums, const double *restrict expected,
+LM_INLINE void summarise(fit *f, const double *restrict expected,
                          const double *restrict gain, const double *restrict read, lane_result *r)
 {
     double poisson[LM_LANES] = {0}, noise[LM_LANES] = {0}, chisq[LM_LANES] = {0};
     double slope[LM_LANES];
     size_t n = f->n;
     for (int l = 0; l < LM_LANES; l++)
-        slope[l] = sums->data[l] / sums->ones[l];
+        slope[l] = f->h.data[l] / f->h.ones[l];
     for (size_t k = 0; k < n; k++) {
-        covariance c = {f->diagonal_p[k], f->diagonal_r[k], f->beside_p[k], f->beside_r[k]};
-        add_variance(c, ROW(f->x, k), k + 1 < n ? ROW(f->x, k + 1) : zeros, ROW(f->z, k),
-                     ROW(f->y, k), ROW(f->mask, k), k + 1 < n ? ROW(f->mask, k + 1) : zeros, slope,
+        add_variance(f->h.c[k], LM_ROW(f->h.x, k), k + 1 < n ? LM_ROW(f->h.x, k + 1) : lm_zeros, LM_ROW(f->h.z, k),
+                     LM_ROW(f->h.y, k), LM_ROW(f->h.mask, k), k + 1 < n ? LM_ROW(f->h.mask, k + 1) : lm_zeros, slope,
                      poisson, noise, chisq);
     }
     for (int l = 0; l < LM_LANES; l++) {
-        double norm = 1 / (sums->ones[l] * sums->ones[l]);
+        double norm = 1 / (f->h.ones[l] * f->h.ones[l]);
         r->poisson[l] = poisson[l] * norm / gain[l];
         r->read[l] = noise[l] * norm * read[l];
     }
@@ -334,21 +222,20 @@ LM_INLINE void fit_integration(fit *f, size_t i, size_t pixel, size_t n_lanes,
                                const double *restrict dark, lane_result *r, uint8_t *jumps)
 {
     double rate[LM_LANES], poisson[LM_LANES];
-    lane_sums sums;
     load_differences(f, i, pixel, n_lanes, r);
     first_guess(f, rate, r->used);
     for (int l = 0; l < LM_LANES; l++)
         poisson[l] = rate[l] / gain[l];
     do
-        solve(f, poisson, read, &sums);
-    while (f->p->one_omit > 0 && leave_out_worst(f, &sums, r, jumps));
+        lm_solve(&f->h, poisson, read);
+    while (f->p->one_omit > 0 && leave_out_worst(f, r, jumps));
     for (int l = 0; l < LM_LANES; l++) {
-        double slope = sums.data[l] / sums.ones[l];
+        double slope = f->h.data[l] / f->h.ones[l];
         rate[l] = (slope > 0 ? slope : 0) + dark[l];
         poisson[l] = rate[l] / gain[l];
     }
-    solve(f, poisson, read, &sums);
-    summarise(f, &sums, rate, gain, read, r);
+    lm_solve(&f->h, poisson, read);
+    summarise(f, rate, gain, read, r);
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
@@ -496,14 +383,15 @@ static void fill_covariance(fit *f)
     const double *reads = f->p->n_reads + f->p->first_group;
     for (size_t k = 0; k < f->n; k++) {
         double step = f->step[k] = t[k + 1] - t[k];
-        f->diagonal_p[k] = (tau[k] + tau[k + 1] - 2 * t[k]) / (step * step);
-        f->diagonal_r[k] = (1 / reads[k] + 1 / reads[k + 1]) / (step * step);
-        f->beside_p[k] = f->beside_r[k] = 0;
+        covariance *c = f->h.c + k;
+        c->own_p = (tau[k] + tau[k + 1] - 2 * t[k]) / (step * step);
+        c->own_r = (1 / reads[k] + 1 / reads[k + 1]) / (step * step);
+        c->beside_p = c->beside_r = 0;
         f->two_reads[k] = reads[k + 1] > 1;
         if (k + 1 < f->n) {
             double next = t[k + 2] - t[k + 1];
-            f->beside_p[k] = (t[k + 1] - tau[k + 1]) / (step * next);
-            f->beside_r[k] = -1 / (reads[k + 1] * step * next);
+            c->beside_p = (t[k + 1] - tau[k + 1]) / (step * next);
+            c->beside_r = -1 / (reads[k + 1] * step * next);
         }
     }
 }
@@ -539,19 +427,18 @@ lm_status lm_fit_ramps_likelihood(const float *data, const lm_shape *shape, uint
              .int_chisq = int_chisq, .int_chisq_stride = int_chisq_stride,
              .n = parameters->last_group - parameters->first_group};
     size_t n = f.n, rows = n * LM_LANES;
-    double *constants = malloc(5 * n * sizeof *constants);
+    f.step = malloc(n * sizeof *f.step);
+    f.h.c = malloc(n * sizeof *f.h.c);
+    f.h.n = n;
     double *buffers = aligned_alloc(64, 6 * rows * sizeof *buffers);
     f.two_reads = malloc(n * sizeof *f.two_reads);
     f.sorted = malloc(rows * sizeof *f.sorted);
     f.results = malloc(shape->n_ints * sizeof *f.results);
     uint8_t *jumps = parameters->flag_groups ? malloc(rows) : NULL;
     status = LM_NO_MEMORY;
-    if (constants && buffers && f.two_reads && f.sorted && f.results &&
+    if (f.step && f.h.c && buffers && f.two_reads && f.sorted && f.results &&
         (jumps || !parameters->flag_groups)) {
-        double **constant[] = {&f.step, &f.diagonal_p, &f.diagonal_r, &f.beside_p, &f.beside_r};
-        double **buffer[] = {&f.y, &f.mask, &f.inverse, &f.ratio, &f.x, &f.z};
-        for (size_t k = 0; k < 5; k++)
-            *constant[k] = constants + k * n;
+        double **buffer[] = {&f.h.y, &f.h.mask, &f.h.inverse, &f.h.ratio, &f.h.x, &f.h.z};
         for (size_t k = 0; k < 6; k++)
             *buffer[k] = buffers + k * rows;
         fill_covariance(&f);
@@ -560,7 +447,8 @@ lm_status lm_fit_ramps_likelihood(const float *data, const lm_shape *shape, uint
             fit_block(&f, pixel, n_pixels - pixel < LM_LANES ? n_pixels - pixel : LM_LANES, jumps);
         status = LM_OK;
     }
-    free(constants);
+    free(f.step);
+    free(f.h.c);
     free(buffers);
     free(f.two_reads);
     free(f.sorted);

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lightmill.errors import ShapeError, UnknownNameError
@@ -22,9 +22,11 @@ def ramps(draw, *, max_ints=3, max_groups=14):
     )
     gain = rng.uniform(1, 4, (ny, nx)).astype(np.float32)
     gain[rng.random((ny, nx)) < 0.05] = np.nan
-    readnoise = rng.uniform(0, 20, (ny, nx)).astype(np.float32)
+    readnoise = rng.uniform(2, 20, (ny, nx)).astype(np.float32)
     charge = rng.poisson(np.exp(rng.uniform(-2, 7, (ny, nx))), shape).astype(float)
-    charge += (rng.random(shape) < 0.05) * np.exp(rng.uniform(2, 9, shape)) * rng.choice([-1, 1], shape)
+    charge += (
+        (rng.random(shape) < 0.05) * np.exp(rng.uniform(2, 9, shape)) * rng.choice([-1, 1], shape)
+    )
     data = charge.cumsum(axis=1) / 2 + rng.normal(0, 8, shape)
     data[rng.random(shape) < draw(st.sampled_from([0, 0, 0.01]))] = np.nan
     onset = rng.integers(0, 8 * ngroups, (nints, 1, ny, nx))
@@ -62,8 +64,10 @@ def test_the_search_equals_its_readable_twin(case, options, uneven):
     found = jump.flag_jumps(data, fast, *maps, **options)
     if uneven:
         options["diff_times"] = times
-    expected = plain.flag_jumps(data, slow, *maps, **options)
+    margins = []
+    expected = plain.flag_jumps(data, slow, *maps, margins=margins, **options)
 
+    assume(min(margins, default=1) > 1e-3)
     np.testing.assert_array_equal(fast, slow)
     assert found == expected
 
@@ -110,7 +114,13 @@ def flat_ramps(ngroups, npixels, seed, *, rate=20.0, noise=8.0):
     data = rng.poisson(rate, (1, ngroups, 8, npixels // 8)).cumsum(axis=1)
     data = (data + rng.normal(0, noise, data.shape)).astype(np.float32)
     one = np.ones(data.shape[2:], np.float32)
-    return data, np.zeros(data.shape, np.uint8), one.astype(np.uint32) * 0, one, one * noise * 2**0.5
+    return (
+        data,
+        np.zeros(data.shape, np.uint8),
+        one.astype(np.uint32) * 0,
+        one,
+        one * noise * 2**0.5,
+    )
 
 
 @pytest.mark.parametrize("ngroups", [3, 4, 5, 6, 8, 10, 12, 20])
@@ -121,10 +131,10 @@ def test_without_cosmic_rays_the_false_alarm_rate_is_four_sigma(ngroups, noise):
 
     found = jump.flag_jumps(data, groupdq, *maps, nframes=1, flag_4_neighbors=False)
 
-    # physics: 6.3e-5 of the differences lie beyond four sigma; σ itself is known from few
-    # differences only, and Poisson noise is skew, for which a factor of three is allowed
+    # physics: 6.3e-5 of the differences lie beyond four sigma; σ is known from a few differences
+    # only, and 15 to 140 alarms scatter
     rate = found / (ngroups - 1) / 120_000
-    assert 6.3e-5 / 3 < rate < 6.3e-5 * 3
+    assert 6.3e-5 / 2 < rate < 6.3e-5 * 2
 
 
 @given(st.integers(4, 12), st.integers(0, 2**32 - 1))

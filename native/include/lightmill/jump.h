@@ -14,7 +14,10 @@ typedef enum {
     /* |d|, median of all but the largest, as the calibration pipelines in use compute it: a rate
      * biased low, so a false-alarm rate that grows as groups get few */
     LM_JUMP_ABSOLUTE = 0,
-    /* signed d, median of the others; thresholds at their defaults mean the two-sided 4-sigma rate */
+    /* signed d, deviation from their generalised least-squares mean in units of its own noise: the
+     * false-alarm rate is the nominal one for any number of groups. A threshold for two or three
+     * differences is taken times 4/6 or 4/5, so that the defaults (6, 5, 4) all mean 4 sigma. Always
+     * iterates. */
     LM_JUMP_SIGNED = 1
 } lm_jump_method;
 
@@ -26,7 +29,7 @@ typedef struct {
     double after_jump_flag_e1, after_jump_flag_e2; /* electrons above which later groups are flagged */
     double n_frames;                               /* reads averaged in a group */
     size_t after_jump_flag_n1, after_jump_flag_n2; /* how many later groups */
-    size_t min_diffs_single_pass;                  /* this many differences: no iteration */
+    size_t min_diffs_single_pass;                  /* LM_JUMP_ABSOLUTE: this many, no iteration */
     size_t minimum_sigclip_groups;                 /* this many samples: clip on their own spread */
     size_t usable_groups;                          /* groups not DO_NOT_USE in the whole frame */
     int flag_4_neighbors, only_use_ints;

@@ -3,6 +3,7 @@
 References
 ----------
 .. [1] Anderson, R. E. & Gordon, K. D. 2011, PASP, 123, 1237.
+.. [2] Brandt, T. D. 2024, PASP, 136, 045005.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def flag_jumps(
     """Flag the groups in which charge arrived at once.
 
     The noise of a difference of two groups is Poisson noise of the pixel's median difference
-    plus read noise; a difference too many sigma from the median is a jump of its second group.
+    plus read noise; a difference too many sigma from the others is a jump of its second group
+    [1]_.
     From `minimum_sigclip_groups` integrations on, a difference is compared with the same
     difference of the other integrations instead.
 
@@ -122,17 +124,20 @@ def flag_jumps(
     median_gain : float, optional
         Median gain of the whole frame [electron / DN]; of `gain` when not given.
     min_diffs_single_pass : int
-        From this number of differences in an integration on, outliers of all are flagged at
-        once; below it the worst is removed and the rest looked at again.
+        "peer": from this number of differences in an integration on, outliers of all are flagged
+        at once; below it the worst is removed and the rest looked at again, as "signed" always
+        does.
     only_use_ints : bool
         Compare with the same difference of other integrations only, not with all differences.
     minimum_sigclip_groups : int
         Number of integrations (or groups of all, without `only_use_ints`) to compare with.
     method : {"signed", "peer"}
-        "signed": signed differences, deviation from the median of the other differences, and
-        a variance that makes the default thresholds mean the two-sided 4-sigma false-alarm rate
-        (6.3e-5 of the differences) whatever their number.  "peer": absolute differences and
-        a median without the largest, as in the pipelines in use.
+        "signed": the deviation of a signed difference from the generalised least-squares mean
+        of all, in units of its own noise [2]_, so that a threshold means its false-alarm rate
+        whatever the number of groups and the kind of noise. Thresholds for two and three
+        differences are scaled: the defaults (6, 5, 4) all mean 4 sigma, 6.3e-5 of the
+        differences.  "peer": absolute differences and a median without the largest, as in the
+        pipelines in use.
     diff_times : sequence of float, optional
         Time from each group to the next [s], for uneven ramps.
     usable_groups : int, optional
