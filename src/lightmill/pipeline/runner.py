@@ -206,7 +206,7 @@ class Run:
             for model in parts.values():
                 self.record.stamp(model)
         if self.written:
-            self._write_log()
+            self._write_log(parts)
         log.info("%s: %s after %.2f s", target.name, status, time.perf_counter() - begin)
         first = next(iter(parts.values()))
         return Outcome(status, first, parts, reason, None, self.written, self.record.as_dict())
@@ -790,10 +790,14 @@ class Run:
                 remedy="name another one with --output-dir",
             ) from error
 
-    def _write_log(self) -> None:
+    def _write_log(self, parts: Iterable[str]) -> None:
         """Write what differs from run to run beside the products."""
         path = naming.product_name(
-            self.written[0].name, "run", output_dir=self.written[0].parent, ext=".json"
+            self.written[0].name,
+            "run",
+            output_dir=self.written[0].parent,
+            ext=".json",
+            known=naming.known_suffixes().union(parts),
         )
         record = self.record.as_dict()
         record["outputs"] = [product.name for product in self.written]
@@ -815,7 +819,7 @@ class Run:
             ignored = getattr(target, "also", ()) if kind == "--skip" else ()
             if asked is not None and asked not in names and asked not in ignored:
                 raise UnknownNameError("step", asked, names, place=kind)
-        known = {r for s in getattr(target, "_steps", {"": target}).values() for r in s.references}
+        known = _reference_types(target)
         for reftype in options.overrides:
             if reftype not in known:
                 raise UnknownNameError("reference type", reftype, known, place="--override")
@@ -845,6 +849,12 @@ def _number(given: Any) -> float | None:
 
 def _classes(declared: Any) -> tuple[type[Model], ...]:
     return declared if isinstance(declared, tuple) else () if declared is None else (declared,)
+
+
+def _reference_types(step: Step) -> set[str]:
+    """Return the types of reference that a step, or any step of a pipeline, takes."""
+    inside = getattr(step, "_steps", {}).values()
+    return set(step.references).union(*(_reference_types(one) for one in inside))
 
 
 def _is_saved(step: Any) -> bool:

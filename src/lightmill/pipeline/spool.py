@@ -56,6 +56,11 @@ class Spool:
         except OSError as error:
             raise self._full(error) from error
 
+    def __del__(self) -> None:
+        file = self.__dict__.get("_file")
+        if file is not None:
+            file.close()
+
     @property
     def ndim(self) -> int:
         """Number of axes."""
