@@ -34,6 +34,7 @@ typedef struct {
 typedef struct {
     size_t start, length;
     float slope, var_poisson, var_rnoise, weight;
+    int power; /* which of `powers` */
 } segment;
 
 /* One integration of a block: the run of groups all its lanes share, and their rates. */
@@ -50,6 +51,7 @@ typedef struct {
     const lm_shape *shape, *dq_shape;
     const lm_ols_parameters *p;
     const lm_rate_planes *exposure, *integrations;
+    const lm_segment_planes *report;
     size_t n_groups; /* first to last */
     float group_time, one_group_time, frame_time, reads; /* reads: 2 * n_frames */
     float *times;             /* [n_groups] group times in units of group_time, or NULL */
@@ -213,6 +215,7 @@ static void fit_segment(fit *f, segment *s, const float *d, float gain, float re
         for (size_t i = 1; i < s->length; i++)
             slope += rows[i].coefficients[p] * (d[i] - d[0]);
     }
+    s->power = p;
     s->slope = slope / time;
     s->var_poisson = rate / time_gain * v->poisson[p];
     s->var_rnoise = read / time_gain * (read / time_gain) * v->read[p];
@@ -341,6 +344,53 @@ static int none_usable(const uint8_t *dq, size_t n)
     return 1;
 }
 
+static void report_jumps(const fit *f, size_t i, size_t pixel, const uint8_t *dq, const float *d)
+{
+    size_t n_pixels = f->shape->n_rows * f->shape->n_cols, n = 0;
+    for (size_t k = 1; k < f->n_groups && n < f->report->n_jumps; k++)
+        if (dq[k] & LM_JUMP_DET)
+            f->report->jump[(i * f->report->n_jumps + n++) * n_pixels + pixel] =
+                isfinite(d[k] - d[k - 1]) ? d[k] - d[k - 1] : 0;
+}
+
+static void report_segment(const fit *f, const segment *s, size_t at, const float *d, float noise)
+{
+    const lm_segment_planes *r = f->report;
+    double sum = 0, sum_t = 0, sum_tt = 0, sum_d = 0, middle = (double)(s->length - 1) / 2;
+    for (size_t k = 0; k < s->length; k++) {
+        double w = s->length < 3 ? 1 : pow(fabs(((double)k - middle) / middle), powers[s->power]);
+        double t = f->times ? (double)f->times[s->start + k] : (double)(s->start + k);
+        sum += w;
+        sum_t += w * t;
+        sum_tt += w * t * t;
+        sum_d += w * (double)d[s->start + k];
+    }
+    double determinant = sum * sum_tt - sum_t * sum_t, time = (double)f->group_time;
+    r->slope[at] = s->slope;
+    r->var_poisson[at] = s->var_poisson;
+    r->var_rnoise[at] = s->var_rnoise;
+    r->weight[at] = s->var_rnoise > 0 ? 1 / s->var_rnoise : 0;
+    r->sigma_slope[at] = sqrtf(s->var_rnoise);
+    if (s->length < 2)
+        return;
+    r->sigma_slope[at] = (float)((double)noise / time * sqrt(sum / determinant));
+    r->sigma_intercept[at] = (float)((double)noise * sqrt(sum_tt / determinant));
+    r->intercept[at] = (float)((sum_d - (double)s->slope * time * sum_t) / sum);
+}
+
+/* `noise`: read noise of one group, DN. */
+static void report_integration(const fit *f, size_t i, size_t pixel, const segment *s, size_t n,
+                               const uint8_t *dq, const float *d, float noise, float slope)
+{
+    const lm_segment_planes *r = f->report;
+    size_t n_pixels = f->shape->n_rows * f->shape->n_cols;
+    for (size_t k = 0; k < n && k < r->n_segments; k++)
+        report_segment(f, s + k, (i * r->n_segments + k) * n_pixels + pixel, d, noise);
+    if (isfinite(slope) && !(dq[0] & UNUSABLE))
+        r->pedestal[i * n_pixels + pixel] = d[0] - slope * (float)r->first_group_age;
+    report_jumps(f, i, pixel, dq, d);
+}
+
 static void fit_pixel(fit *f, size_t pixel)
 {
     const lm_ols_parameters *p = f->p;
@@ -407,9 +457,12 @@ static void fit_pixel(fit *f, size_t pixel)
             for (; n_read < n; n_read++)
                 variances[n_read] = s[n_read].var_rnoise;
         }
+        rate of_one = combine(f, s, n, variances, n_read, flags, 0);
         if (f->integrations)
-            write_rate(f->integrations, i * f->integrations->int_stride + pixel,
-                       combine(f, s, n, variances, n_read, flags, 0));
+            write_rate(f->integrations, i * f->integrations->int_stride + pixel, of_one);
+        if (f->report)
+            report_integration(f, i, pixel, s, n, dq, use_zero ? &zero : ramp_of(f, i, pixel),
+                               read / gain, of_one.slope);
         n_all += n;
         n_read_all += n_read;
         dq_all |= flags;
@@ -576,7 +629,7 @@ static int fit_block(fit *f, size_t pixel, size_t n_lanes, uint8_t *odd)
     float dark[LM_LANES] = {0}, median[LM_LANES];
     lm_load_floats(f->gain + pixel, n_lanes, gain);
     for (int l = 0; l < LM_LANES; l++)
-        odd[l] = (uint8_t)(f->times != NULL || !(gain[l] > 0));
+        odd[l] = (uint8_t)(f->times != NULL || f->report != NULL || !(gain[l] > 0));
     for (size_t l = 0; l < n_lanes; l++)
         odd[l] |= (f->pixeldq[pixel + l] & LM_DO_NOT_USE) != 0;
     for (size_t i = 0; i < n_ints; i++)
@@ -671,7 +724,7 @@ lm_status lm_fit_ramps(const float *data, const lm_shape *shape, const uint8_t *
                        const lm_shape *dq_shape, const uint32_t *pixeldq, const float *gain,
                        const float *readnoise, const float *average_dark,
                        const lm_ols_parameters *parameters, const lm_rate_planes *exposure,
-                       const lm_rate_planes *integrations)
+                       const lm_rate_planes *integrations, const lm_segment_planes *segments)
 {
     const lm_ols_parameters *p = parameters;
     if (!shape->n_ints || !shape->n_groups || !shape->n_rows || !shape->n_cols ||
@@ -683,7 +736,7 @@ lm_status lm_fit_ramps(const float *data, const lm_shape *shape, const uint8_t *
         return LM_BAD_ARGUMENT;
     fit f = {.data = data, .gain = gain, .readnoise = readnoise, .dark = average_dark,
              .groupdq = groupdq, .pixeldq = pixeldq, .shape = shape, .dq_shape = dq_shape, .p = p,
-             .exposure = exposure, .integrations = integrations,
+             .exposure = exposure, .integrations = integrations, .report = segments,
              .n_groups = p->last_group - p->first_group + 1, .group_time = (float)p->group_time,
              .one_group_time = (float)((p->n_frames + 1) * p->frame_time / 2),
              .frame_time = (float)p->frame_time, .reads = (float)(2 * p->n_frames)};

@@ -39,7 +39,7 @@ static lm_ols_parameters usual(void)
 static void fit(const lm_ols_parameters *p)
 {
     CHECK(lm_fit_ramps(data, &shape, groupdq, &shape, pixeldq, gain, readnoise, dark, p, &exposure,
-                       &integrations) == LM_OK);
+                       &integrations, NULL) == LM_OK);
 }
 
 static int near(float a, double b) { return fabs((double)a - b) < 1e-4 * fabs(b); }
@@ -109,6 +109,25 @@ static void one_group_is_a_rate_only_when_asked(void)
     CHECK(near(int_planes[0][0], 10));
 }
 
+static void segments_are_reported(void)
+{
+    static float out[8][INTS * 2 * PIXELS], pedestal[INTS * PIXELS];
+    lm_ols_parameters p = usual();
+    lm_segment_planes s = {2, 1, out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7], pedestal, 10};
+    reset();
+    memset(out, 0, sizeof out);
+    groupdq[3 * PIXELS] = LM_JUMP_DET;
+    for (size_t g = 3; g < GROUPS; g++)
+        data[g * PIXELS] += 1000;
+    groupdq[PIXELS + 1] = groupdq[3 * PIXELS + 1] = groupdq[5 * PIXELS + 1] = LM_DO_NOT_USE;
+    CHECK(lm_fit_ramps(data, &shape, groupdq, &shape, pixeldq, gain, readnoise, dark, &p, &exposure,
+                       &integrations, &s) == LM_OK);
+    CHECK(near(out[0][0], 3) && near(out[0][PIXELS], 3));
+    CHECK(near(out[4][0], 100) && near(out[4][PIXELS], 1100));
+    CHECK(near(out[7][0], 1030) && near(pedestal[0], 70));
+    CHECK(near(out[0][2 * PIXELS], 3) && out[0][3 * PIXELS] == 0.0f);
+}
+
 static void the_likelihood_finds_the_slope_and_the_jump(void)
 {
     static const double times[GROUPS] = {10, 20, 30, 40, 50, 60, 70}, reads[GROUPS] = {1, 1, 1, 2, 1, 1, 1};
@@ -135,9 +154,9 @@ static void what_cannot_be_is_refused(void)
     lm_ols_parameters p = usual();
     lm_shape other = shape;
     other.n_cols--;
-    CHECK(lm_fit_ramps(data, &shape, groupdq, &other, pixeldq, gain, readnoise, NULL, &p, &exposure, NULL) == LM_BAD_SHAPE);
+    CHECK(lm_fit_ramps(data, &shape, groupdq, &other, pixeldq, gain, readnoise, NULL, &p, &exposure, NULL, NULL) == LM_BAD_SHAPE);
     p.last_group = GROUPS;
-    CHECK(lm_fit_ramps(data, &shape, groupdq, &shape, pixeldq, gain, readnoise, NULL, &p, &exposure, NULL) == LM_BAD_ARGUMENT);
+    CHECK(lm_fit_ramps(data, &shape, groupdq, &shape, pixeldq, gain, readnoise, NULL, &p, &exposure, NULL, NULL) == LM_BAD_ARGUMENT);
 }
 
 int main(void)
@@ -148,6 +167,7 @@ int main(void)
     flags_of_every_kind_leave_a_slope_or_say_why_not();
     a_trimmed_ramp_is_a_shorter_ramp();
     one_group_is_a_rate_only_when_asked();
+    segments_are_reported();
     the_likelihood_finds_the_slope_and_the_jump();
     what_cannot_be_is_refused();
     return 0;

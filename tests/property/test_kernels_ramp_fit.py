@@ -108,7 +108,9 @@ def test_a_band_gives_the_bits_of_the_frame(case, choice):
     whole = ramp_fit.fit_ramps(*case, **options)
     out = ramp_fit.empty_fit(data.shape[0], *data.shape[2:])
     cut = ramp_fit.RampFit(*(None if a is None else a[..., rows, :] for a in out))
-    ramp_fit.fit_ramps(data[:, :, rows], groupdq[:, :, rows], *(m[rows] for m in maps), out=cut, **options)
+    ramp_fit.fit_ramps(
+        data[:, :, rows], groupdq[:, :, rows], *(m[rows] for m in maps), out=cut, **options
+    )
 
     for a, b in zip(cut[:10], whole[:10], strict=True):
         np.testing.assert_array_equal(a.view(np.uint32), b[..., rows, :].view(np.uint32))
@@ -118,7 +120,9 @@ def test_a_band_gives_the_bits_of_the_frame(case, choice):
 def test_a_rate_is_missing_exactly_where_it_must_not_be_used(case, likelihood):
     if likelihood and case[0].shape[1] < 2:
         return
-    fit = (ramp_fit.fit_ramps_likelihood if likelihood else ramp_fit.fit_ramps)(*case, group_time=3.0)
+    fit = (ramp_fit.fit_ramps_likelihood if likelihood else ramp_fit.fit_ramps)(
+        *case, group_time=3.0
+    )
 
     for slope, err, dq in ((fit.slope, fit.err, fit.dq), (fit.int_slope, fit.int_err, fit.int_dq)):
         np.testing.assert_array_equal(np.isnan(slope), (dq & 1) != 0)
@@ -143,7 +147,9 @@ def test_the_likelihood_fit_equals_its_dense_twin(case, choice):
 
 def steady(rate, *, ngroups=8, npixels=4096, noise=10.0, gain=2.0, seed=1, reads=1):
     rng = np.random.default_rng(seed)
-    electrons = rng.poisson(rate * gain * 10.0 / reads, (1, ngroups * reads, 16, npixels // 16)).cumsum(axis=1)
+    electrons = rng.poisson(
+        rate * gain * 10.0 / reads, (1, ngroups * reads, 16, npixels // 16)
+    ).cumsum(axis=1)
     values = electrons / gain + rng.normal(0, noise / 2**0.5, electrons.shape)
     data = values.reshape(1, ngroups, reads, 16, -1).mean(axis=2).astype(np.float32)
     one = np.ones(data.shape[2:], np.float32)
@@ -167,7 +173,9 @@ def test_the_error_is_the_scatter_of_the_rates(rate, likelihood):
 
 def test_the_likelihood_fit_has_the_chi_squared_of_its_degrees_of_freedom():
     for reads in (1, 4):
-        fit = ramp_fit.fit_ramps_likelihood(*steady(20.0, reads=reads), group_time=10.0, nframes=reads)
+        fit = ramp_fit.fit_ramps_likelihood(
+            *steady(20.0, reads=reads), group_time=10.0, nframes=reads
+        )
 
         # physics: 7 differences, one rate
         assert fit.chisq.mean() == pytest.approx(6.0, rel=0.06)
@@ -209,6 +217,34 @@ def test_a_line_gives_its_slope_whatever_jumps_lie_between(ngroups, jump, rate):
         fit = fit_ramps(data, groupdq, np.zeros((1, 1), np.uint32), one, 10 * one, group_time=10.0)
 
         assert fit.slope[0, 0] == pytest.approx(rate, rel=1e-4, abs=0.01)
+
+
+@given(exposures(), st.data())
+def test_asking_for_segments_changes_no_bit_of_the_rates(case, choice):
+    options = choice.draw(ols_options(case[0].shape[1]))
+
+    plain_fit = ramp_fit.fit_ramps(*case, **options)
+    fit = ramp_fit.fit_ramps(*case, segments=True, **options)
+
+    for a, b in zip(fit[:10], plain_fit[:10], strict=True):
+        np.testing.assert_array_equal(a.view(np.uint32), b.view(np.uint32))
+
+
+def test_segments_report_the_step_and_the_lines_on_its_sides():
+    data = (100 + 30.0 * np.arange(8)).astype(np.float32).reshape(1, 8, 1, 1)
+    data[0, 5:] += 1000
+    groupdq = np.zeros(data.shape, np.uint8)
+    groupdq[0, 5] = 4
+    one = np.ones((1, 1), np.float32)
+
+    segments = ramp_fit.fit_ramps(
+        data, groupdq, np.zeros((1, 1), np.uint32), one, 10 * one, group_time=10.0, segments=True
+    ).segments
+
+    np.testing.assert_allclose(segments.slope[0, :, 0, 0], [3, 3], rtol=1e-5)
+    np.testing.assert_allclose(segments.yint[0, :, 0, 0], [100, 1100], rtol=1e-4)
+    assert segments.crmag[0, 0, 0, 0] == 1030
+    assert segments.pedestal[0, 0, 0] == pytest.approx(70)
 
 
 def test_what_cannot_be_is_refused():

@@ -33,6 +33,19 @@ typedef struct {
     size_t zeroframe_stride;
 } lm_ols_parameters;
 
+/* What became of the segments, for those who ask; zero where there is none. Planes
+ * [n_ints][n_segments] or, `jump`, [n_ints][n_jumps] of n_rows * n_cols without gaps; more segments
+ * or jumps than that are not written. */
+typedef struct {
+    size_t n_segments, n_jumps;
+    float *slope, *sigma_slope, *var_poisson, *var_rnoise; /* DN/s, DN/s, (DN/s)^2 */
+    float *intercept, *sigma_intercept; /* DN at the time of group 0; sigmas of read noise alone */
+    float *weight;                      /* 1 / var_rnoise, s^2/DN^2 */
+    float *jump;                        /* DN, difference into each group flagged JUMP_DET */
+    float *pedestal;                    /* [n_ints], DN: signal at the reset */
+    double first_group_age;             /* s from the reset to the mean time of group 0 */
+} lm_segment_planes;
+
 /* Weighted least squares over the segments between jumps.
  *
  * A segment is a maximal run of unflagged groups; one that follows a group flagged JUMP_DET alone
@@ -42,13 +55,14 @@ typedef struct {
  * CHARGELOSS groups count in the read-noise variance only.
  * data         ramp of `shape`; groupdq same counts, strides of `dq_shape`
  * average_dark [n_rows * n_cols] or NULL
- * exposure, integrations   out; `integrations` may be NULL
+ * exposure, integrations, segments   out; the last two may be NULL
  * Allocates at the start. */
 LM_API lm_status lm_fit_ramps(const float *data, const lm_shape *shape, const uint8_t *groupdq,
                               const lm_shape *dq_shape, const uint32_t *pixeldq, const float *gain,
                               const float *readnoise, const float *average_dark,
                               const lm_ols_parameters *parameters, const lm_rate_planes *exposure,
-                              const lm_rate_planes *integrations);
+                              const lm_rate_planes *integrations,
+                              const lm_segment_planes *segments);
 
 typedef struct {
     /* [n_groups] of the ramp: mean time of the reads of a group [s], their number N, and

@@ -18,14 +18,36 @@ from lightmill.errors import ShapeError, UnknownNameError, UsageError
 from lightmill.kernels import _arrays
 from lightmill.kernels._library import address, kernel
 
-__all__ = ["RampFit", "empty_fit", "fit_ramps", "fit_ramps_likelihood", "read_times_of"]
+__all__ = ["RampFit", "Segments", "empty_fit", "fit_ramps", "fit_ramps_likelihood", "read_times_of"]
+
+
+class Segments(NamedTuple):
+    """What became of the segments between jumps; zero where there is none. All float32.
+
+    (nints, nsegments, ny, nx), in order of time: `slope` and its `sigslope` [DN/s], `var_poisson`
+    and `var_rnoise` [(DN/s)²], `yint` and `sigyint` [DN], the signal at the time of the first
+    group, `weights` [s²/DN²], 1 / `var_rnoise`.  The sigmas count read noise alone.
+    `crmag` (nints, njumps, ny, nx): differences into the groups flagged JUMP_DET [DN].
+    `pedestal` (nints, ny, nx): signal at the reset [DN].
+    """
+
+    slope: np.ndarray
+    sigslope: np.ndarray
+    var_poisson: np.ndarray
+    var_rnoise: np.ndarray
+    yint: np.ndarray
+    sigyint: np.ndarray
+    weights: np.ndarray
+    crmag: np.ndarray
+    pedestal: np.ndarray
 
 
 class RampFit(NamedTuple):
     """Rates of the exposure (ny, nx) and of its integrations (nints, ny, nx).
 
     `slope` and `err` in DN/s, the variances in (DN/s)², all float32; `dq` uint32. Where there is
-    no rate: NaN, zero error and variances, DO_NOT_USE. `chisq` only from the likelihood fit.
+    no rate: NaN, zero error and variances, DO_NOT_USE. `chisq` only from the likelihood fit,
+    `segments` only from least squares, when asked for.
     """
 
     slope: np.ndarray
@@ -40,6 +62,7 @@ class RampFit(NamedTuple):
     int_var_rnoise: np.ndarray | None
     chisq: np.ndarray | None = None
     int_chisq: np.ndarray | None = None
+    segments: Segments | None = None
 
 
 class _Planes(ctypes.Structure):
@@ -72,6 +95,16 @@ class _OlsParameters(ctypes.Structure):
     ]
 
 
+class _SegmentPlanes(ctypes.Structure):
+    """Mirrors ``lm_segment_planes``."""
+
+    _fields_ = [  # noqa: RUF012
+        *((name, ctypes.c_size_t) for name in ("n_segments", "n_jumps")),
+        *((name, ctypes.c_void_p) for name in Segments._fields),
+        ("first_group_age", ctypes.c_double),
+    ]
+
+
 class _LikelihoodParameters(ctypes.Structure):
     """Mirrors ``lm_likelihood_parameters``."""
 
@@ -87,8 +120,9 @@ class _LikelihoodParameters(ctypes.Structure):
 
 
 _fit_likelihood = kernel("lm_fit_ramps_likelihood", "p s p s p p p p p p p p p n")
-_fit_ramps = kernel("lm_fit_ramps", "p s p s p p p p p p p")
+_fit_ramps = kernel("lm_fit_ramps", "p s p s p p p p p p p p")
 
+_JUMP_DET, _PERSISTENCE = 4, 32
 _PLANES = ("slope", "err", "dq", "var_poisson", "var_rnoise")
 
 
@@ -127,7 +161,9 @@ def fit_ramps(
     first_group: int = 0,
     last_group: int | None = None,
     group_times: Sequence[float] | None = None,
+    drop_frames: int = 0,
     integrations: bool = True,
+    segments: bool = False,
     out: RampFit | None = None,
 ) -> RampFit:
     """Fit the segments between jumps by weighted least squares.
@@ -168,8 +204,12 @@ def fit_ramps(
         The groups outside are not looked at, as if they did not exist.
     group_times : sequence of float, optional
         Time of each group [s] where they are uneven.
+    drop_frames : int
+        Reads dropped before the first group; moves the pedestal only.
     integrations : bool
         Return the rates of the integrations too.
+    segments : bool
+        Return what became of each segment, too; about five times slower.
     out : RampFit, optional
         Arrays to write to (`empty_fit`), or whole rows of them.
 
@@ -221,6 +261,13 @@ def fit_ramps(
     if out is None:
         out = empty_fit(nints, *yx, integrations=integrations)
     exposure, each = _outputs(out, nints, yx)
+    planes = None
+    if segments:
+        groups = slice(parameters.first_group, parameters.last_group + 1)
+        out = out._replace(segments=_empty_segments(data[:, groups], groupdq[:, groups]))
+        age = parameters.frame_time * ((nframes + 1) / 2 + drop_frames)
+        counts = out.segments.slope.shape[1], out.segments.crmag.shape[1]
+        planes = _SegmentPlanes(*counts, *(address(array) for array in out.segments), age)
     _fit_ramps(
         address(data),
         shape,
@@ -230,8 +277,23 @@ def fit_ramps(
         ctypes.addressof(parameters),
         ctypes.addressof(exposure),
         None if each is None else ctypes.addressof(each),
+        None if planes is None else ctypes.addressof(planes),
     )
     return out
+
+
+def _empty_segments(data: np.ndarray, groupdq: np.ndarray) -> Segments:
+    good = ((groupdq & ~np.uint8(_PERSISTENCE)) == 0) & np.isfinite(data)
+    starts = good.copy()
+    starts[:, 1:] &= ~good[:, :-1]
+    nsegments = max(int(starts.sum(axis=1).max()), 1)
+    njumps = int(((groupdq[:, 1:] & _JUMP_DET) != 0).sum(axis=1).max(initial=0))
+    nints, _, ny, nx = data.shape
+    return Segments(
+        *(np.zeros((nints, nsegments, ny, nx), np.float32) for _ in range(7)),
+        np.zeros((nints, njumps, ny, nx), np.float32),
+        np.zeros((nints, ny, nx), np.float32),
+    )
 
 
 def read_times_of(
