@@ -137,7 +137,9 @@ def read_asdf(source: FileBytes) -> Model:
         if field is not None:
             whole = value.read() if field.is_table else value
             arrays[key] = accepted(field, whole, value.place)
-        elif model_class is Model:
+        elif model_class is Model and value.dtype.names:
+            arrays[key] = value.read()
+        elif model_class is Model and value.dtype.kind in "biuf" and key.isidentifier():
             arrays[key] = value
     section.replace({key: value for key, value in tree.items() if key not in arrays})
     ordered = {name: arrays[name] for name in schema.arrays if name in arrays}

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.errors import CorruptFileError
+from lightmill.errors import CorruptFileError, DataError
 from lightmill.models.checker import plain
 
 __all__ = ["AsdfSection", "Tagged", "array_reference", "dump_tree"]
@@ -204,18 +204,26 @@ def dump_tree(tree: Mapping[str, Any], blocks: bytes = b"") -> bytes:
         ),
         **tree,
     }
-    text = yaml.dump(
-        Tagged(f"{TAG}core/asdf-1.1.0", whole),
-        Dumper=_dumper(),
-        version=(1, 1),
-        tags={"!": TAG},
-        explicit_start=True,
-        explicit_end=True,
-        sort_keys=False,
-        allow_unicode=True,
-        width=100,
-        encoding="utf-8",
-    )
+    try:
+        text = yaml.dump(
+            Tagged(f"{TAG}core/asdf-1.1.0", whole),
+            Dumper=_dumper(),
+            version=(1, 1),
+            tags={"!": TAG},
+            explicit_start=True,
+            explicit_end=True,
+            sort_keys=False,
+            allow_unicode=True,
+            width=100,
+            encoding="utf-8",
+        )
+    except yaml.YAMLError as error:
+        raise DataError(
+            "the tree holds something YAML cannot carry",
+            place="ASDF",
+            found=error,
+            expected="numbers, text, lists and mappings",
+        ) from error
     return _HEADER + text + blocks
 
 
@@ -274,7 +282,12 @@ def _dumper() -> Any:
             return dumper.represent_sequence(tagged.tag, value)
         return dumper.represent_scalar(tagged.tag, str(value))
 
+    def represent_complex(dumper: Any, value: complex) -> Any:
+        text = f"{value.real!r}{value.imag:+}j"
+        return dumper.represent_scalar(f"{TAG}core/complex-1.0.0", text)
+
     Dumper.add_representer(Tagged, represent)
+    Dumper.add_representer(complex, represent_complex)
     Dumper.add_multi_representer(np.generic, lambda d, value: d.represent_data(plain(value)))
     Dumper.add_multi_representer(np.ndarray, lambda d, value: d.represent_data(value.tolist()))
     Dumper.add_representer(tuple, lambda d, value: d.represent_list(list(value)))

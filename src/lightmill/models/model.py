@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -338,6 +337,8 @@ class Model:
             if name in self._arrays and self.unit(name) and not values.get(path_):
                 values[path_] = self.unit(name)
         if not values.get("date"):
+            import datetime as dt
+
             values["date"] = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.000")
         values["filename"] = path.name
         return values
@@ -395,7 +396,13 @@ class Model:
         if value is None:
             self._arrays.pop(name, None)
         elif field is None:
-            self._arrays[name] = value if _is_source(value) else np.asarray(value)
+            held = value if _is_source(value) else np.asarray(value)
+            if held.dtype.kind not in "biufV":
+                raise ValidationError(
+                    "the array does not hold numbers", place=f"{self.model_type}.{name}",
+                    found=held.dtype, expected="integers, floats, or a table",
+                )  # fmt: skip
+            self._arrays[name] = held
         else:
             self._arrays[name] = accepted(field, value, f"{self.model_type}.{name}")
 

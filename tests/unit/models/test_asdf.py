@@ -108,3 +108,17 @@ def test_a_broken_asdf_file_is_named(tmp_path, content):
 
     with pytest.raises(CorruptFileError):
         models.open(tmp_path / "x.asdf")
+
+
+def test_a_tree_of_no_kind_we_know_keeps_its_arrays(tmp_path):
+    table = np.array([(1, 2.5)], [("n", "i4"), ("v", "f8")])
+    tree = {"slope": np.ones((2, 3)), "log": table, "phase": np.array([1j]), "meta": {"odd": 1}}
+    asdf.AsdfFile(tree).write_to(tmp_path / "in.asdf")
+
+    back = models.open(models.open(tmp_path / "in.asdf").save(tmp_path / "out.fits"))
+
+    assert type(back) is models.Model
+    assert back.slope.tolist() == [[1, 1, 1]] * 2
+    assert "phase" in back.foreign.tree()
+    with fits.open(tmp_path / "out.fits") as file:
+        assert file["LOG"].data["v"].tolist() == [2.5]
