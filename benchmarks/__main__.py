@@ -11,6 +11,7 @@ NAMES = {
     "accuracy": "bias, pulls and cosmic rays against the simulated truth, beside the peer",
     "overhead": "what the framework costs: no-op steps, start-up",
     "memory": "peak memory against the number of integrations, and a large exposure",
+    "fuzz": "a thousand mangled files: no traceback, no hang, nothing left behind",
     "resume": "kill the run at random moments; resumed products are bit-identical",
 }
 

@@ -52,11 +52,12 @@ def flag_gain(pixeldq: np.ndarray, gain: np.ndarray) -> None:
 def group_time_of(ramp: RampModel, given: float | None, step: str) -> float:
     """Return the time from one group to the next [s], from the header or the user."""
     time = given if given is not None else ramp.meta.get("exposure.group_time")
-    if time is None:
+    if time is None or not 0 < time < np.inf:
         raise DataError(
             "the time between groups is not known",
             place=f"{ramp.path}[PRIMARY/TGROUP]",
-            expected="seconds",
+            found=time,
+            expected="seconds, more than 0",
             remedy=f"add the keyword, or give {step}.group_time (--group-time=SECONDS)",
         )
     return float(time)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.detector.groups import Integrations
+from lightmill.detector.groups import Integrations, group_time_of
 from lightmill.models import RampModel, Region
 from lightmill.models.dq import PIXEL
 
@@ -137,7 +137,7 @@ def flag_snowballs(ramp: RampModel, parameters: Any) -> RampModel:
     -------
     ramp : RampModel
     """
-    group_time = ramp.meta.exposure.group_time
+    group_time = group_time_of(ramp, parameters.group_time, "jump")
     later = int(parameters.snowball_time_masked_next_int // group_time)
     cores: list[Ellipse] = []
     store = Integrations(ramp)
@@ -230,13 +230,13 @@ def flag_showers(
     store = Integrations(ramp)
     if store.nints * (store.ngroups - 1) < MINIMUM_SHOWER_DIFFERENCES:
         return ramp
-    exposure = ramp.meta.exposure
-    nframes = exposure.nframes or 1
-    after = int(parameters.time_masked_after_shower // exposure.group_time)
+    nframes = ramp.meta.exposure.nframes or 1
+    group_time = group_time_of(ramp, parameters.group_time, "jump")
+    after = int(parameters.time_masked_after_shower // group_time)
     median = _median_difference(ramp, gain)
     noise = np.sqrt(np.abs(median) + (readnoise * gain) ** 2 / nframes)
     ring = _ring(parameters.extend_inner_radius, parameters.extend_outer_radius)
-    limit = parameters.max_shower_amplitude * exposure.group_time
+    limit = parameters.max_shower_amplitude * group_time
     for number in range(store.nints):
         flags = store.read("groupdq", number)
         before = flags.copy()

@@ -31,6 +31,7 @@ from lightmill.models.lineage import Loan, as_class, frame_of, open_reference, u
 from lightmill.pipeline import hooks as hooks_
 from lightmill.pipeline import naming, provenance
 from lightmill.pipeline.bands import Stage, through_bands
+from lightmill.pipeline.border import check_exposure
 from lightmill.pipeline.cache import RunCache, file_or_value, identity, model_identity
 from lightmill.pipeline.pipeline import Pipeline, Save
 from lightmill.pipeline.sinks import Written
@@ -172,6 +173,7 @@ class Run:
         self.source = source
         self.input_name = str(source.path or source.meta.get("filename") or f"{target.name}.fits")
         try:
+            check_exposure(source)
             self._check_output()
             if options.resume or options.stop_after or options.start_at:
                 self.cache = RunCache(self._cache_place())
