@@ -39,6 +39,7 @@ class ScaleGroups(Step):
     name = "group_scale"
     reads, writes = RampModel, RampModel
     rows = True
+    flags_groups = True  # the scale decides what is saturated
 
     def apply(self, ramp: RampModel) -> RampModel | Skipped:
         """Multiply by FRMDIVSR / NFRAMES."""

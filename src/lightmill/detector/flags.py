@@ -41,6 +41,7 @@ class InitializeDq(Step):
     reads, writes = RampModel, RampModel
     references = {"mask": MaskModel}
     rows = True
+    flags_groups = True
 
     @dataclass(frozen=True)
     class Parameters:
@@ -89,6 +90,7 @@ class FlagSaturation(Step):
     references = {"saturation": SaturationModel, "superbias": SuperbiasModel}
     optional = frozenset({"superbias"})
     rows = True
+    flags_groups = True
 
     @dataclass(frozen=True)
     class Parameters:
@@ -141,6 +143,7 @@ class FlagFirstFrame(Step):
     name = "firstframe"
     reads, writes = RampModel, RampModel
     rows = True
+    flags_groups = True
     skip_by_default = True
 
     @dataclass(frozen=True)
@@ -168,6 +171,7 @@ class FlagLastFrame(Step):
     name = "lastframe"
     reads, writes = RampModel, RampModel
     rows = True
+    flags_groups = True
 
     def apply(self, ramp: RampModel) -> RampModel | Skipped:
         """Flag the last group DO_NOT_USE when more than two groups were taken."""
@@ -184,6 +188,7 @@ class FlagFirstGroups(Step):
     reads, writes = RampModel, RampModel
     references = {"rscd": RscdModel}
     rows = True
+    flags_groups = True
 
     def apply(self, ramp: RampModel, *, rscd: RscdModel) -> RampModel | Skipped:
         """Flag as many first groups as the reference says, fewer where a pixel saturates soon."""

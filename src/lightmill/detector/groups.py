@@ -32,6 +32,14 @@ def unusable_groups(rows: Rows) -> np.ndarray:
     -------
     unusable : (ngroups,) ndarray of bool
     """
+    flagging = rows.through(lambda step: step.flags_groups)
+    key = ("unusable groups", *(stage.step.name for stage in flagging.stages))
+    if key not in rows.known:
+        rows.known[key] = _unusable_groups(flagging)
+    return rows.known[key]
+
+
+def _unusable_groups(rows: Rows) -> np.ndarray:
     unusable: np.ndarray | None = None
     for _, part in rows.bands():
         here = (part.groupdq & np.uint8(PIXEL["DO_NOT_USE"])).all(axis=(0, 2, 3))

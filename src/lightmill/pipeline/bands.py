@@ -108,10 +108,13 @@ def _contains(outer: Region, inner: Region) -> bool:
 class Rows:
     """A ramp as it is after some stages: any part of it can be asked for."""
 
-    def __init__(self, source: Model, stages: list[Stage]) -> None:
+    def __init__(
+        self, source: Model, stages: list[Stage], known: dict[Any, Any] | None = None
+    ) -> None:
         self.source = source
         self.stages = stages
         self.frame = frame_of(source)
+        self.known: dict[Any, Any] = {} if known is None else known  # what surveys found, for others
 
     @property
     def meta(self) -> Any:
@@ -120,7 +123,12 @@ class Rows:
 
     def before(self, count: int) -> Rows:
         """Return the ramp as it is before stage `count`."""
-        return Rows(self.source, self.stages[:count])
+        return Rows(self.source, self.stages[:count], self.known)
+
+    def through(self, wanted: Callable[[Step], bool]) -> Rows:
+        """Return the ramp as it would be after some of the steps only."""
+        chosen = [stage for stage in self.stages if wanted(stage.step)]
+        return Rows(self.source, chosen, self.known)
 
     def cut(self, region: Region) -> Any:
         """Compute one part of the frame through all stages."""

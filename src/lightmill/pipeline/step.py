@@ -57,6 +57,7 @@ class Step:
     optional: ClassVar[frozenset[str]] = frozenset()  # references the step can do without
     rows: ClassVar[bool] = False
     skip_by_default: ClassVar[bool] = False
+    flags_groups: ClassVar[bool] = False  # flags groups, looking at raw signal and flags alone
     extensions: ClassVar[frozenset[str]] = frozenset()  # parameters other software does not know
     version: ClassVar[str] = "1"
 
