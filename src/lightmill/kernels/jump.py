@@ -26,7 +26,7 @@ _DO_NOT_USE = 1
 class _Parameters(ctypes.Structure):
     """Mirrors ``lm_jump_parameters`` of lightmill/jump.h."""
 
-    _fields_ = [  # noqa: RUF012  (ctypes wants a plain list)
+    _fields_ = [
         *(
             (name, ctypes.c_double)
             for name in (
@@ -167,7 +167,8 @@ def flag_jumps(
         raise UnknownNameError("jump method", method, METHODS)
     shape = _arrays.ramp(data, "data")
     dq_shape = _arrays.ramp(groupdq, "groupdq", np.uint8, data.shape)
-    _, ngroups, *yx = data.shape
+    _, ngroups, ny, nx = data.shape
+    yx = (ny, nx)
     pixeldq, *_ = _arrays.planes(pixeldq, "pixeldq", np.uint32, yx, 2)
     gain, *_ = _arrays.planes(gain, "gain", np.float32, yx, 2)
     readnoise, *_ = _arrays.planes(readnoise, "readnoise", np.float32, yx, 2)
@@ -204,7 +205,7 @@ def flag_jumps(
         METHODS[method],
         address(times),
     )
-    return _flag_jumps(
+    found = _flag_jumps(
         address(data),
         shape,
         address(groupdq),
@@ -213,8 +214,9 @@ def flag_jumps(
         address(gain),
         address(readnoise),
         ctypes.addressof(parameters),
-        *(count_rows or (0, yx[0])),
+        *(count_rows or (0, ny)),
     )
+    return int(found)  # type: ignore[call-overload]  # a kernel that answers answers a count
 
 
 def count_usable_groups(groupdq: np.ndarray) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class RampFit(NamedTuple):
 class _Planes(ctypes.Structure):
     """Mirrors ``lm_rate_planes``."""
 
-    _fields_ = [  # noqa: RUF012  (ctypes wants a plain list)
+    _fields_ = [
         *((name, ctypes.c_void_p) for name in ("slope", "err", "var_poisson", "var_rnoise", "dq")),
         ("int_stride", ctypes.c_size_t),
     ]
@@ -77,7 +77,7 @@ class _Planes(ctypes.Structure):
 class _OlsParameters(ctypes.Structure):
     """Mirrors ``lm_ols_parameters``."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         *((name, ctypes.c_double) for name in ("group_time", "frame_time", "n_frames")),
         *((name, ctypes.c_size_t) for name in ("first_group", "last_group")),
         *(
@@ -98,7 +98,7 @@ class _OlsParameters(ctypes.Structure):
 class _SegmentPlanes(ctypes.Structure):
     """Mirrors ``lm_segment_planes``."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         *((name, ctypes.c_size_t) for name in ("n_segments", "n_jumps")),
         *((name, ctypes.c_void_p) for name in Segments._fields),
         ("first_group_age", ctypes.c_double),
@@ -108,14 +108,11 @@ class _SegmentPlanes(ctypes.Structure):
 class _LikelihoodParameters(ctypes.Structure):
     """Mirrors ``lm_likelihood_parameters``."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         *((name, ctypes.c_void_p) for name in ("mean_times", "taus", "n_reads")),
         *((name, ctypes.c_double) for name in ("one_omit", "two_omit")),
         *((name, ctypes.c_size_t) for name in ("first_group", "last_group")),
-        *(
-            (name, ctypes.c_int)
-            for name in ("dark_in_electrons", "jump_masks_both", "flag_groups")
-        ),
+        *((name, ctypes.c_int) for name in ("dark_in_electrons", "jump_masks_both", "flag_groups")),
     ]
 
 
@@ -134,12 +131,15 @@ def empty_fit(
     def planes(*shape: int) -> list[np.ndarray]:
         return [np.empty(shape, np.uint32 if n == "dq" else np.float32) for n in _PLANES]
 
-    return RampFit(
-        *planes(ny, nx),
-        *(planes(nints, ny, nx) if integrations else [None] * len(_PLANES)),
-        np.empty((ny, nx), np.float32) if chisq else None,
-        np.empty((nints, ny, nx), np.float32) if chisq and integrations else None,
-    )
+    arrays: dict[str, Any] = dict(zip(_PLANES, planes(ny, nx), strict=True))
+    each: dict[str, Any] = dict.fromkeys(f"int_{name}" for name in _PLANES)
+    if integrations:
+        each = dict(zip(each, planes(nints, ny, nx), strict=True))
+    if chisq:
+        arrays["chisq"] = np.empty((ny, nx), np.float32)
+    if chisq and integrations:
+        each["int_chisq"] = np.empty((nints, ny, nx), np.float32)
+    return RampFit(**arrays, **each)
 
 
 def fit_ramps(
@@ -233,7 +233,8 @@ def fit_ramps(
     _one_of("kind of variances", variances, ("bound", "estimate"))
     _one_of("unit of the dark rate", dark_in, ("e", "dn"))
     shape, dq_shape, inputs = _inputs(data, groupdq, pixeldq, gain, readnoise, average_dark)
-    nints, ngroups, *yx = data.shape
+    nints, ngroups, ny, nx = data.shape
+    yx = (ny, nx)
     zero_stride = 0
     if zeroframe is not None:
         zeroframe, _, zero_stride = _arrays.planes(zeroframe, "zeroframe", np.float32, yx, 3)
@@ -259,15 +260,16 @@ def fit_ramps(
         zero_stride,
     )
     if out is None:
-        out = empty_fit(nints, *yx, integrations=integrations)
+        out = empty_fit(nints, ny, nx, integrations=integrations)
     exposure, each = _outputs(out, nints, yx)
     planes = None
     if segments:
         groups = slice(parameters.first_group, parameters.last_group + 1)
-        out = out._replace(segments=_empty_segments(data[:, groups], groupdq[:, groups]))
+        report = _empty_segments(data[:, groups], groupdq[:, groups])
+        out = out._replace(segments=report)
         age = parameters.frame_time * ((nframes + 1) / 2 + drop_frames)
-        counts = out.segments.slope.shape[1], out.segments.crmag.shape[1]
-        planes = _SegmentPlanes(*counts, *(address(array) for array in out.segments), age)
+        counts = report.slope.shape[1], report.crmag.shape[1]
+        planes = _SegmentPlanes(*counts, *(address(array) for array in report), age)
     _fit_ramps(
         address(data),
         shape,
@@ -289,11 +291,9 @@ def _empty_segments(data: np.ndarray, groupdq: np.ndarray) -> Segments:
     nsegments = max(int(starts.sum(axis=1).max()), 1)
     njumps = int(((groupdq[:, 1:] & _JUMP_DET) != 0).sum(axis=1).max(initial=0))
     nints, _, ny, nx = data.shape
-    return Segments(
-        *(np.zeros((nints, nsegments, ny, nx), np.float32) for _ in range(7)),
-        np.zeros((nints, njumps, ny, nx), np.float32),
-        np.zeros((nints, ny, nx), np.float32),
-    )
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(Segments._fields, (nints, nsegments, ny, nx))
+    shapes |= {"crmag": (nints, njumps, ny, nx), "pedestal": (nints, ny, nx)}
+    return Segments(**{name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
 
 
 def read_times_of(
@@ -378,13 +378,16 @@ def fit_ramps_likelihood(
     _one_of("rule for masking jumps", jump_masks, ("auto", "both"))
     _one_of("unit of the dark rate", dark_in, ("e", "dn"))
     shape, dq_shape, inputs = _inputs(data, groupdq, pixeldq, gain, readnoise, average_dark)
-    nints, ngroups, *yx = data.shape
+    nints, ngroups, ny, nx = data.shape
+    yx = (ny, nx)
     if read_times is None:
         if group_time is None:
             raise UsageError("a ramp needs read_times or group_time")
         frame_time = group_time / nframes if frame_time is None else frame_time
-        even = np.arange(nframes) * frame_time
-        read_times = [even + group * group_time for group in range(ngroups)]
+        read_times = [
+            [group * group_time + read * frame_time for read in range(nframes)]
+            for group in range(ngroups)
+        ]
     if len(read_times) != ngroups:
         raise ShapeError(
             "read_times must hold the reads of every group", found=len(read_times), expected=ngroups
@@ -405,7 +408,7 @@ def fit_ramps_likelihood(
         flag_groups,
     )
     if out is None:
-        out = empty_fit(nints, *yx, integrations=integrations, chisq=True)
+        out = empty_fit(nints, ny, nx, integrations=integrations, chisq=True)
     exposure, each = _outputs(out, nints, yx)
     chisq, int_chisq, int_chisq_stride = out.chisq, out.int_chisq, 0
     if chisq is not None:
@@ -453,7 +456,7 @@ def _inputs(data, groupdq, pixeldq, gain, readnoise, average_dark):
     return shape, dq_shape, images
 
 
-def _outputs(out: RampFit, nints: int, yx: Sequence[int]) -> tuple[_Planes, _Planes | None]:
+def _outputs(out: RampFit, nints: int, yx: tuple[int, int]) -> tuple[_Planes, _Planes | None]:
     exposure, each = _Planes(), None
     for name in _PLANES:
         dtype = np.uint32 if name == "dq" else np.float32

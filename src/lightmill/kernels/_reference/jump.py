@@ -17,6 +17,7 @@ _UNUSABLE = _DO_NOT_USE | _SATURATED
 _CLIP_ROUNDS = 5
 _F = np.float32
 
+
 def flag_jumps(
     data,
     groupdq,
@@ -90,7 +91,9 @@ def flag_jumps(
         elif single_pass:
             hits = outliers(differences, times, read_variance, rejection_threshold)
         else:
-            hits = iterated_absolute(differences, times, read_variance, rejection_threshold, thresholds)
+            hits = iterated_absolute(
+                differences, times, read_variance, rejection_threshold, thresholds
+            )
         primary += len(hits)
         for i, k in hits:
             flag[i, k + 1, y, x] = True

@@ -101,7 +101,7 @@ class _Pixel(NamedTuple):
 
 def fit_pixel(data, groupdq, pixeldq, pixel, zeroframe):
     """Return (slope, err, dq, var_poisson, var_rnoise) of the exposure, and of each integration."""
-    nints, ngroups = data.shape
+    nints = len(data)
     groupdq = groupdq.copy()
     if not pixel.gain > 0:
         pixeldq |= _NO_GAIN | _DO_NOT_USE
@@ -288,11 +288,15 @@ def fit_ramps_likelihood(
             any_flag = int(np.bitwise_or.reduce(flags)) & (_SATURATED | _JUMP | _PERSISTENCE)
             guess = max(float(np.median(differences[mask])), 0.0) if mask.any() else 0.0
 
-            def omit(kept, rate, differences=differences):
+            def omit(kept, rate, differences=differences, g=g, noise=noise):
                 c = poisson * rate / g + read * noise
                 return likelihood(differences[kept], c[np.ix_(kept, kept)])
 
-            found = search_jumps(omit, mask, guess, several, one_omit, two_omit) if detect_jumps else mask
+            found = (
+                search_jumps(omit, mask, guess, several, one_omit, two_omit)
+                if detect_jumps
+                else mask
+            )
             if (found != mask).any():
                 any_flag |= _JUMP
             if not found.any():
