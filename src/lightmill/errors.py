@@ -7,7 +7,6 @@ exit status: 2 usage, 3 bad data, 4 no reference file, 5 bad configuration,
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -162,6 +161,8 @@ class OutputError(ConfigurationError):
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:
     """Return ``did you mean 'x'?`` for the known name nearest to `name`, or None."""
+    import difflib  # only a mistake needs it
+
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else None
 

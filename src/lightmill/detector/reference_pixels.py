@@ -160,7 +160,7 @@ class CorrectReferencePixels(Step):
         """
         parity = np.arange(planes.shape[2]) % 2
         result = np.full((len(planes), planes.shape[2]), np.nan)
-        for number in np.unique(output):
+        for number in sorted(set(output.tolist())):  # np.unique imports masked arrays: 10 ms
             for odd in (0, 1) if self.parameters.odd_even_columns else (None,):
                 here = output == number
                 if odd is not None:

@@ -176,9 +176,13 @@ class ModelSchema:
         self._index()
 
     def _index(self) -> None:
-        self.branches = {
-            path[:i] for path in self.fields for i in range(len(path)) if path[i] == "."
-        } | set(self.open_branches)
+        branches: set[str] = set()
+        for path in self.fields:
+            branch = path.rpartition(".")[0]
+            while branch and branch not in branches:
+                branches.add(branch)
+                branch = branch.rpartition(".")[0]
+        self.branches = branches | set(self.open_branches)
         self.keywords: dict[tuple[str, str], Field] = {
             (one.hdu, one.keyword): one for one in self.fields.values() if one.keyword
         }

@@ -214,17 +214,18 @@ def exposure(
 
 def platform_line() -> str:
     """Return one line on the software in use; nothing of it names the machine."""
-    import platform
+    import numpy as np
 
-    packages = ", ".join(f"{name} {_version(name)}" for name in ("lightmill", "numpy"))
-    return (
-        f"{packages}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    )
+    from lightmill.pipeline.provenance import VERSION, machine, python_version
+
+    return f"lightmill {VERSION}, numpy {np.__version__}, Python {python_version()}, {machine()}"
 
 
 def note_platform() -> None:
     """Log the software in use."""
-    logging.getLogger("lightmill").info("%s", platform_line())
+    logger = logging.getLogger("lightmill")
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s", platform_line())
 
 
 def read_log_cfg(path: str | Path) -> dict[str, Any]:
@@ -272,15 +273,6 @@ def read_log_cfg(path: str | Path) -> dict[str, Any]:
         arguments["stream"] = streams[0] if streams else None
         arguments["file"] = files or None
     return arguments
-
-
-def _version(package: str) -> str:
-    import importlib.metadata  # costs more than everything else here
-
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "(source tree)"
 
 
 def _level(level: str | int) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightmill.errors import OutputError
+from lightmill.models.schema import read_yaml
 
 if TYPE_CHECKING:
     from lightmill.pipeline.step import Step
@@ -46,12 +47,10 @@ def known_suffixes() -> frozenset[str]:
 
 @functools.cache
 def _suffixes_of(home: Path) -> frozenset[str]:
-    import yaml
-
     path = home / "suffixes.yaml"
     if not path.exists():
         return frozenset()
-    return frozenset(str(suffix).lower() for suffix in yaml.safe_load(path.read_text()))
+    return frozenset(str(suffix).lower() for suffix in read_yaml(path))
 
 
 def base_name(name: str, known: Iterable[str] | None = None) -> tuple[str, str, str]:

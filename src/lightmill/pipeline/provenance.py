@@ -9,7 +9,7 @@ memory, the machine) is kept beside it, in the run log.
 from __future__ import annotations
 
 import datetime
-import platform
+import os
 import resource
 import sys
 from pathlib import Path
@@ -34,6 +34,17 @@ VERSION = "0.1.0"  # a test holds it to pyproject.toml: reading it there costs t
 _ANY = {"", "ANY", "N/A", "GENERIC", "MULTIPLE", "ALL"}
 _VOLATILE = ("started", "finished", "wall_s", "platform", "peak_mb")
 _VOLATILE_STEP = ("cpu_s", "wall_s")
+
+
+def python_version() -> str:
+    """Return the version of Python in use; `platform` says the same, and takes 3 ms to import."""
+    return ".".join(str(number) for number in sys.version_info[:3])
+
+
+def machine() -> str:
+    """Return the kind of system and processor, for instance ``Linux x86_64``."""
+    system = os.uname()
+    return f"{system.sysname} {system.machine}"
 
 
 def values(step: Step) -> dict[str, Any]:
@@ -64,7 +75,7 @@ class Record:
         self.facts: dict[str, Any] = {
             "software": {
                 "lightmill": VERSION,
-                "python": platform.python_version(),
+                "python": python_version(),
                 "numpy": np.__version__,
             }
         }
@@ -80,7 +91,7 @@ class Record:
         self.facts["parameters"] = self._parameters(target)
         self.facts["inputs"] = [_file(source)]
         self.facts["started"] = _now()
-        self.facts["platform"] = f"{platform.system()} {platform.machine()}"
+        self.facts["platform"] = machine()
 
     def finish(self, wall_s: float) -> None:
         """Note the end."""
