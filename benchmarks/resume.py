@@ -1,12 +1,18 @@
-"""Kill a run at random moments; every resumed product must be bit-identical.
+"""Kill a run at random moments; every resumed product must be the same to the last byte.
 
-python -m benchmarks resume --kills 20
+    python -m benchmarks resume --kills 20
+
+Two pipelines take turns: stage 1, whose order is a list, and `benchmarks.two_fits`, whose order is
+Python and branches. After each kill every visible product is compared with that of an uninterrupted
+run, and after resuming nothing may be left that the kill had interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import os
 import random
 import shutil
 import signal
@@ -15,21 +21,36 @@ import time
 from pathlib import Path
 
 from benchmarks import cases
+from benchmarks.measure import table
+
+TARGETS = {
+    "calwebb_detector1": ["--save-calibrated-ramp=true"],
+    "benchmarks.two_fits:TwoFits": [],
+}
+TWO_FITS = ("dq_init", "saturation", "linearity", "dark_current", "jump", "ramp_fit", "plain_fit")
 
 
-def identity(folder: Path) -> dict[str, str]:
-    """Return the hash of the arrays of each product (dates and times in headers differ)."""
-    from astropy.io import fits
+def contents(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each product."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.glob("*.fits"))
+    }
 
-    found = {}
-    for file in sorted(folder.glob("*.fits")):
-        digest = hashlib.sha256()
-        with fits.open(file) as hdus:
-            for hdu in hdus:
-                if hdu.data is not None and hdu.name != "ASDF":
-                    digest.update(hdu.name.encode() + hdu.data.tobytes())
-        found[file.name] = digest.hexdigest()
-    return found
+
+def command_for(bench: cases.Bench, case: Path, target: str, out: Path) -> list[str]:
+    chosen = cases.step_options(case)
+    if target != "calwebb_detector1":
+        steps = json.loads((case / "overrides.json").read_text())
+        chosen = [
+            f"--override-{name.removeprefix('override_')}={value}"
+            for step, values in steps.items()
+            for name, value in values.items()
+            if step in TWO_FITS and name.startswith("override_")
+        ]
+    source = str(case / "uncal.fits")
+    where = ["--output-dir", str(out), "--resume"]
+    return [*bench.command, "run", target, source, *where, *TARGETS[target], *dict.fromkeys(chosen)]
 
 
 def main() -> int:
@@ -47,40 +68,59 @@ def main() -> int:
         if options.case
         else bench.case("niriss-full-1x8-s1", "--inst", "niriss", "--seed", "1")
     )
-    cost, _ = bench.run_ours(case, "uninterrupted", "--save-calibrated-ramp=true")
-    wanted = identity(case / "uninterrupted")
-    print(f"uninterrupted: {cost.wall:.2f} s, {len(wanted)} products")
+    work = bench.logs.parent / "resume"
+    shutil.rmtree(work, ignore_errors=True)
+    paths = [str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+    def start(target: str, out: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command_for(bench, case, target, out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+
+    wanted, wall = {}, {}
+    for target in TARGETS:
+        began = time.perf_counter()
+        out = work / f"whole-{len(wanted)}"
+        if start(target, out).wait():
+            raise SystemExit(
+                f"the uninterrupted run failed: {command_for(bench, case, target, out)}"
+            )
+        wall[target], wanted[target] = time.perf_counter() - began, contents(out)
+        print(
+            f"{target}: {wall[target]:.2f} s without interruption, {len(wanted[target])} products"
+        )
     dice = random.Random(options.seed)
-    out = case / "killed"
-    bad = 0
+    rows, bad = [], 0
     for turn in range(options.kills):
+        target = list(TARGETS)[turn % 2]
+        out = work / "killed"
         shutil.rmtree(out, ignore_errors=True)
-        command = [
-            *bench.command,
-            "run",
-            "calwebb_detector1",
-            str(case / "uncal.fits"),
-            "--output-dir",
-            str(out),
-            "--resume",
-            "--save-calibrated-ramp=true",
-            *cases.step_options(case),
-        ]
-        moment = dice.uniform(0.1, 1.0) * cost.wall
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        moment = dice.uniform(0.1, 1.0) * wall[target]
+        process = start(target, out)
         time.sleep(moment)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        visible = identity(out) if out.exists() else {}  # raises if a visible file is not whole
-        partial = [n for n, h in visible.items() if wanted.get(n) != h]
+        visible = contents(out)
+        partial = [n for n, h in visible.items() if wanted[target].get(n) != h]
+        hidden = len(list(out.rglob(".*.part")))
+        kept = len([p for p in out.glob(".lightmill/*") if not p.name.startswith(".")])
         began = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        same = identity(out) == wanted
-        bad += bool(partial) + (not same)
-        print(
-            f"{turn + 1:2d}: killed at {moment:.2f} s with {len(visible)} products visible"
-            f"{' PARTIAL ' + str(partial) if partial else ''}; resumed in {time.perf_counter() - began:.2f} s,"
-            f" {'identical' if same else 'DIFFERENT'}"
-        )
+        failed = start(target, out).wait()
+        took = time.perf_counter() - began
+        same = not failed and contents(out) == wanted[target]
+        left = len(list(out.rglob(".*.part")))
+        bad += bool(partial) + (not same) + bool(left)
+        verdict = "identical" if same else "DIFFERENT"
+        rows.append(
+            [turn + 1, target.rpartition(":")[2], f"{moment:.2f}", len(visible), len(partial),
+             kept, hidden, f"{took:.2f}", verdict, left]
+        )  # fmt: skip
+    heads = ["kill", "pipeline", "at, s", "visible", "of these partial", "checkpoints",
+             "left aside", "resumed, s", "products", "left then"]  # fmt: skip
+    print(table(heads, rows))
     print(f"{options.kills} kills, {bad} bad")
     return 1 if bad else 0
