@@ -461,9 +461,9 @@ def apply_settings(step: Step, settings: Settings) -> None:
     for name in settings:
         setting = settings[name]
         if name not in known and isinstance(step, Pipeline):
-            inner = {n: [d.name for d in accepted(type(s))] for n, s in step._steps.items()}
+            names = {n: [d.name for d in accepted(type(s))] for n, s in step._steps.items()}
             raise unknown_parameter(
-                name, sorted(known), inner, place=f"{step.name} ({setting.origin})"
+                name, sorted(known), names, place=f"{step.name} ({setting.origin})"
             )
         step.configure({name: setting.value}, setting.origin)
     for name, inner in settings.steps.items():
@@ -472,8 +472,8 @@ def apply_settings(step: Step, settings: Settings) -> None:
         elif isinstance(step, Pipeline) and name in step.not_yet | step.also:
             _refuse_not_yet(step, name, inner)
         else:
-            known = getattr(step, "_steps", {})
-            raise UnknownNameError("step", name, known, place=f"{step.name}: steps.{name}")
+            there = getattr(step, "_steps", {})
+            raise UnknownNameError("step", name, there, place=f"{step.name}: steps.{name}")
 
 
 def _refuse_not_yet(step: Pipeline, name: str, settings: Settings) -> None:

@@ -123,7 +123,6 @@ class CorrectLinearity(Step):
         self, ramp: RampModel, *, linearity: LinearityModel, saturation: SaturationModel | None
     ) -> RampModel:
         """Evaluate the polynomial in every group below saturation."""
-        flags = {"reference_dq": linearity.dq, "pixeldq": ramp.pixeldq}
         coefficients = linearity.coeffs
         nframes = ramp.meta.exposure.nframes or 1
         if linearity.has("inv_coeffs") and nframes > 1:
@@ -133,11 +132,18 @@ class CorrectLinearity(Step):
                 coefficients,
                 linearity.inv_coeffs,
                 read_times(ramp),
-                **flags,
+                reference_dq=linearity.dq,
+                pixeldq=ramp.pixeldq,
                 saturation=None if saturation is None else saturation.data,
             )
         else:
-            polynomial.correct_linearity(ramp.data, ramp.groupdq, coefficients, **flags)
+            polynomial.correct_linearity(
+                ramp.data,
+                ramp.groupdq,
+                coefficients,
+                reference_dq=linearity.dq,
+                pixeldq=ramp.pixeldq,
+            )
         if ramp.has("zeroframe"):
             zero = np.array(ramp.zeroframe, np.float32)
             polynomial.correct_linearity(

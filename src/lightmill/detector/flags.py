@@ -119,10 +119,10 @@ class FlagSaturation(Step):
             saturation.data,
             saturation.dq,
             grow=self.parameters.n_pix_grow_sat,
-            dilution=reads.mean(1) / reads[:, -1] if pattern and nframes > 1 else None,
+            dilution=(reads.mean(1) / reads[:, -1]).tolist() if pattern and nframes > 1 else None,
             bias=bias if pattern else None,
-            read_means=reads.mean(1) if pattern else None,
-            read_lasts=reads[:, -1] if pattern else None,
+            read_means=reads.mean(1).tolist() if pattern else None,
+            read_lasts=reads[:, -1].tolist() if pattern else None,
             nframes=nframes,
         )
         if ramp.has("zeroframe"):

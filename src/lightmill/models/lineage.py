@@ -28,6 +28,7 @@ __all__ = [
     "open_reference",
     "owned_part",
     "primary_of",
+    "region_of",
     "restore",
     "uniform",
     "untouched",
@@ -42,6 +43,14 @@ def frame_of(model: Model) -> tuple[int, int]:
     if whole is None:
         raise ShapeError("the data have no rows and columns", place=model.path or model.model_type)
     return int(whole[0]), int(whole[1])
+
+
+def region_of(model: Model) -> Region:
+    """Return the part of its frame a model holds."""
+    if model.region is not None:
+        return model.region
+    ny, nx = frame_of(model)
+    return Region(0, ny, 0, nx)
 
 
 def primary_of(model: Model) -> str:

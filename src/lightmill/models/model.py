@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class Model:
         put(self, "_places", places or {})
 
     @classmethod
-    def _made(cls, store: MetaStore, arrays: dict[str, Any], **more: Any) -> Model:
+    def _made(cls, store: MetaStore, arrays: dict[str, Any], **more: Any) -> Self:
         model = cls.__new__(cls)
         model._fill(store, arrays, **more)
         return model
@@ -204,7 +204,7 @@ class Model:
 
     # -- new models from this one ----------------------------------------------------------
 
-    def cut(self, region: Region) -> Model:
+    def cut(self, region: Region) -> Self:
         """Return the part of the model in a region of its frame.
 
         Arrays in memory are shared as views; arrays in the file stay there and
@@ -230,7 +230,7 @@ class Model:
         whole = region if self._region is None else region.within(self._region)
         return self._again(arrays, region=whole)
 
-    def evolve(self, **changes: Any) -> Model:
+    def evolve(self, **changes: Any) -> Self:
         """Return a new model with some arrays, tables or metadata replaced.
 
         Parameters
@@ -251,7 +251,7 @@ class Model:
         model._check_shapes()
         return model
 
-    def copy(self) -> Model:
+    def copy(self) -> Self:
         """Return a model that shares nothing with this one."""
         arrays = {
             name: held.copy() if isinstance(held, np.ndarray) else held
@@ -259,7 +259,7 @@ class Model:
         }
         return self._again(arrays, region=self._region)
 
-    def _again(self, arrays: dict[str, Any], *, region: Region | None) -> Model:
+    def _again(self, arrays: dict[str, Any], *, region: Region | None) -> Self:
         history = None if self._history is None else list(self._history)
         model = self._made(
             self._store.copy(), arrays, region=region, path=self._path, history=history,

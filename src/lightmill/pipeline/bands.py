@@ -20,7 +20,14 @@ import numpy as np
 
 from lightmill.errors import LightmillError
 from lightmill.models import Region
-from lightmill.models.lineage import frame_of, owned_part, primary_of, whole_of, window
+from lightmill.models.lineage import (
+    frame_of,
+    owned_part,
+    primary_of,
+    region_of,
+    whole_of,
+    window,
+)
 from lightmill.pipeline.spool import IN_MEMORY_BYTES, Spool
 from lightmill.pipeline.step import Products, Skipped, Step
 
@@ -62,7 +69,7 @@ class Stage:
 
     def _one(self, part: Model, cuts: _Cuts) -> Any:
         begin, cpu = time.perf_counter(), time.thread_time()
-        keywords = {name: cuts.get(self, name, part.region) for name in self.references}
+        keywords = {name: cuts.get(self, name, region_of(part)) for name in self.references}
         if self.survey is not None:
             keywords["survey"] = self.survey
         result = self.step.apply(part, **keywords)
@@ -194,7 +201,7 @@ class Gathered:
         total = 0
         for suffix, model in parts.items():
             self.arrays[suffix] = {}
-            rows = (model.region.y1 - model.region.y0, model.region.x1 - model.region.x0)
+            rows = region_of(model).shape
             for name, array in model.arrays.items():
                 if getattr(array, "shape", ())[-2:] != rows or name in leave:
                     continue
@@ -211,7 +218,7 @@ class Gathered:
         """Take the rows of a band."""
         parts = part if isinstance(part, Products) else {"": part}
         for suffix, model in parts.items():
-            y0, y1 = model.region.y0, model.region.y1
+            y0, y1 = region_of(model)[:2]
             for name, whole in self.arrays[suffix].items():
                 rows = model.arrays[name]
                 if isinstance(whole, Spool):
@@ -321,7 +328,8 @@ def _each(rows: Rows, regions: list[Region], sink: Sink, threads: int) -> Iterat
 
     if threads <= 1 or len(regions) <= 1:
         for region in regions:
-            yield one(region)
+            one(region)
+            yield
         return
     with ThreadPoolExecutor(threads, thread_name_prefix="band") as pool:
         running: set[Future[None]] = set()

@@ -186,7 +186,7 @@ class RunCache:
             "models": {},
         }
         for suffix, model in parts.items():
-            arrays = {}
+            arrays: dict[str, list[Any] | None] = {}
             for name, array in model.arrays.items():
                 if array is None:
                     continue

@@ -191,7 +191,7 @@ def pipeline_class(path: str | Path) -> type[Pipeline]:
         data["name"],
         (Pipeline,),
         {
-            "__doc__": data.get("title", data["name"]) + ".",
+            "__doc__": f"{data.get('title', data['name'])}.",
             "name": data["name"],
             "steps": steps,
             "flow": tuple(flow),

@@ -192,6 +192,14 @@ class Run:
                 with contextlib.suppress(OSError):  # it stays when something is in it
                     folder.rmdir()
 
+    def _own(self, model: Model) -> Model:
+        """Return a model that may be stamped: never the input itself."""
+        return model.evolve() if model is self.source else model
+
+    def _input(self) -> Model:
+        assert self.source is not None  # noqa: S101 - set before anything runs
+        return self.source
+
     def _outcome(self, result: Any, begin: float) -> Outcome:
         """Save what was made, and say what became of the input."""
         target, reason, status = self.target, None, Status.DONE
@@ -200,7 +208,7 @@ class Run:
         elif self._taken and not self._computed:
             status = Status.CACHED
         parts = dict(result) if isinstance(result, Products) else {self._suffix(target): result}
-        parts = {s: m.evolve() if m is self.source else m for s, m in parts.items()}
+        parts = {s: self._own(m) for s, m in parts.items()}
         self.record.finish(time.perf_counter() - begin)
         if self._saves():
             self._save(target, parts)
@@ -471,7 +479,7 @@ class Run:
         if save_as is not None:
             parts = result if isinstance(result, Products) else {"": result}
             for part in parts.values():
-                self._saved(self.target, part.path, part)
+                self._saved(self.target, Path(str(part.path)), part)
         return result
 
     def _whole(self, stage: Stage, model: Any) -> Any:
@@ -515,7 +523,7 @@ class Run:
                 provenance.VERSION, self._step_identity(name, step, model), model_identity(model)
             )
             if self.options.resume or (own and not self._begun):
-                found = self.cache.find(key, self.source)  # type: ignore[arg-type] - set by `on`
+                found = self.cache.find(key, self._input())
                 if found is not None:
                     self._restore(found[1], [name, *getattr(step, "_steps", ())])
                     self._save_again((name, step), found[0])

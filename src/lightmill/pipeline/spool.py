@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Spool:
         self._plane = self.shape[-1] * self.shape[-2] * self.dtype.itemsize
         self._planes = int(np.prod(self.shape[:-2], dtype=np.int64))
         if path is not None:
-            self._file = Path(path).open("rb")  # noqa: SIM115 - lives as long as the array
+            self._file: IO[bytes] = Path(path).open("rb")  # noqa: SIM115 - lives as long as the array
             return
         try:
             self._file = tempfile.TemporaryFile(dir=directory, prefix="lightmill-")  # noqa: SIM115 - lives as long as the array
@@ -77,7 +77,7 @@ class Spool:
         offset = y0 * self._nx * self.dtype.itemsize
         for number, plane in enumerate(flat, start=first_plane):
             block = np.ascontiguousarray(plane, dtype=self.dtype)
-            view = memoryview(block).cast("B")
+            view = block.reshape(-1).view(np.uint8).data
             position = number * self._plane + offset
             while view:
                 try:

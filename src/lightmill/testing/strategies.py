@@ -63,10 +63,11 @@ def ramps(
             seed=seed,
         )
         if flagged:
+            groupdq, pixeldq = np.asarray(ramp.groupdq), np.asarray(ramp.pixeldq)  # views
             for flag in ("DO_NOT_USE", "SATURATED", "JUMP_DET"):
                 share = draw(st.sampled_from([0.0, 0.1, 0.5]))
-                ramp.groupdq[dice.random(ramp.groupdq.shape) < share] |= np.uint8(PIXEL[flag])
-            ramp.pixeldq[dice.random(shape) < 0.1] |= np.uint32(PIXEL["DO_NOT_USE"])
+                groupdq[dice.random(groupdq.shape) < share] |= np.uint8(PIXEL[flag])
+            pixeldq[dice.random(shape) < 0.1] |= np.uint32(PIXEL["DO_NOT_USE"])
         return ramp
 
     return drawn()
