@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lightmill.models as models
+from lightmill import models
 from lightmill.errors import ConfigurationError, LightmillError, NothingSelectedError
 from lightmill.models import Model
 
@@ -25,10 +25,12 @@ class References:
 
     def __init__(self, directory: str | Path | None = None) -> None:
         self.directory = None if directory is None else Path(directory)
-        self._found: dict[str, list[tuple[Path, dict[str, str]]]] | None = None
+        self._found: dict[str, list[tuple[Model, dict[str, str]]]] | None = None
 
-    def find(self, reftype: str, model: Model) -> Path | None:
-        """Return the file of a type for a model's instrument and detector, or None.
+    def find(self, reftype: str, model: Model) -> Model | None:
+        """Return the reference of a type for a model's instrument and detector, or None.
+
+        It is opened already, as its header had to be read: its arrays are still in the file.
 
         Raises
         ------
@@ -36,8 +38,8 @@ class References:
             If several files fit.
         """
         fits = [
-            path
-            for path, facts in self._files().get(reftype.lower(), [])
+            reference
+            for reference, facts in self._files().get(reftype.lower(), [])
             if all(
                 facts[key].upper() in _ANY or facts[key].upper() == str(model.meta.get(key) or "").upper()
                 for key in _MATCHED
@@ -47,13 +49,13 @@ class References:
             raise NothingSelectedError(
                 f"several {reftype} references fit",
                 place=self.directory,
-                found=", ".join(sorted(path.name for path in fits)),
+                found=", ".join(sorted(one.path.name for one in fits if one.path)),
                 expected="one",
                 remedy=f"name it with --override-{reftype}=FILE",
             )
         return fits[0] if fits else None
 
-    def _files(self) -> dict[str, list[tuple[Path, dict[str, str]]]]:
+    def _files(self) -> dict[str, list[tuple[Model, dict[str, str]]]]:
         if self.directory is None:
             return {}
         if self._found is None:
@@ -66,11 +68,11 @@ class References:
                 if path.suffix not in {".fits", ".asdf"}:
                     continue
                 try:
-                    meta = models.open(path).meta
+                    reference = models.open(path)
                 except LightmillError:
                     continue  # not a reference file; what is asked for and missing is said later
-                reftype = str(meta.get("reftype") or "").lower()
+                reftype = str(reference.meta.get("reftype") or "").lower()
                 if reftype:
-                    facts = {key: str(meta.get(key) or "") for key in _MATCHED}
-                    self._found.setdefault(reftype, []).append((path, facts))
+                    facts = {key: str(reference.meta.get(key) or "") for key in _MATCHED}
+                    self._found.setdefault(reftype, []).append((reference, facts))
         return self._found

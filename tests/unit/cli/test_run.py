@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -150,3 +153,24 @@ def test_a_log_configuration_of_old_is_heeded(capsys, tmp_path):
 
     assert status == 0
     assert (tmp_path / "run.log").exists()
+
+
+def test_a_run_starts_without_what_only_failures_need(tmp_path):
+    program = (
+        "import os, sys\nfrom lightmill.cli import main\n"
+        "try: main(['run', 'jump', 'no.fits', '-q'])\nexcept SystemExit as end: assert end.code == 3\n"
+        "print(sorted(sys.modules), sorted(os.environ))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+
+    assert "'lightmill.pipeline.runner'" in done.stdout
+    for needless in ("email", "importlib.metadata", "numpy.ma", "numpy.random", "subprocess"):
+        assert f"'{needless}'" not in done.stdout
+    assert "'OPENBLAS_NUM_THREADS'" not in done.stdout
