@@ -16,6 +16,7 @@ from lightmill import instrument as instruments_
 from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError
 from lightmill.instrument import Instrument, instrument_of
 from lightmill.pipeline import Pipeline, Step, parameter_files
+from lightmill.pipeline.memory import keep_freed_memory
 from lightmill.pipeline.parameters import accepted
 from lightmill.pipeline.pipeline import pipeline_class
 from lightmill.pipeline.runner import Options, Outcome, Run, Status
@@ -374,6 +375,7 @@ def _run_quietly(path: Path, arguments: dict[str, Any]) -> Outcome:
 def _run_one(
     path: Path, arguments: dict[str, Any], progress: Callable[[str, int, int], None] | None
 ) -> Outcome:
+    keep_freed_memory()
     discover()
     source = models.open(path)
     step = prepared(
