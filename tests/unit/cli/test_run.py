@@ -158,15 +158,14 @@ def test_a_log_configuration_of_old_is_heeded(capsys, tmp_path):
 def test_a_run_starts_without_what_only_failures_need(tmp_path):
     program = (
         "import os, sys\nfrom lightmill.cli import main\n"
-        "try: main(['run', 'jump', 'no.fits', '-q'])\nexcept SystemExit as end: assert end.code == 3\n"
+        "try: main(['run', 'jump', sys.argv[1], '-q'])\nexcept SystemExit as end: assert end.code == 3\n"
         "print(sorted(sys.modules), sorted(os.environ))"
     )
     environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, tmp_path / "no.fits"],
         capture_output=True,
         text=True,
-        cwd=tmp_path,
         env=environment,
     )
 
