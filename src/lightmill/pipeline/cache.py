@@ -11,11 +11,8 @@ An entry is a directory that appears at once, by a rename, when all is in it:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +31,8 @@ _BLOCK = 1 << 20
 
 def identity(*parts: Any) -> str:
     """Return the hash of some facts that JSON can spell."""
+    import hashlib  # loads OpenSSL, which a run with known files does without
+
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -45,6 +44,8 @@ def file_digest(path: str | Path) -> str:
     key = f"{path}|{status.st_ino}|{status.st_size}|{status.st_mtime_ns}"
     known = _digests()
     if key not in known:
+        import hashlib  # loads OpenSSL, which a run with known files does without
+
         with path.open("rb") as file:
             known[key] = hashlib.file_digest(file, "sha256").hexdigest()
         _remember(known)
@@ -82,6 +83,8 @@ def _digests() -> dict[str, str]:
 
 def _remember(known: dict[str, str]) -> None:
     """Keep the newest digests for the next process; a cache that cannot be written is no failure."""
+    import tempfile  # 5 ms, and most runs find what they need
+
     try:
         path = _digest_file()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +103,8 @@ def model_identity(model: Model | Products) -> str:
     """
     if isinstance(model, Products):
         return identity({suffix: model_identity(m) for suffix, m in model.items()})
+    import hashlib  # loads OpenSSL, which a run with known files does without
+
     digest = hashlib.sha256(type(model).__name__.encode())
     digest.update(json.dumps(model.meta.flat(), sort_keys=True, default=str).encode())
     if model.path is not None and untouched(model):
@@ -175,6 +180,8 @@ class RunCache:
             }
             return (Products(found) if state["several"] else found[""]), state["notes"]
         except (OSError, ValueError, KeyError, TypeError, EOFError, LightmillError):
+            import shutil  # only for damaged entries
+
             shutil.rmtree(entry, ignore_errors=True)
             return None
 

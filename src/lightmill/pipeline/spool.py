@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -50,6 +49,8 @@ class Spool:
         if path is not None:
             self._file: IO[bytes] = Path(path).open("rb")  # noqa: SIM115 - lives as long as the array
             return
+        import tempfile  # 5 ms, and small exposures stay in memory
+
         try:
             self._file = tempfile.TemporaryFile(dir=directory, prefix="lightmill-")  # noqa: SIM115 - lives as long as the array
             os.truncate(self._file.fileno(), self._plane * self._planes)
@@ -131,6 +132,8 @@ class Spool:
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def _full(self, error: OSError) -> OutputError:
+        import tempfile
+
         return OutputError(
             "cannot keep intermediate data on disk",
             place=self._directory or tempfile.gettempdir(),
