@@ -239,7 +239,7 @@ def target_class(target: str, meta: Any) -> type[Step]:
             owners = sorted({owner for owner, _ in pipelines()[name]})
             raise ConfigurationError(
                 f"pipeline {name!r} does not serve this instrument",
-                place=meta.get("filename"),
+                place=f"{meta.get('filename') or 'the input'}[PRIMARY/TELESCOP, INSTRUME]",
                 found=f"{meta.get('telescope')} {meta.get('instrument.name')}",
                 expected=f"data of {', '.join(owners)}",
                 remedy="correct TELESCOP and INSTRUME, or run single steps",

@@ -59,6 +59,10 @@ class LightmillError(Exception):
         self.remedy = remedy
         super().__init__(self.story())
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel from one process to another, whatever the kind's own arguments are."""
+        return _again, (type(self), self.__dict__)
+
     def story(self) -> str:
         """Return the message as a person reads it, at most one screen."""
         lines = [f"{self.place}: {self.fact}" if self.place else self.fact]
@@ -165,6 +169,13 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
 
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else None
+
+
+def _again(kind: type[LightmillError], facts: dict[str, object]) -> LightmillError:
+    error = kind.__new__(kind)
+    error.__dict__.update(facts)
+    error.args = (error.story(),)
+    return error
 
 
 def _shortened(value: object, limit: int = 500) -> str:

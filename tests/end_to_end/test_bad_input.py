@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from benchmarks.fuzz import mangled
 from lightmill import app, models
-from lightmill.errors import LightmillError
+from lightmill.errors import DataError, LightmillError, UnknownNameError
 from lightmill.testing import make_ramp, make_reference, make_uncal, write_exposure
 
 NAMES = ("mask", "saturation", "superbias", "linearity", "dark", "gain", "readnoise")
@@ -41,7 +42,8 @@ def run(exposure, tmp_path):
 
     def run(path, overrides=None, output_dir=out, target="lantern_ramps", **options):
         chosen = {name: exposure.overrides[name] for name in NAMES} | (overrides or {})
-        return app.run(target, [path], overrides=chosen, output_dir=output_dir, **options)
+        inputs = options.pop("inputs", [path])
+        return app.run(target, inputs, overrides=chosen, output_dir=output_dir, **options)
 
     run.out = out
     return run
@@ -239,6 +241,61 @@ def test_a_pipeline_of_another_observatory(run, raw):
     error = caught.value
     assert error.exit_status == 5
     assert "LANTERN" in error.story()
+
+
+def test_an_error_of_another_process_comes_back_as_it_is(run, raw, tmp_path):
+    other = tmp_path / "in" / "other_uncal.fits"
+    other.write_bytes(raw.read_bytes())
+    wrong = {"steps.jump.rejection_treshold": "4"}
+
+    first, second = run(raw, parameters=wrong, inputs=[raw, other], jobs=2)
+
+    for outcome in (first, second):
+        assert outcome.status == "FAILED"
+        assert outcome.error.exit_status == 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnknownNameError("step", "jmup", ["jump"], place="here"),
+        DataError("wrong", place="there", found=3, expected=4, remedy="mend it"),
+    ],
+)
+def test_errors_travel_between_processes(error):
+    again = pickle.loads(pickle.dumps(error))
+
+    assert type(again) is type(error)
+    assert again.as_dict() == error.as_dict()
+    assert str(again) == str(error)
+
+
+# -- from the command line ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["--rejection-treshold=3"], 5, "did you mean"),
+        (["--rejection-threshold=-3"], 5, ">= 0"),
+        (["--override-gain=nowhere.fits"], 3, "nowhere.fits"),
+    ],
+)
+def test_the_command_says_it_in_one_screen(exposure, raw, tmp_path, arguments, status, says):
+    given = [f"--override-{n}={exposure.overrides[n]}" for n in ("gain", "readnoise")]
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", "lightmill", "run", "jump", raw, *given, *arguments,
+         "--output-dir", out],
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+
+    assert done.returncode == status, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) < 20
+    assert not out.exists()
 
 
 # -- the place of the output ----------------------------------------------------------------
