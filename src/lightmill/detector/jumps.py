@@ -39,7 +39,7 @@ class DetectJumps(Step):
 
     @dataclass(frozen=True)
     class Parameters:
-        rejection_threshold: float = param(4.0, "threshold with five groups or more", ge=0, unit="sigma")
+        rejection_threshold: float = param(4.3, "threshold with five groups or more", ge=0, unit="sigma")
         three_group_rejection_threshold: float = param(6.0, "threshold with three groups", ge=0, unit="sigma")
         four_group_rejection_threshold: float = param(5.0, "threshold with four groups", ge=0, unit="sigma")
         statistic: Literal["signed", "absolute"] = param(
