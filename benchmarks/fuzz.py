@@ -43,7 +43,9 @@ def mangled(content: bytes, dice: random.Random) -> bytes:
         elif kind == 3 and dice.random() < 0.3:
             del changed[start:]
         elif kind == 4:  # a digit of a header becomes another
-            digits = [i for i in range(start, min(start + 2880, len(changed))) if 48 <= changed[i] < 58]
+            digits = [
+                i for i in range(start, min(start + 2880, len(changed))) if 48 <= changed[i] < 58
+            ]
             if digits:
                 changed[dice.choice(digits)] = dice.choice(b"0123456789-.E")
         else:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["open", "run", "steps"]
 
 
-def open(path: Any) -> Model:  # noqa: A001 - the field's name
+def open(path: Any) -> Model:
     """Open a FITS or ASDF file as the model it holds; see `lightmill.models.open`."""
     from lightmill import app, models
 

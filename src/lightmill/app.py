@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightmill.models as models
 from lightmill import instrument as instruments_
+from lightmill import models
 from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError
 from lightmill.instrument import Instrument, instrument_of
 from lightmill.pipeline import Pipeline, Step, parameter_files
@@ -204,9 +204,7 @@ def steps() -> list[StepInfo]:
         flow: dict[str, None] = {}
         for _, path in files:
             flow.update(dict.fromkeys(i for i in _pipeline(path).flow or () if isinstance(i, str)))
-        listed.append(
-            StepInfo(name, _first_line(cls), "pipeline", declared(cls), (), tuple(flow))
-        )
+        listed.append(StepInfo(name, _first_line(cls), "pipeline", declared(cls), (), tuple(flow)))
     for name, step in sorted(_steps().items()):
         if not issubclass(step, Pipeline):
             listed.append(
@@ -378,9 +376,7 @@ def _run_one(
     keep_freed_memory()
     discover()
     source = models.open(path)
-    step = prepared(
-        arguments["target"], source, arguments["parameters"], arguments["profile"]
-    )
+    step = prepared(arguments["target"], source, arguments["parameters"], arguments["profile"])
     if arguments["save_parameters"]:
         _save_parameters(step, arguments)
     options = Options(
@@ -463,7 +459,7 @@ def apply_settings(step: Step, settings: Settings) -> None:
     for name in settings:
         setting = settings[name]
         if name not in known and isinstance(step, Pipeline):
-            names = {n: [d.name for d in accepted(type(s))] for n, s in step._steps.items()}
+            names = {n: [d.name for d in accepted(type(s))] for n, s in step.all_steps().items()}
             raise unknown_parameter(
                 name, sorted(known), names, place=f"{step.name} ({setting.origin})"
             )

@@ -138,9 +138,7 @@ class UnknownNameError(ConfigurationError):
 
     code = "unknown-name"
 
-    def __init__(
-        self, kind: str, name: str, known: Iterable[str], *, place: object = None
-    ) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, place: object = None) -> None:
         known = sorted(known)
         super().__init__(
             f"no {kind} is called {name!r}",

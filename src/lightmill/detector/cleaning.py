@@ -47,10 +47,14 @@ class CleanFlickerNoise(Step):
         background_method: Literal["median", "model", "median_image"] | None = param(
             "median", "how the sky level is found"
         )
-        background_box_size: list[int] | None = param(None, "box of the sky model", ge=1, unit="pixel")
+        background_box_size: list[int] | None = param(
+            None, "box of the sky model", ge=1, unit="pixel"
+        )
         mask_science_regions: bool = param(False, "leave pixels out that are not science")
         apply_flat_field: bool = param(False, "divide by the flat before fitting")
-        n_sigma: float = param(2.0, "pixels brighter than this above the sky are sources", gt=0, unit="sigma")
+        n_sigma: float = param(
+            2.0, "pixels brighter than this above the sky are sources", gt=0, unit="sigma"
+        )
         fit_histogram: bool = param(False, "find the noise of the sky by a fit to its histogram")
         single_mask: bool = param(True, "one mask for all integrations")
         user_mask: str | None = param(None, "file of a mask: true where there is sky")
@@ -80,7 +84,9 @@ class CleanFlickerNoise(Step):
             store.write("data", number, data)
         return store.finish()
 
-    def _clean(self, data: np.ndarray, dq: np.ndarray, mask: np.ndarray, flat: Any, line_axis: int) -> None:
+    def _clean(
+        self, data: np.ndarray, dq: np.ndarray, mask: np.ndarray, flat: Any, line_axis: int
+    ) -> None:
         raw = data.copy()
         groups = range(1, len(data)) if len(data) > 1 else range(1)
         for group in groups:
@@ -115,11 +121,11 @@ class CleanFlickerNoise(Step):
     def _given_mask(self, shape: tuple[int, int]) -> np.ndarray | None:
         if self.parameters.user_mask is None:
             return None
-        import lightmill.models as models
+        from lightmill import models
 
         own = models.open(self.parameters.user_mask)
         mask = np.asarray(own.array(primary_of(own))) != 0
-        if mask.ndim > 2:  # noqa: PLR2004 - one mask for each integration: sky in all of them
+        if mask.ndim > 2:
             mask = mask.reshape(-1, *mask.shape[-2:]).all(axis=0)
         if mask.shape != shape:
             raise ShapeError(
@@ -146,7 +152,16 @@ class CleanFlickerNoise(Step):
         for name, asked in (
             ("fit_method", parameters.fit_method == "fft"),
             ("background_method", parameters.background_method == "median_image"),
-            *((n, getattr(parameters, n)) for n in ("autoparam", "fit_histogram", "save_mask", "save_background", "save_noise")),
+            *(
+                (n, getattr(parameters, n))
+                for n in (
+                    "autoparam",
+                    "fit_histogram",
+                    "save_mask",
+                    "save_background",
+                    "save_noise",
+                )
+            ),
         ):
             if asked:
                 raise ConfigurationError(
@@ -157,7 +172,9 @@ class CleanFlickerNoise(Step):
                 )
 
 
-def clipped_statistics(values: np.ndarray, limit: float = 3.0, rounds: int = 5) -> tuple[float, float]:
+def clipped_statistics(
+    values: np.ndarray, limit: float = 3.0, rounds: int = 5
+) -> tuple[float, float]:
     """Return median and standard deviation of values, outliers left out."""
     values = np.asarray(values, np.float64).ravel()
     for _ in range(rounds):
@@ -169,7 +186,9 @@ def clipped_statistics(values: np.ndarray, limit: float = 3.0, rounds: int = 5) 
     return float(np.median(values)), float(values.std())
 
 
-def background_mask(image: np.ndarray, usable: np.ndarray, n_sigma: float, clip: float = 3.0) -> np.ndarray:
+def background_mask(
+    image: np.ndarray, usable: np.ndarray, n_sigma: float, clip: float = 3.0
+) -> np.ndarray:
     """Find the pixels that see nothing but sky.
 
     The noise of the sky is taken from the lower half of its distribution,
@@ -198,7 +217,9 @@ def background_mask(image: np.ndarray, usable: np.ndarray, n_sigma: float, clip:
     return usable & (image >= low) & (image <= high)
 
 
-def stripes(image: np.ndarray, good: np.ndarray, line_axis: int, channel: int | None = None) -> np.ndarray:
+def stripes(
+    image: np.ndarray, good: np.ndarray, line_axis: int, channel: int | None = None
+) -> np.ndarray:
     """Return the level of each line of an image, from the median of its good pixels.
 
     Parameters

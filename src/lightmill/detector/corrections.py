@@ -196,12 +196,16 @@ class SubtractDark(Step):
         first = exposure.integration_start or 1
         for number, dark_integration in dark_of_integrations(dark, nints, first):
             signal = dark_groups(
-                dark_integration, ngroups, nframes, gap, same=(dark_nframes, dark_gap) == (nframes, gap)
+                dark_integration,
+                ngroups,
+                nframes,
+                gap,
+                same=(dark_nframes, dark_gap) == (nframes, gap),
             )
             arithmetic.subtract(ramp.data[number], signal)
         if dark.has("dq"):
             flags = dark.dq
-            if flags.ndim > 2:  # noqa: PLR2004 - a flag image for each integration
+            if flags.ndim > 2:
                 flags = np.bitwise_or.reduce(flags.reshape(-1, *flags.shape[-2:]), axis=0)
             arithmetic.flag_or(ramp.pixeldq, np.ascontiguousarray(flags, dtype=np.uint32))
         return ramp
@@ -215,9 +219,7 @@ class SubtractDark(Step):
         return np.array(np.broadcast_to(value, ramp.data.shape[-2:]), np.float32)
 
 
-def dark_of_integrations(
-    dark: DarkModel, nints: int, first: int
-) -> list[tuple[slice, np.ndarray]]:
+def dark_of_integrations(dark: DarkModel, nints: int, first: int) -> list[tuple[slice, np.ndarray]]:
     """Pair slices of the integrations with the dark they take, (ngroups, ny, nx) each.
 
     A dark with its own integrations gives each to the integration of the same
@@ -225,7 +227,7 @@ def dark_of_integrations(
     last to all.
     """
     data = dark.data
-    if data.ndim == 3:  # noqa: PLR2004 - groups, rows, columns
+    if data.ndim == 3:
         return [(slice(0, nints), data)]
     if first != 1:
         return [(slice(0, nints), data[-1])]
@@ -263,7 +265,7 @@ def dark_groups(
         extra = np.arange(1, needed - len(dark) + 1, dtype=np.float32)[:, None, None]
         dark = np.concatenate([dark, dark[-1] + extra * slope])
     if frames == 1:
-        return dark[: needed : step] if step > 1 else dark[:ngroups]
+        return dark[:needed:step] if step > 1 else dark[:ngroups]
     starts = range(0, ngroups * step, step)
     return np.stack([dark[s : s + frames].mean(axis=0, dtype=np.float32) for s in starts])
 
@@ -279,7 +281,7 @@ class SubtractReset(Step):
     def apply(self, ramp: RampModel, *, reset: ResetModel) -> RampModel:
         """Subtract the reference's groups from as many first groups of each integration."""
         anomaly = reset.data
-        if anomaly.ndim == 3:  # noqa: PLR2004 - one integration
+        if anomaly.ndim == 3:
             anomaly = anomaly[None]
         nints, ngroups = ramp.data.shape[:2]
         count = min(ngroups, anomaly.shape[1])

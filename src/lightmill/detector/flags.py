@@ -51,7 +51,7 @@ class InitializeDq(Step):
         """Open the user's own flags."""
         if self.parameters.user_supplied_dq is None:
             return None
-        import lightmill.models as models
+        from lightmill import models
 
         own = models.open(self.parameters.user_supplied_dq)
         if not own.has("dq"):
@@ -98,7 +98,7 @@ class FlagSaturation(Step):
         use_readpatt: bool = param(True, "find saturation hidden in averaged frames")
 
     def halo_rows(self, model: Any, **references: Any) -> int:  # noqa: ARG002
-        """What saturated pixels flag around them."""
+        """Return how far saturated pixels flag around them."""
         averaged = (model.meta.exposure.nframes or 1) > 1 and self.parameters.use_readpatt
         return halo_rows(self.parameters.n_pix_grow_sat, has_dilution=averaged)
 
@@ -152,7 +152,7 @@ class FlagFirstFrame(Step):
 
     def apply(self, ramp: RampModel) -> RampModel | Skipped:
         """Flag group 0 DO_NOT_USE when more than three groups were taken."""
-        if ramp.data.shape[1] <= 3:  # noqa: PLR2004 - groups that must remain
+        if ramp.data.shape[1] <= 3:
             return Skipped(ramp, "three groups or fewer")
         first = ramp.groupdq[:, 0]
         if self.parameters.bright_use_group1:
@@ -175,7 +175,7 @@ class FlagLastFrame(Step):
 
     def apply(self, ramp: RampModel) -> RampModel | Skipped:
         """Flag the last group DO_NOT_USE when more than two groups were taken."""
-        if ramp.data.shape[1] <= 2:  # noqa: PLR2004 - groups that must remain
+        if ramp.data.shape[1] <= 2:
             return Skipped(ramp, "two groups or fewer")
         ramp.groupdq[:, -1] |= np.uint8(DO_NOT_USE)
         return ramp
@@ -193,18 +193,16 @@ class FlagFirstGroups(Step):
     def apply(self, ramp: RampModel, *, rscd: RscdModel) -> RampModel | Skipped:
         """Flag as many first groups as the reference says, fewer where a pixel saturates soon."""
         ngroups = ramp.data.shape[1]
-        if ngroups < 3:  # noqa: PLR2004 - groups that must remain
+        if ngroups < 3:
             return Skipped(ramp, "fewer than three groups")
         counts = groups_to_leave_out(ramp, rscd)
         if counts is None:
             return Skipped(ramp, "the reference has no row for this subarray and read pattern")
-        if ngroups <= 5:  # noqa: PLR2004 - so few groups lose one only
+        if ngroups <= 5:
             counts = (min(counts[0], 1), min(counts[1], 1))  # none stays none
         first, later = (max(0, min(n, ngroups - 3)) for n in counts)
         start = ramp.meta.exposure.integration_start or 1
-        flags.flag_first_groups(
-            ramp.groupdq, ramp.pixeldq, first if start == 1 else later, later
-        )
+        flags.flag_first_groups(ramp.groupdq, ramp.pixeldq, first if start == 1 else later, later)
         return ramp
 
 
@@ -249,7 +247,7 @@ class FlagChargeMigration(Step):
         ----------
         .. [1] Goudfrooij, P., et al. 2024, PASP, 136, 014503.
         """
-        if ramp.data.shape[1] < 3:  # noqa: PLR2004 - groups that must remain
+        if ramp.data.shape[1] < 3:
             return Skipped(ramp, "fewer than three groups")
         flags.flag_charge_migration(ramp.data, ramp.groupdq, self.parameters.signal_threshold)
         return ramp

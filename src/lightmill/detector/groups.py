@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lightmill.models import RampModel
     from lightmill.pipeline.bands import Rows
 
-__all__ = ["Integrations", "flag_gain", "group_time_of", "flags_whole_groups", "unusable_groups"]
+__all__ = ["Integrations", "flag_gain", "flags_whole_groups", "group_time_of", "unusable_groups"]
 
 # The steps that may leave a group out in every pixel of the frame.
 _FLAGGING = ("firstframe", "lastframe", "rscd")
@@ -46,7 +46,7 @@ def _unusable_groups(rows: Rows) -> np.ndarray:
         unusable = here if unusable is None else unusable & here
         if not unusable.any():
             break
-    assert unusable is not None  # noqa: S101 - a frame has at least one band
+    assert unusable is not None
     return unusable
 
 

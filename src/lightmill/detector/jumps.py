@@ -39,43 +39,81 @@ class DetectJumps(Step):
 
     @dataclass(frozen=True)
     class Parameters:
-        rejection_threshold: float = param(4.3, "threshold with five groups or more", ge=0, unit="sigma")
-        three_group_rejection_threshold: float = param(6.0, "threshold with three groups", ge=0, unit="sigma")
-        four_group_rejection_threshold: float = param(5.0, "threshold with four groups", ge=0, unit="sigma")
+        rejection_threshold: float = param(
+            4.3, "threshold with five groups or more", ge=0, unit="sigma"
+        )
+        three_group_rejection_threshold: float = param(
+            6.0, "threshold with three groups", ge=0, unit="sigma"
+        )
+        four_group_rejection_threshold: float = param(
+            5.0, "threshold with four groups", ge=0, unit="sigma"
+        )
         statistic: Literal["signed", "absolute"] = param(
             "signed", "differences compared: signed, or absolute as in jwst 3.0"
         )
         maximum_cores: str = param("1", "accepted for old parameter files; see --threads")
         flag_4_neighbors: bool = param(True, "flag the four neighbours of a jump too")
-        max_jump_to_flag_neighbors: float = param(1000.0, "largest jump whose neighbours are flagged", ge=0, unit="sigma")
-        min_jump_to_flag_neighbors: float = param(10.0, "smallest jump whose neighbours are flagged", ge=0, unit="sigma")
-        after_jump_flag_dn1: float = param(0.0, "jumps above this flag the groups after, first pair", ge=0, unit="DN")
-        after_jump_flag_time1: float = param(0.0, "time flagged after such a jump, first pair", ge=0, unit="s")
-        after_jump_flag_dn2: float = param(0.0, "jumps above this flag the groups after, second pair", ge=0, unit="DN")
-        after_jump_flag_time2: float = param(0.0, "time flagged after such a jump, second pair", ge=0, unit="s")
+        max_jump_to_flag_neighbors: float = param(
+            1000.0, "largest jump whose neighbours are flagged", ge=0, unit="sigma"
+        )
+        min_jump_to_flag_neighbors: float = param(
+            10.0, "smallest jump whose neighbours are flagged", ge=0, unit="sigma"
+        )
+        after_jump_flag_dn1: float = param(
+            0.0, "jumps above this flag the groups after, first pair", ge=0, unit="DN"
+        )
+        after_jump_flag_time1: float = param(
+            0.0, "time flagged after such a jump, first pair", ge=0, unit="s"
+        )
+        after_jump_flag_dn2: float = param(
+            0.0, "jumps above this flag the groups after, second pair", ge=0, unit="DN"
+        )
+        after_jump_flag_time2: float = param(
+            0.0, "time flagged after such a jump, second pair", ge=0, unit="s"
+        )
         expand_large_events: bool = param(False, "find snowballs")
-        min_sat_area: float = param(1.0, "smallest saturated core of a snowball", ge=0, unit="pixel")
-        min_jump_area: float = param(5.0, "smallest group of jumps looked at as a large event", ge=0, unit="pixel")
+        min_sat_area: float = param(
+            1.0, "smallest saturated core of a snowball", ge=0, unit="pixel"
+        )
+        min_jump_area: float = param(
+            5.0, "smallest group of jumps looked at as a large event", ge=0, unit="pixel"
+        )
         expand_factor: float = param(2.0, "growth of a snowball's ellipse", ge=0)
-        use_ellipses: bool = param(False, "accepted for old parameter files; ellipses are always used")
+        use_ellipses: bool = param(
+            False, "accepted for old parameter files; ellipses are always used"
+        )
         sat_required_snowball: bool = param(True, "a snowball has a saturated core")
         min_sat_radius_extend: float = param(2.5, "smallest core that is grown", ge=0, unit="pixel")
         sat_expand: int = param(2, "growth of the saturated core's radius", ge=0, unit="pixel")
-        edge_size: int = param(25, "distance from the edge within which no core is required", ge=0, unit="pixel")
+        edge_size: int = param(
+            25, "distance from the edge within which no core is required", ge=0, unit="pixel"
+        )
         mask_snowball_core_next_int: bool = param(True, "flag cores in the next integration")
-        snowball_time_masked_next_int: int = param(4000, "time cores are flagged in it", ge=0, unit="s")
+        snowball_time_masked_next_int: int = param(
+            4000, "time cores are flagged in it", ge=0, unit="s"
+        )
         find_showers: bool = param(False, "find showers")
-        max_shower_amplitude: float = param(4.0, "largest change of rate that flags of a shower may cause", ge=0, unit="DN/s")
-        extend_snr_threshold: float = param(1.2, "threshold of the smoothed image for showers", ge=0, unit="sigma")
+        max_shower_amplitude: float = param(
+            4.0, "largest change of rate that flags of a shower may cause", ge=0, unit="DN/s"
+        )
+        extend_snr_threshold: float = param(
+            1.2, "threshold of the smoothed image for showers", ge=0, unit="sigma"
+        )
         extend_min_area: int = param(90, "smallest shower", ge=0, unit="pixel")
-        extend_inner_radius: float = param(1.0, "inner radius of the smoothing ring", ge=0, unit="pixel")
-        extend_outer_radius: float = param(2.6, "outer radius of the smoothing ring", gt=0, unit="pixel")
+        extend_inner_radius: float = param(
+            1.0, "inner radius of the smoothing ring", ge=0, unit="pixel"
+        )
+        extend_outer_radius: float = param(
+            2.6, "outer radius of the smoothing ring", gt=0, unit="pixel"
+        )
         extend_ellipse_expand_ratio: float = param(1.1, "growth of a shower's ellipse", ge=0)
         time_masked_after_shower: float = param(15.0, "time flagged after a shower", ge=0, unit="s")
         min_diffs_single_pass: int = param(10, "differences from which one pass is enough", ge=2)
         max_extended_radius: int = param(200, "largest radius of a large event", ge=1, unit="pixel")
         minimum_groups: int = param(3, "groups needed at all", ge=2)
-        minimum_sigclip_groups: int = param(100, "integrations from which the same group is compared among them", ge=2)
+        minimum_sigclip_groups: int = param(
+            100, "integrations from which the same group is compared among them", ge=2
+        )
         group_time: float | None = param(
             None, "time between groups where the header does not say", gt=0, unit="s"
         )
@@ -106,10 +144,12 @@ class DetectJumps(Step):
         .. [1] Anderson, R. E. & Gordon, K. D. 2011, PASP, 123, 1237.
         """
         parameters = self.parameters
-        if ramp.data.shape[1] <= 2:  # noqa: PLR2004 - one difference has nothing to compare with
+        if ramp.data.shape[1] <= 2:
             return Skipped(ramp, "two groups or fewer")
         if survey.usable < parameters.minimum_groups:
-            return Skipped(ramp, f"{survey.usable} groups of use, {parameters.minimum_groups} needed")
+            return Skipped(
+                ramp, f"{survey.usable} groups of use, {parameters.minimum_groups} needed"
+            )
         exposure = ramp.meta.exposure
         flag_gain(ramp.pixeldq, gain.data)
         group_time = group_time_of(ramp, parameters.group_time, self.name)

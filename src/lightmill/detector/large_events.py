@@ -48,7 +48,7 @@ class Ellipse:
 
     def contains(self, y: float, x: float) -> bool:
         """Say whether a point lies inside."""
-        return bool(self._distance(np.asarray(y), np.asarray(x)) <= 1)
+        return bool(self.distance(np.asarray(y), np.asarray(x)) <= 1)
 
     def grown(self, major: float, minor: float) -> Ellipse:
         """Return the ellipse with other axes."""
@@ -71,10 +71,11 @@ class Ellipse:
         y0, y1 = max(0, int(drawn.y - reach)), min(shape[0], int(drawn.y + reach) + 2)
         x0, x1 = max(0, int(drawn.x - reach)), min(shape[1], int(drawn.x + reach) + 2)
         yy, xx = np.mgrid[y0:y1, x0:x1]
-        inside = drawn._distance(yy, xx) < 1
+        inside = drawn.distance(yy, xx) < 1
         return (slice(y0, y1), slice(x0, x1)), inside & (drawn.minor > 0)
 
-    def _distance(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def distance(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return the squared distance from the centre, in half axes: 1 on the ellipse."""
         dy, dx = y - self.y, x - self.x
         along = dy * np.cos(self.angle) + dx * np.sin(self.angle)
         across = -dy * np.sin(self.angle) + dx * np.cos(self.angle)
@@ -198,7 +199,9 @@ def _extend_cores(flags: np.ndarray, cores: list[Ellipse], parameters: Any) -> l
     return large
 
 
-def _is_snowball(event: Ellipse, cores: list[Ellipse], shape: tuple[int, int], parameters: Any) -> bool:
+def _is_snowball(
+    event: Ellipse, cores: list[Ellipse], shape: tuple[int, int], parameters: Any
+) -> bool:
     if not parameters.sat_required_snowball:
         return True
     edge = parameters.edge_size
@@ -252,7 +255,9 @@ def flag_showers(
             ):
                 factor = parameters.extend_ellipse_expand_ratio
                 most = 2.0 * parameters.max_extended_radius
-                grown = event.grown(min(event.major * factor, most), min(event.minor * factor, most))
+                grown = event.grown(
+                    min(event.major * factor, most), min(event.minor * factor, most)
+                )
                 box, inside = grown.pixels(flags.shape[-2:])
                 part = flags[group : group + after + 1, box[0], box[1]]
                 free = inside & ((part & (SATURATED | DO_NOT_USE)) == 0)
@@ -298,7 +303,9 @@ def _median_difference(ramp: RampModel, gain: np.ndarray) -> np.ndarray:
         difference = difference.reshape(-1, *difference.shape[-2:])
         empty = ~np.isfinite(difference).any(axis=0)
         difference[0, empty] = 0
-        median[region.y0 : region.y1] = np.nanmedian(difference, axis=0) * gain[region.y0 : region.y1]
+        median[region.y0 : region.y1] = (
+            np.nanmedian(difference, axis=0) * gain[region.y0 : region.y1]
+        )
     return median
 
 
@@ -324,4 +331,4 @@ def _smoothed(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     there = np.isfinite(image)
     total = ndimage.convolve(np.where(there, image, 0.0), kernel, mode="constant")
     weight = ndimage.convolve(there.astype(np.float64), kernel, mode="constant")
-    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-9)  # noqa: PLR2004 - rounding of an empty sum
+    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-9)

@@ -68,7 +68,9 @@ class CorrectReferencePixels(Step):
         ovr_corr_mitigation_ftr: float = param(3.0, "interleaved reference pixels: not used yet")
         preserve_irs2_refpix: bool = param(False, "interleaved reference pixels: not used yet")
         irs2_mean_subtraction: bool = param(False, "interleaved reference pixels: not used yet")
-        refpix_algorithm: Literal["median", "sirs"] = param("median", "how reference columns are used")
+        refpix_algorithm: Literal["median", "sirs"] = param(
+            "median", "how reference columns are used"
+        )
         sigreject: float = param(4.0, "for the algorithm sirs: not used yet")
         gaussmooth: float = param(1.0, "for the algorithm sirs: not used yet")
         halfwidth: int = param(30, "for the algorithm sirs: not used yet")
@@ -124,13 +126,11 @@ class CorrectReferencePixels(Step):
         )
         if ramp.has("zeroframe"):
             zero = np.array(ramp.zeroframe)
-            ramp = ramp.evolve(
-                zeroframe=zero - along_x[count:, None, :] - along_y[count:, :, None]
-            )
+            ramp = ramp.evolve(zeroframe=zero - along_x[count:, None, :] - along_y[count:, :, None])
         return ramp
 
     def _blocks(self, rows: Any, borders: Borders, width: int) -> Drift | None:
-        """Outputs that take blocks of columns: a mean per output, then a median per row."""
+        """Measure outputs that take blocks of columns: a mean per output, then a median per row."""
         axes = _Axes(rows)
         levels = []
         for strip in axes.ends(borders):
@@ -203,7 +203,7 @@ class CorrectReferencePixels(Step):
         return axes.drift(level, np.zeros((len(level), axes.nslow), np.float32))
 
     def _interleaved(self, rows: Any) -> Drift:
-        """Outputs in turn: a mean per output and row parity, relative to the first group."""
+        """Measure outputs in turn: a mean per output and row parity, relative to the first group."""
         ny, nx = rows.frame
         nints, ngroups = rows.source.array("data").shape[:2]
         means = []

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lightmill.detector.corrections import read_times
 from lightmill.detector.groups import (
     flag_gain,
     flags_whole_groups,
     group_time_of,
     unusable_groups,
 )
-from lightmill.detector.corrections import read_times
 from lightmill.errors import DataError
 from lightmill.kernels import ramp_fit
 from lightmill.models import GainModel, RampModel, RateIntsModel, RateModel, ReadnoiseModel
@@ -71,7 +71,7 @@ class FitRamps(Step):
                 first += 1
             if last > first and unusable[last - 1]:
                 last -= 1
-            if last - first < 2 <= ngroups:  # noqa: PLR2004 - a slope needs two groups
+            if last - first < 2 <= ngroups:
                 raise DataError(
                     "fewer than two groups can be used in any pixel",
                     place=f"{model.path}[GROUPDQ]",

@@ -49,5 +49,5 @@ class Filled:
         for _ in range(int(np.prod(self.shape[:-2], dtype=np.int64))):
             yield plane
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:  # noqa: ARG002
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.full(self.shape, self.value, dtype or self.dtype)

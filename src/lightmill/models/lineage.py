@@ -220,7 +220,9 @@ def uniform(wanted: type[Model], level: float, like: Model) -> Model:
         The data it is for.
     """
     if not math.isfinite(level):
-        raise DataError("a reference cannot be this number", found=level, expected="a finite number")
+        raise DataError(
+            "a reference cannot be this number", found=level, expected="a finite number"
+        )
     try:
         model = wanted(data=np.full(frame_of(like), level, np.float32))
     except ShapeError as error:

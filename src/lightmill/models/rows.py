@@ -1,7 +1,5 @@
 """Write a product by rows, while it is being computed."""
 
-# ruff: noqa: SLF001 - the writer is a part of the model
-
 from __future__ import annotations
 
 import contextlib
@@ -43,8 +41,8 @@ class RowWriter:
                 and held.dtype.names is None
                 and held.shape[-2:] == rows
             ):
-                held = self._room[name] = Reserved((*held.shape[:-2], *frame), held.dtype)
-            arrays[name] = held
+                self._room[name] = Reserved((*held.shape[:-2], *frame), held.dtype)
+            arrays[name] = self._room.get(name, held)
         self._model = part._again(arrays, region=None)
         self._values = self._model._values_for(self.path)
         self._stack = contextlib.ExitStack()

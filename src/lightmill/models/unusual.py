@@ -35,7 +35,10 @@ class CompressedArray:
         self, hdu: Hdu, *, region: Region | None = None, dtype: np.dtype | None = None
     ) -> None:
         header = hdu.header
-        axes = [header.integer(f"ZNAXIS{axis}") for axis in range(1, min(header.integer("ZNAXIS"), 32) + 1)]
+        axes = [
+            header.integer(f"ZNAXIS{axis}")
+            for axis in range(1, min(header.integer("ZNAXIS"), 32) + 1)
+        ]
         if not axes or min(axes) < 0 or int(np.prod(axes, dtype=object)) > LONGEST:
             raise CorruptFileError(
                 "the header is damaged", place=f"{hdu.place}/ZNAXIS", found=axes,

@@ -121,7 +121,9 @@ class Rows:
         self.source = source
         self.stages = stages
         self.frame = frame_of(source)
-        self.known: dict[Any, Any] = {} if known is None else known  # what surveys found, for others
+        self.known: dict[Any, Any] = (
+            {} if known is None else known
+        )  # what surveys found, for others
 
     @property
     def meta(self) -> Any:

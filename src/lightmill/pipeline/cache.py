@@ -90,7 +90,7 @@ def _remember(known: dict[str, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
             json.dump(dict(list(known.items())[-5000:]), file)
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     except (OSError, RuntimeError):  # a full disk; a user without a home
         return
 
@@ -232,7 +232,7 @@ class RunCache:
             path = entry / f"{suffix}.{name}"
             if path.stat().st_size != size:
                 raise ValueError(f"{path} is not whole")
-            if size > IN_MEMORY_BYTES // 4 and len(shape) > 2:  # noqa: PLR2004 - planes of rows and columns
+            if size > IN_MEMORY_BYTES // 4 and len(shape) > 2:
                 arrays[name] = Spool(shape, dtype, path=path)
             else:
                 arrays[name] = np.fromfile(path, dtype).reshape(shape)

@@ -36,4 +36,5 @@ def keep_freed_memory() -> bool:
         (_TOP_PAD, 64 << 20),
         (_ARENA_MAX, 1),  # threads take their bands from one store
     )
-    return all([mallopt(name, value) == 1 for name, value in wishes])
+    answers = [mallopt(name, value) for name, value in wishes]  # all of them, also after a refusal
+    return all(answer == 1 for answer in answers)

@@ -93,6 +93,10 @@ class Pipeline(Step):
         except KeyError:
             raise UnknownNameError("step", name, self._steps, place=self.name) from None
 
+    def all_steps(self) -> dict[str, Step]:
+        """Return the steps by name, with what was replaced and inserted."""
+        return dict(self._steps)
+
     @property
     def order(self) -> tuple[str | Save, ...] | None:
         """The linear order, with what was inserted; None when `process` says it."""
@@ -103,9 +107,7 @@ class Pipeline(Step):
         self.step(name)
         self._steps[name] = step
 
-    def insert(
-        self, step: Step, *, before: str | None = None, after: str | None = None
-    ) -> None:
+    def insert(self, step: Step, *, before: str | None = None, after: str | None = None) -> None:
         """Run `step` before or after one of the steps of a linear pipeline."""
         anchor = before or after
         order = self.order
@@ -142,7 +144,7 @@ class _Callable:
 
     def __call__(self, model: Model | Products) -> Any:
         run = self._pipeline._run
-        assert run is not None  # noqa: S101 - only made while it runs
+        assert run is not None
         return run.call(self._pipeline, self._name, model)
 
     def __getattr__(self, name: str) -> Any:

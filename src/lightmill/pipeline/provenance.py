@@ -8,7 +8,7 @@ memory, the machine) is kept beside it, in the run log.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import resource
 import sys
@@ -157,7 +157,11 @@ class Record:
             force(model, f"cal_step.{name}", status)
         for references in self.references.values():
             for reftype, facts in references.items():
-                force(model, f"ref_file.{reftype}.name", facts["path"] if "path" in facts else facts["name"])
+                force(
+                    model,
+                    f"ref_file.{reftype}.name",
+                    facts["path"] if "path" in facts else facts["name"],
+                )
         force(model, "calibration_software_version", f"lightmill {VERSION}")
         force(model, "calibration_software_revision", "RELEASE")
 
@@ -213,6 +217,4 @@ def _file(model: Model) -> dict[str, Any]:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

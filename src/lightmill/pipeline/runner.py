@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import lightmill.models as models
+from lightmill import models
 from lightmill.errors import (
     ConfigurationError,
     DataError,
@@ -104,7 +104,9 @@ class Outcome:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def run(target: Step | type[Step], data: Any, options: Options | None = None, **more: Any) -> Outcome:
+def run(
+    target: Step | type[Step], data: Any, options: Options | None = None, **more: Any
+) -> Outcome:
     """Run a step or a pipeline on a model or a file.
 
     Parameters
@@ -197,7 +199,7 @@ class Run:
         return model.evolve() if model is self.source else model
 
     def _input(self) -> Model:
-        assert self.source is not None  # noqa: S101 - set before anything runs
+        assert self.source is not None
         return self.source
 
     def _outcome(self, result: Any, begin: float) -> Outcome:
@@ -230,7 +232,9 @@ class Run:
         self._check_names()
         source = models.open(data)
         self.source = source
-        self.input_name = str(source.path or source.meta.get("filename") or f"{self.target.name}.fits")
+        self.input_name = str(
+            source.path or source.meta.get("filename") or f"{self.target.name}.fits"
+        )
         self.record.start(self.target, source, self._order())
         steps = getattr(self.target, "_steps", {self.target.name: self.target})
         model: Any = source
@@ -240,9 +244,7 @@ class Run:
                 self.record.skipped(name, "not available yet")
             elif step.options["skip"] or name in self.options.skip:
                 self.record.skipped(name, "asked for", step)
-            elif isinstance(step, Pipeline):
-                self.record.planned(name, step)
-            elif self._stage(name, step, model) is not None:
+            elif isinstance(step, Pipeline) or self._stage(name, step, model) is not None:
                 self.record.planned(name, step)
         path_of = self._path_of(self.target, make=False)
         products = getattr(self.target, "products", ()) or (self._suffix(self.target),)
@@ -419,7 +421,12 @@ class Run:
             or options["save_results"]
             or options["every_step"]
             or (pipeline is not None and pipeline.options["every_step"])
-            or (self.cache and self.options.resume and pipeline is not None and name in pipeline.checkpoints)
+            or (
+                self.cache
+                and self.options.resume
+                and pipeline is not None
+                and name in pipeline.checkpoints
+            )
             or (not isinstance(model, Products) and step.finishes(model))
         )
 
@@ -431,9 +438,7 @@ class Run:
                 ny, nx = frame_of(model)
                 begin, cpu = time.perf_counter(), time.process_time()
                 model = step.finish(model, **stage.cut_references(Region(0, ny, 0, nx)))
-                self.record.add_time(
-                    name, time.process_time() - cpu, time.perf_counter() - begin
-                )
+                self.record.add_time(name, time.process_time() - cpu, time.perf_counter() - begin)
         model = self._call_hooks(step, "post_hooks", model)
         model = self._call_hooks(step, "every_step", model)
         if pipeline is not None:
@@ -456,7 +461,7 @@ class Run:
         def sink(first: Any) -> Written:
             for stage in stages:
                 self.record.step(stage)
-            assert save_as is not None  # noqa: S101 - a sink is made only when it is given
+            assert save_as is not None
             return Written(
                 first,
                 save_as,
@@ -487,7 +492,9 @@ class Run:
         begin, cpu = time.perf_counter(), time.process_time()
         several = isinstance(model, Products)
         loans = {s: Loan(m) for s, m in (model.items() if several else (("", model),))}
-        given = Products({s: loan.model for s, loan in loans.items()}) if several else loans[""].model
+        given = (
+            Products({s: loan.model for s, loan in loans.items()}) if several else loans[""].model
+        )
         try:
             result = stage.step.apply(given, **stage.references)
         except ValueError as error:
@@ -693,14 +700,12 @@ class Run:
             keys.append(key)
         return keys
 
-    def _kept(
-        self, items: list[Any], source: Model, keys: list[str]
-    ) -> tuple[int, Any] | None:
+    def _kept(self, items: list[Any], source: Model, keys: list[str]) -> tuple[int, Any] | None:
         """Return the latest kept result of a flow, and the number of items done.
 
         No result is taken that comes after a product the run has to write.
         """
-        assert self.cache is not None  # noqa: S101 - only asked for with a cache
+        assert self.cache is not None
         writes = [n for n, (_, step) in enumerate(items) if _is_saved(step)]
         for number in range(min([len(items) - 1, *writes]), -1, -1):
             if number and keys[number] == keys[number - 1]:

@@ -127,7 +127,7 @@ class Spool:
         for plane in range(self._planes):
             yield self.read(planes=slice(plane, plane + 1))[0]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:  # noqa: ARG002
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.read()
         return array if dtype is None else array.astype(dtype, copy=False)
 

@@ -113,7 +113,9 @@ class Step:
         if name.startswith("_"):
             object.__setattr__(self, name, value)
         elif name == "parameters":
-            self.configure(value if isinstance(value, dict) else dataclasses.asdict(value), "python")
+            self.configure(
+                value if isinstance(value, dict) else dataclasses.asdict(value), "python"
+            )
         else:
             self.configure({name: value}, "python")
 
@@ -126,7 +128,7 @@ class Step:
                 return getattr(holder, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
-    def apply(self, model: Any, **references: Any) -> Model | Skipped | Products:
+    def apply(self, model: Any, **references: Any) -> Model | Skipped | Products:  # noqa: ARG002
         """Compute. The one method an author must write."""
         raise LightmillError(f"step {self.name!r} defines no apply method")
 

@@ -41,7 +41,8 @@ class References:
             reference
             for reference, facts in self._files().get(reftype.lower(), [])
             if all(
-                facts[key].upper() in _ANY or facts[key].upper() == str(model.meta.get(key) or "").upper()
+                facts[key].upper() in _ANY
+                or facts[key].upper() == str(model.meta.get(key) or "").upper()
                 for key in _MATCHED
             )
         ]
