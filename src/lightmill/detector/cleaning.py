@@ -96,10 +96,9 @@ class CleanFlickerNoise(Step):
             fitted = image / flat if flat is not None else image
             background = self._background(fitted, good)
             residual = fitted - background
-            good &= background_mask(residual, good, self.parameters.n_sigma)
-            noise = stripes(
-                residual, good, line_axis, CHANNEL if self.parameters.fit_by_channel else None
-            )
+            clipped = good & background_mask(residual, good, self.parameters.n_sigma)
+            channel = CHANNEL if self.parameters.fit_by_channel else None
+            noise = stripes(residual, clipped, line_axis, channel, otherwise=good)
             if flat is not None:
                 noise = noise * flat
             cleaned = image - noise
@@ -218,24 +217,38 @@ def background_mask(
 
 
 def stripes(
-    image: np.ndarray, good: np.ndarray, line_axis: int, channel: int | None = None
+    image: np.ndarray,
+    good: np.ndarray,
+    line_axis: int,
+    channel: int | None = None,
+    *,
+    otherwise: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the level of each line of an image, from the median of its good pixels.
 
     Parameters
     ----------
     image : (ny, nx) ndarray of float32
+        What is left when the sky is taken away [DN].
     good : (ny, nx) ndarray of bool
+        Pixels that see nothing but sky.
     line_axis : {0, 1}
         Axis that counts the lines (the slow axis).
     channel : int, optional
         Pixels of one output along the line; all the line otherwise.
+    otherwise : (ny, nx) ndarray of bool, optional
+        Pixels to use in a line of which less than a quarter of them are good: where a stripe is
+        stronger than the noise, all of the line looks like a source.
 
     Returns
     -------
     noise : (ny, nx) ndarray of float32
-        Zero where a line has no good pixel.
+        Level of each line [DN]; zero where a line has no pixel to use.
     """
+    if otherwise is not None:
+        along = 1 - line_axis
+        few = 4 * good.sum(axis=along, keepdims=True) < otherwise.sum(axis=along, keepdims=True)
+        good = np.where(few, otherwise, good)
     values = np.where(good, image, np.nan).astype(np.float32)
     values = values if line_axis == 0 else values.T
     noise = np.zeros(values.shape, np.float32)
