@@ -300,14 +300,28 @@ def run(
     profile : str, optional
         A named set of parameters that the observatory keeps, for instance one
         that reproduces older software.
-    skip, start_at, stop_after, resume, output_dir, cache_dir, threads, scratch_dir, progress
-        See `lightmill.pipeline.Options`.
+    skip : list of str, optional
+        Names of steps to leave out.
+    start_at, stop_after : str, optional
+        Names of the first and the last step to run; the others are left out.
+    resume : bool
+        Keep checkpoints, and go on from those of an earlier run.
     save_parameters : Path, optional
         Write the effective parameters, with who set each.
+    output_dir : Path, optional
+        Folder of the products; that of each input otherwise.
     jobs : int
         Inputs worked on at the same time.
     dry_run : bool
         Say what would be done; compute nothing.
+    progress : callable, optional
+        Called with (names of the steps, bands done, bands in all); not across processes (`jobs`).
+    cache_dir : Path, optional
+        Folder of the checkpoints; ``.lightmill`` in the output folder otherwise.
+    threads : int, optional
+        Bands computed at the same time for each input; as many as processors otherwise.
+    scratch_dir : Path, optional
+        Folder for arrays that do not fit in memory; the system's temporary one otherwise.
 
     Returns
     -------

@@ -206,6 +206,7 @@ def background_mask(
     Returns
     -------
     sky : (ny, nx) ndarray of bool
+        True where a usable pixel lies between the two limits; nowhere where none is usable.
     """
     if not usable.any():
         return np.zeros(image.shape, bool)

@@ -31,6 +31,7 @@ def unusable_groups(rows: Rows) -> np.ndarray:
     Returns
     -------
     unusable : (ngroups,) ndarray of bool
+        True for a group that no pixel of the frame can use, at this point of the chain.
     """
     flagging = rows.through(lambda step: step.flags_groups)
     key = ("unusable groups", *(stage.step.name for stage in flagging.stages))

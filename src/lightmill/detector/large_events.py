@@ -137,6 +137,7 @@ def flag_snowballs(ramp: RampModel, parameters: Any) -> RampModel:
     Returns
     -------
     ramp : RampModel
+        The same exposure with more JUMP_DET and SATURATED in its ``groupdq``.
     """
     group_time = group_time_of(ramp, parameters.group_time, "jump")
     later = int(parameters.snowball_time_masked_next_int // group_time)

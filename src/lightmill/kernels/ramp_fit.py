@@ -354,8 +354,14 @@ def fit_ramps_likelihood(
     jump_masks : {"auto", "both"}
         "auto": a flagged jump spoils the difference after it only if its group has several
         reads, among which it may lie; "both": in any case.
-    dark_in, first_group, last_group, integrations, out :
-        As for `fit_ramps`.
+    dark_in : {"e", "dn"}
+        Unit of `average_dark`: electron/s or DN/s.
+    first_group, last_group : int
+        The groups outside are not looked at, as if they did not exist.
+    integrations : bool
+        Return the rates of the integrations too.
+    out : RampFit, optional
+        Arrays to write to (`empty_fit`), or whole rows of them.
 
     Returns
     -------

@@ -274,6 +274,7 @@ def through_bands(
     Returns
     -------
     result : Model or Products
+        What the last stage returned, for the whole frame: what `sink` makes of its bands.
     """
     rows = Rows(source, stages)
     for number, stage in enumerate(stages):

@@ -123,6 +123,7 @@ def run(
     Returns
     -------
     outcome : Outcome
+        How it ended, the models, and the products written.
 
     Raises
     ------

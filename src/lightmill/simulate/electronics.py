@@ -39,12 +39,17 @@ def flicker(rng, streams: int, samples: int, rms) -> np.ndarray:
 
     Parameters
     ----------
+    rng : numpy.random.Generator
+        Where chance comes from.
+    streams, samples : int
+        Independent series, and values in each.
     rms : float or (streams, 1) array_like
         Expected standard deviation [DN].
 
     Returns
     -------
     series : (streams, samples) ndarray of float32
+        Noise of mean zero [DN].
     """
     n = samples // 2 + 1
     amplitude = np.zeros(n, np.float32)

@@ -143,6 +143,7 @@ def observe(
     Returns
     -------
     exposures : list of SimulatedExposure
+        One per dither, in their order: the files written, and the scene they show.
     """
     scene = Scene.named(scene) if isinstance(scene, str) else scene
     if dithers is not None:

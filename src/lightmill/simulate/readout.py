@@ -77,8 +77,14 @@ class Readout:
 
     Parameters
     ----------
-    facts, window, detector, effects
+    facts : InstrumentFacts
         The instrument.
+    window : Window
+        The part of the detector that is read.
+    detector : Detector
+        The pixels of the window.
+    effects : Effects
+        What happens besides the light.
     rate : (ny, nx) ndarray of float32
         Photo-electrons per second.
     events : Events

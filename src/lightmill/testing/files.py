@@ -55,6 +55,7 @@ def write_exposure(
     Returns
     -------
     exposure : Exposure
+        The raw file, and a reference file of every type as overrides.
     """
     folder = Path(folder)
     (folder / "references").mkdir(parents=True, exist_ok=True)

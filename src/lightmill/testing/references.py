@@ -50,6 +50,7 @@ def make_reference(reftype: str, like: Model, value: Any = None, **meta: Any) ->
     Returns
     -------
     reference : Model
+        Of the class of its type, with the exposure's instrument, detector and frame; not saved.
     """
     makers = {
         "mask": _mask,

@@ -33,6 +33,7 @@ def ramps(
     Returns
     -------
     strategy : SearchStrategy of RampModel
+        Draws ramps of 2 to `max_shape` rows and columns, one group and one integration or more.
     """
     from hypothesis import strategies as st
 
