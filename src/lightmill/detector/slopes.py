@@ -14,7 +14,7 @@ from lightmill.detector.groups import (
     group_time_of,
     unusable_groups,
 )
-from lightmill.errors import DataError
+from lightmill.errors import ConfigurationError, DataError
 from lightmill.kernels import ramp_fit
 from lightmill.models import GainModel, RampModel, RateIntsModel, RateModel, ReadnoiseModel
 from lightmill.models.dq import PIXEL
@@ -62,6 +62,14 @@ class FitRamps(Step):
 
     def survey(self, rows: Any, **references: Any) -> tuple[int, int]:  # noqa: ARG002
         """Find the groups that some pixel can use: first, and last plus one."""
+        if self.parameters.save_opt:
+            raise ConfigurationError(
+                "the fits of segments cannot be saved yet",
+                place="ramp_fit.save_opt",
+                found=True,
+                expected=False,
+                remedy="lightmill.kernels.ramp_fit.fit_ramps(…, segments=True) returns them",
+            )
         model = rows.source
         ngroups = model.array("data").shape[1]
         first, last = 0, ngroups

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightmill.detector import FitRamps, ScaleGain
-from lightmill.errors import DataError
+from lightmill.errors import ConfigurationError, DataError
 from lightmill.models import RateIntsModel, RateModel
 from lightmill.models.dq import PIXEL
 from lightmill.pipeline import Status
@@ -244,3 +244,10 @@ def test_without_a_factor_nothing_is_done(image):
 
     assert outcome.status is Status.SKIPPED
     assert_array_equal(outcome.model.data, image.data)
+
+
+def test_what_cannot_be_saved_yet_is_refused():
+    with pytest.raises(ConfigurationError) as error:
+        fit(make_ramp(rate=10), save_opt=True)
+
+    assert error.value.place == "ramp_fit.save_opt"
