@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lightmill.detector.frames import reference_borders
-from lightmill.errors import DataError
+from lightmill.errors import ConfigurationError, DataError
 from lightmill.kernels import arithmetic
 from lightmill.kernels import linearity as polynomial
 from lightmill.kernels.ipc import convolve_ipc
@@ -178,6 +178,17 @@ class SubtractDark(Step):
         average_dark_current: float | None = param(
             None, "dark current that adds to the Poisson noise, all pixels alike", ge=0, unit="e-/s"
         )
+
+    def survey(self, rows: Any, **references: Any) -> None:  # noqa: ARG002 - looks at no data
+        """Refuse what cannot be done yet, before anything is computed."""
+        if self.parameters.dark_output is not None:
+            raise ConfigurationError(
+                "the dark that was subtracted cannot be saved yet",
+                place="dark_current.dark_output",
+                found=self.parameters.dark_output,
+                expected=None,
+                remedy="leave it out; lightmill.detector.corrections.dark_groups returns it",
+            )
 
     def apply(self, ramp: RampModel, *, dark: DarkModel) -> RampModel | Skipped:
         """Subtract group by group, from as many dark frames as the exposure averaged."""
