@@ -7,13 +7,12 @@ documented outcome: done, skipped with a reason, or failed with an error.
 from __future__ import annotations
 
 import contextlib
-import enum
 import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,24 @@ from lightmill.errors import (
     LightmillError,
     NothingSelectedError,
     OutputError,
-    UnknownNameError,
 )
 from lightmill.models import Model, Region
-from lightmill.models.lineage import Loan, as_class, frame_of, open_reference, uniform
+from lightmill.models.lineage import Loan, frame_of, open_reference, uniform
 from lightmill.pipeline import hooks as hooks_
 from lightmill.pipeline import naming, provenance
 from lightmill.pipeline.bands import Stage, through_bands
 from lightmill.pipeline.border import check_exposure
 from lightmill.pipeline.cache import RunCache, file_or_value, identity, model_identity
+from lightmill.pipeline.flow import (
+    accept,
+    check_names,
+    check_order,
+    items_of,
+    makes_product,
+    names_of,
+    position,
+)
+from lightmill.pipeline.outcome import Options, Outcome, Status
 from lightmill.pipeline.pipeline import Pipeline, Save
 from lightmill.pipeline.sinks import Written
 from lightmill.pipeline.step import Products, Skipped, Step
@@ -41,67 +49,6 @@ from lightmill.reference import References
 __all__ = ["Options", "Outcome", "Run", "Status", "run"]
 
 log = logging.getLogger("lightmill.pipeline")
-
-
-class Status(enum.StrEnum):
-    """How a run, or a step of it, ended."""
-
-    DONE = "DONE"
-    """Computed; the result is in the outcome."""
-    SKIPPED = "SKIPPED"
-    """Nothing was done; the outcome says why, and holds the input as it was."""
-    CACHED = "CACHED"
-    """The result was found under its identity and not computed again."""
-    FAILED = "FAILED"
-    """An error stopped it; nothing was written for this input."""
-
-
-@dataclass
-class Options:
-    """How to run, beside the parameters of the steps."""
-
-    references: References = field(default_factory=References)
-    overrides: dict[str, Any] = field(default_factory=dict)
-    skip: frozenset[str] = frozenset()
-    start_at: str | None = None
-    stop_after: str | None = None
-    resume: bool = False
-    cache_dir: Path | None = None
-    output_dir: Path | None = None
-    scratch_dir: Path | None = None
-    save_results: bool = False
-    threads: int = 0  # 0: as many as there are processors
-    progress: Callable[[str, int, int], None] | None = None
-
-
-@dataclass
-class Outcome:
-    """What became of one input.
-
-    Attributes
-    ----------
-    status : Status
-    model : Model or None
-        The result; the first of them when there are several.
-    models : dict
-        Suffix → model, every result.
-    reason : str or None
-        Why it was skipped.
-    error : LightmillError or None
-        What stopped it.
-    written : list of Path
-        The products saved.
-    record : dict
-        The run record, as `lightmill explain` shows it.
-    """
-
-    status: Status
-    model: Any = None
-    models: dict[str, Any] = field(default_factory=dict)
-    reason: str | None = None
-    error: LightmillError | None = None
-    written: list[Path] = field(default_factory=list)
-    record: dict[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -171,7 +118,7 @@ class Run:
         """Run, and return the outcome; errors are raised as `LightmillError`."""
         begin = time.perf_counter()
         target, options = self.target, self.options
-        self._check_names()
+        check_names(self.target, self.options)
         source = models.open(data)
         self.source = source
         self.input_name = str(source.path or source.meta.get("filename") or f"{target.name}.fits")
@@ -180,7 +127,7 @@ class Run:
             self._check_output()
             if options.resume or options.stop_after or options.start_at:
                 self.cache = RunCache(self._cache_place())
-            self.record.start(target, source, self._order())
+            self.record.start(target, source, names_of(target))
             log.info("%s: %s begins", target.name, Path(self.input_name).name)
             return self._outcome(self._top(source), begin)
         except LightmillError as error:
@@ -224,26 +171,22 @@ class Run:
         first = next(iter(parts.values()))
         return Outcome(status, first, parts, reason, None, self.written, self.record.as_dict())
 
-    def _order(self) -> list[str]:
-        order = getattr(self.target, "order", None) or ()
-        return [item for item in order if isinstance(item, str)]
-
     def plan(self, data: Any) -> Outcome:
         """Say what would be done: which steps, parameters, references and products; compute nothing."""
-        self._check_names()
+        check_names(self.target, self.options)
         source = models.open(data)
         self.source = source
         self.input_name = str(
             source.path or source.meta.get("filename") or f"{self.target.name}.fits"
         )
-        self.record.start(self.target, source, self._order())
+        self.record.start(self.target, source, names_of(self.target))
         steps = getattr(self.target, "_steps", {self.target.name: self.target})
         model: Any = source
-        for name in self._order() or steps:
+        for name in names_of(self.target) or steps:
             step = steps.get(name)
             if step is None:
                 self.record.skipped(name, "not available yet")
-            elif step.options["skip"] or name in self.options.skip:
+            elif self.options.leaves_out(name, step):
                 self.record.skipped(name, "asked for", step)
             elif isinstance(step, Pipeline) or self._stage(name, step, model) is not None:
                 self.record.planned(name, step)
@@ -254,7 +197,7 @@ class Run:
 
     def _top(self, source: Model) -> Any:
         target = self.target
-        if target.options["skip"] or target.name in self.options.skip:
+        if self.options.leaves_out(target.name, target):
             self.record.skipped(target.name, "asked for", target)
             return Skipped(source, "asked for")
         if isinstance(target, Pipeline):
@@ -281,20 +224,14 @@ class Run:
     def linear(self, pipeline: Pipeline, source: Any) -> Any:
         """Run the steps of a linear flow, those that can in bands, from the last kept result."""
         top = pipeline is self.target
-        items: list[tuple[str, Step | Save | None]] = []
-        for item in pipeline.order or ():
-            if isinstance(item, Save):
-                if item.when is None or getattr(pipeline.parameters, item.when):
-                    items.append((item.suffix, item))
-            else:
-                items.append((item, pipeline._steps.get(item)))
+        items = items_of(pipeline)
         if top and self.options.start_at:
             return self._from(pipeline, items, source)
         return self._chain(items, source, pipeline)
 
     def _from(self, pipeline: Pipeline, items: list[Any], source: Model) -> Any:
         names = [name for name, step in items if not isinstance(step, Save)]
-        at = self._position(items, self.options.start_at)
+        at = position(items, self.options.start_at)
         wanted = items[at][1].reads if items[at][1] is not None else None
         keys = self._keys(items, source)
         found = self._kept(items[:at], source, keys[:at])
@@ -311,15 +248,6 @@ class Run:
             return self._chain(items[at:], source, pipeline)
         return self._chain(items, source, pipeline, found)
 
-    @staticmethod
-    def _position(items: list[Any], wanted: str | None) -> int:
-        """Return where a step is in a flow."""
-        return next(
-            number
-            for number, (name, step) in enumerate(items)
-            if name == wanted and not isinstance(step, Save)
-        )
-
     def _chain(
         self,
         items: list[Any],
@@ -331,7 +259,7 @@ class Run:
         keys = self._keys(items, source) if cache else []
         last = len(items)
         if pipeline is self.target and self.options.stop_after:
-            last = self._position(items, self.options.stop_after) + 1
+            last = position(items, self.options.stop_after) + 1
         if found is None and cache and self.options.resume:
             found = self._kept(items[:last], source, keys)
         model, begin = source, 0
@@ -359,7 +287,7 @@ class Run:
                 continue
             if step is None:
                 self.record.skipped(name, "not available yet")
-            elif step.options["skip"] or name in self.options.skip:
+            elif self.options.leaves_out(name, step):
                 self.record.skipped(name, "asked for", step)
             else:
                 model, ran = self._one(name, step, model, pending, flush, number)
@@ -403,8 +331,9 @@ class Run:
         if step.options["pre_hooks"]:
             model = self._call_hooks(step, "pre_hooks", flush(model))
         if pending:
-            self._check_order(pending[-1][1].step, step)
-        model = self._accept(step, model, not pending)
+            check_order(pending[-1][1].step, step)
+        else:
+            model = accept(step, model)
         stage = self._stage(name, step, model)
         if stage is None:
             return model, False
@@ -524,7 +453,7 @@ class Run:
         step = pipeline.step(name)
         own = pipeline is self.target
         self._begun = self._begun or (own and name == self.options.start_at)
-        skipped = step.options["skip"] or name in self.options.skip
+        skipped = self.options.leaves_out(name, step)
         key = None
         if self.cache and not skipped:
             key = identity(
@@ -554,37 +483,6 @@ class Run:
         return result
 
     # ------------------------------------------------------------------ making ready
-
-    @staticmethod
-    def _check_order(before: Step, step: Step) -> None:
-        """Refuse a step that cannot read what the one before it writes."""
-        made, wanted = _classes(before.writes), _classes(step.reads)
-        if made and wanted and not any(issubclass(m, w) for m in made for w in wanted):
-            raise ConfigurationError(
-                f"step {step.name!r} cannot follow {before.name!r}",
-                found=", ".join(cls.__name__ for cls in made),
-                expected=" or ".join(cls.__name__ for cls in wanted),
-                remedy="change the order, or leave one of them out",
-            )
-
-    def _accept(self, step: Step, model: Any, first: bool) -> Any:
-        """Take the model as the step reads it, or say why that cannot be."""
-        if not first or step.reads is None or isinstance(model, Products):
-            return model
-        wanted = step.reads if isinstance(step.reads, tuple) else (step.reads,)
-        if isinstance(model, wanted):
-            return model
-        for cls in wanted:
-            accepted = as_class(model, cls)
-            if accepted is not None:
-                return accepted
-        raise DataError(
-            f"step {step.name!r} cannot read this",
-            place=model.path,
-            found=type(model).__name__,
-            expected=" or ".join(cls.__name__ for cls in wanted),
-            remedy="give it a file of that kind, or start at another step with --start-at",
-        )
 
     def _stage(self, name: str, step: Step, model: Any) -> Stage | None:
         """Open the references of a step; None (and a note) where one says N/A."""
@@ -696,7 +594,7 @@ class Run:
         keys = []
         for name, step in items:
             out = step is None or isinstance(step, Save)
-            if not out and not step.options["skip"] and name not in self.options.skip:
+            if not out and not self.options.leaves_out(name, step):
                 key = identity(key, self._step_identity(name, step, source))
             keys.append(key)
         return keys
@@ -707,7 +605,7 @@ class Run:
         No result is taken that comes after a product the run has to write.
         """
         assert self.cache is not None
-        writes = [n for n, (_, step) in enumerate(items) if _is_saved(step)]
+        writes = [n for n, (_, step) in enumerate(items) if makes_product(step)]
         for number in range(min([len(items) - 1, *writes]), -1, -1):
             if number and keys[number] == keys[number - 1]:
                 continue  # this item adds nothing to the result of the one before
@@ -822,24 +720,6 @@ class Run:
 
     # ------------------------------------------------------------------ before anything runs
 
-    def _check_names(self) -> None:
-        target, options = self.target, self.options
-        names: Iterable[str] = getattr(target, "_steps", {target.name: target})
-        if isinstance(target, Pipeline):
-            names = {*names, *target.not_yet}
-        for kind, asked in (
-            ("--start-at", options.start_at),
-            ("--stop-after", options.stop_after),
-            *(("--skip", name) for name in options.skip),
-        ):
-            ignored = getattr(target, "also", ()) if kind == "--skip" else ()
-            if asked is not None and asked not in names and asked not in ignored:
-                raise UnknownNameError("step", asked, names, place=kind)
-        known = _reference_types(target)
-        for reftype in options.overrides:
-            if reftype not in known:
-                raise UnknownNameError("reference type", reftype, known, place="--override")
-
     def _check_output(self) -> None:
         if not self._saves():
             return
@@ -861,21 +741,6 @@ def _number(given: Any) -> float | None:
         return float(given) if isinstance(given, str | int | float) else None
     except ValueError:
         return None
-
-
-def _classes(declared: Any) -> tuple[type[Model], ...]:
-    return declared if isinstance(declared, tuple) else () if declared is None else (declared,)
-
-
-def _reference_types(step: Step) -> set[str]:
-    """Return the types of reference that a step, or any step of a pipeline, takes."""
-    inside = getattr(step, "_steps", {}).values()
-    return set(step.references).union(*(_reference_types(one) for one in inside))
-
-
-def _is_saved(step: Any) -> bool:
-    """Say whether an item of a flow makes a product."""
-    return isinstance(step, Save) or (step is not None and bool(step.options["save_results"]))
 
 
 class _Stop(Exception):  # noqa: N818 - not an error: the end the user asked for
