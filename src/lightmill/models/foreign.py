@@ -32,6 +32,15 @@ class Foreign:
     hdus: list[Hdu] = field(default_factory=list)
     asdf: AsdfSection | None = None
 
+    def hold(self) -> None:
+        """Read what is still in the file only, because the file is about to go."""
+        from lightmill.models.lazy import HeldBytes
+
+        if self.asdf is not None:
+            self.asdf.content  # noqa: B018 - read and kept
+        for hdu in self.hdus:
+            hdu.source, hdu.offset = HeldBytes(hdu.data_bytes(), hdu.source.path), 0
+
     def tree(self) -> dict[str, Any]:
         """Return the parts of the ASDF tree that are neither metadata nor arrays."""
         return {} if self.asdf is None else self.asdf.rest()

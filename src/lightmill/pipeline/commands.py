@@ -217,6 +217,7 @@ def _result(path: Path, models: list[Any]) -> Any:
 
     result = open_model(path)
     arrays = {name: getattr(result, name) for name in result.arrays}  # the file is about to go
+    result.foreign.hold()
     original = next((model for model in models if type(model) is type(result)), None)
     if original is None:
         return result.copy().evolve(**arrays)

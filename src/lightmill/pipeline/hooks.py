@@ -130,6 +130,15 @@ def call(
             found=type(result).__name__,
             expected="a model, or None to leave the data as they are",
         )
+    return _in_place(result, subject)
+
+
+def _in_place(result: Any, subject: Any) -> Any:
+    """Return products with one model in place of the one of its class, or the result itself."""
+    if isinstance(subject, dict) and not isinstance(result, dict):
+        for suffix, model in subject.items():
+            if type(model) is type(result):
+                return type(subject)({**subject, suffix: result})
     return result
 
 

@@ -5,16 +5,22 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from lightmill.errors import DataError, HookError
-from lightmill.models import RateModel
+from lightmill.models import RateIntsModel, RateModel
 from lightmill.pipeline import hooks
+from lightmill.pipeline.step import Products
 
 
 def rate(value=1.0):
     return RateModel(
         data=np.full((4, 5), value, np.float32), meta={"filename": "jw001_nrs1_uncal.fits"}
     )
+
+
+def rateints():
+    return RateIntsModel(data=np.ones((2, 4, 5), np.float32))
 
 
 def step(**options):
@@ -147,6 +153,30 @@ def test_a_command_can_hand_back_data():
 
     assert (model.data == 42).all()
     assert model.meta.filename
+
+
+def test_what_a_command_hands_back_outlives_its_file(tmp_path):
+    # astropy leaves the ASDF extension as it is, and the new extension is known to no schema
+    program = (
+        "import sys; from astropy.io import fits; f = fits.open(sys.argv[1]);"
+        "f.append(fits.ImageHDU([[7.0]], name='MINE')); f.writeto(sys.argv[2])"
+    )
+
+    model = hooks.call(f'{sys.executable} -c "{program}" {{input}} {{output}}', rate(), step=step())
+
+    assert model.meta.get("subarray.name") is None  # asked of the ASDF tree
+    with fits.open(model.save(tmp_path / "kept.fits")) as file:
+        assert file["MINE"].data.tolist() == [[7.0]]
+
+
+def test_one_model_takes_the_place_of_the_product_of_its_class():
+    products = Products({"rate": rate(), "rateints": rateints()})
+
+    result = hooks.call(lambda both: both["rate"].evolve(data=both["rate"].data + 1), products)
+
+    assert list(result) == ["rate", "rateints"]
+    assert (result["rate"].data == products["rate"].data + 1).all()
+    assert result["rateints"] is products["rateints"]
 
 
 def test_lines_of_a_command_are_logged_as_they_come(caplog):
