@@ -17,6 +17,7 @@ from lightmill.models.classes import RampModel, ReferenceModel, UncalModel, clas
 from lightmill.models.filled import Filled
 from lightmill.models.model import FRAME, Model
 from lightmill.models.opening import open as open_model
+from lightmill.models.overlay import model_schema
 from lightmill.models.regions import Region
 
 __all__ = [
@@ -223,15 +224,18 @@ def uniform(wanted: type[Model], level: float, like: Model) -> Model:
         raise DataError(
             "a reference cannot be this number", found=level, expected="a finite number"
         )
-    try:
-        model = wanted(data=np.full(frame_of(like), level, np.float32))
-    except ShapeError as error:
+    fields, frame = model_schema(wanted.schema, None).arrays, frame_of(like)
+    data = fields.get("data")
+    if data is None or not data.required or data.layout(2) != FRAME:
         raise DataError(
-            "this reference is more than one number a pixel",
+            "this reference is not one number a pixel",
             place=wanted.__name__,
             found=level,
             expected="a file",
-        ) from error
+        )
+    model = wanted(data=np.full(frame, level, np.float32))
+    if "dq" in fields:
+        model.dq = np.zeros(frame, np.uint32)
     force(model, "filename", f"{level:g} everywhere")
     return model
 
