@@ -6,12 +6,10 @@ documented outcome: done, skipped with a reason, or failed with an error.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,13 @@ from typing import Any
 from lightmill import models
 from lightmill.errors import (
     ConfigurationError,
-    DataError,
     LightmillError,
-    NothingSelectedError,
     OutputError,
 )
 from lightmill.models import Model, Region
-from lightmill.models.lineage import Loan, frame_of, open_reference, uniform
+from lightmill.models.lineage import Loan, frame_of
 from lightmill.pipeline import hooks as hooks_
-from lightmill.pipeline import naming, provenance
+from lightmill.pipeline import provenance
 from lightmill.pipeline.bands import Stage, through_bands
 from lightmill.pipeline.border import check_exposure
 from lightmill.pipeline.cache import RunCache, file_or_value, identity, model_identity
@@ -40,8 +36,10 @@ from lightmill.pipeline.flow import (
     names_of,
     position,
 )
+from lightmill.pipeline.opening import Opener, sample_of
 from lightmill.pipeline.outcome import Options, Outcome, Status
 from lightmill.pipeline.pipeline import Pipeline, Save
+from lightmill.pipeline.saving import Saver, parts_of, suffix_of
 from lightmill.pipeline.sinks import Written
 from lightmill.pipeline.step import Products, Skipped, Step
 from lightmill.reference import References
@@ -101,13 +99,11 @@ class Run:
         self.threads = options.threads or len(os.sched_getaffinity(0))
         self.cache: RunCache | None = None
         self.record = provenance.Record()
-        self.written: list[Path] = []
+        self.opener = Opener(options, self.record)
+        self.saver = Saver(target, options, self.record)
         self.source: Model | None = None
-        self.input_name = ""
-        self._opened: dict[tuple[str, str], Model | None] = {}
         self._path: list[str] = []
         self._identities: dict[int, str] = {}  # of the reference files opened
-        self._made: list[Path] = []  # folders that were not there before
         self._computed = 0  # stages that ran
         self._taken = 0  # results found in the run cache
         self._begun = options.start_at is None
@@ -118,17 +114,14 @@ class Run:
         """Run, and return the outcome; errors are raised as `LightmillError`."""
         begin = time.perf_counter()
         target, options = self.target, self.options
-        check_names(self.target, self.options)
-        source = models.open(data)
-        self.source = source
-        self.input_name = str(source.path or source.meta.get("filename") or f"{target.name}.fits")
+        source = self._open(data)
         try:
             check_exposure(source)
-            self._check_output()
+            self.saver.check_directory()
             if options.resume or options.stop_after or options.start_at:
                 self.cache = RunCache(self._cache_place())
             self.record.start(target, source, names_of(target))
-            log.info("%s: %s begins", target.name, Path(self.input_name).name)
+            log.info("%s: %s begins", target.name, Path(self.saver.input_name).name)
             return self._outcome(self._top(source), begin)
         except LightmillError as error:
             self._call_hooks(target, "on_error", error)
@@ -138,9 +131,15 @@ class Run:
                 "the system refused", place=error.filename, found=error.strerror or error
             ) from error
         finally:
-            for folder in reversed(self._made):
-                with contextlib.suppress(OSError):  # it stays when something is in it
-                    folder.rmdir()
+            self.saver.remove_empty_folders()
+
+    def _open(self, data: Any) -> Model:
+        check_names(self.target, self.options)
+        self.source = source = models.open(data)
+        self.saver.input_name = str(
+            source.path or source.meta.get("filename") or f"{self.target.name}.fits"
+        )
+        return source
 
     def _own(self, model: Model) -> Model:
         """Return a model that may be stamped: never the input itself."""
@@ -157,28 +156,23 @@ class Run:
             status, reason, result = Status.SKIPPED, result.reason, result.model
         elif self._taken and not self._computed:
             status = Status.CACHED
-        parts = dict(result) if isinstance(result, Products) else {self._suffix(target): result}
-        parts = {s: self._own(m) for s, m in parts.items()}
+        parts = {s: self._own(m) for s, m in parts_of(target, result).items()}
         self.record.finish(time.perf_counter() - begin)
-        if self._saves():
-            self._save(target, parts)
+        if self.saver.saves:
+            self.saver.save(target, parts)
         else:
             for model in parts.values():
                 self.record.stamp(model)
-        if self.written:
-            self._write_log(parts)
+        self.saver.write_log(parts)
         log.info("%s: %s after %.2f s", target.name, status, time.perf_counter() - begin)
         first = next(iter(parts.values()))
-        return Outcome(status, first, parts, reason, None, self.written, self.record.as_dict())
+        return Outcome(
+            status, first, parts, reason, None, self.saver.written, self.record.as_dict()
+        )
 
     def plan(self, data: Any) -> Outcome:
         """Say what would be done: which steps, parameters, references and products; compute nothing."""
-        check_names(self.target, self.options)
-        source = models.open(data)
-        self.source = source
-        self.input_name = str(
-            source.path or source.meta.get("filename") or f"{self.target.name}.fits"
-        )
+        source = self._open(data)
         self.record.start(self.target, source, names_of(self.target))
         steps = getattr(self.target, "_steps", {self.target.name: self.target})
         model: Any = source
@@ -188,10 +182,10 @@ class Run:
                 self.record.skipped(name, "not available yet")
             elif self.options.leaves_out(name, step):
                 self.record.skipped(name, "asked for", step)
-            elif isinstance(step, Pipeline) or self._stage(name, step, model) is not None:
+            elif isinstance(step, Pipeline) or self.opener.stage(name, step, model) is not None:
                 self.record.planned(name, step)
-        path_of = self._path_of(self.target, make=False)
-        products = getattr(self.target, "products", ()) or (self._suffix(self.target),)
+        path_of = self.saver.path_of(self.target, make=False)
+        products = getattr(self.target, "products", ()) or (suffix_of(self.target),)
         written = [path_of(suffix, source) for suffix in products]
         return Outcome(Status.DONE, source, {}, "a dry run", None, written, self.record.as_dict())
 
@@ -265,7 +259,9 @@ class Run:
         model, begin = source, 0
         if found is not None:
             begin, model = found
-            self._save_again(items[begin - 1], model)
+            step = items[begin - 1][1]
+            if isinstance(step, Step):
+                self.saver.save_result(step, model)
         if begin >= last < len(items):
             raise _Stop(model)
         pending: list[tuple[int, Stage]] = []
@@ -301,26 +297,11 @@ class Run:
                 if cache:
                     cache.keep(keys[number], model, self.record.notes())
                 raise _Stop(model)
-        if pending and self._writes_rows(pipeline):
-            return flush(model, self._path_of(self.target))
-        return flush(model)
-
-    def _writes_rows(self, pipeline: Pipeline | None) -> bool:
-        """Say whether what is computed now is the product, and can be written as it comes."""
         target = self.target
         last_of_all = pipeline is target or (pipeline is None and not isinstance(target, Pipeline))
-        return bool(
-            last_of_all
-            and self._saves()
-            and not target.options["post_hooks"]
-            and (target.options["output_ext"] or ".fits") == ".fits"
-            and Path(target.options["output_file"] or "x.fits").suffix == ".fits"
-            and Path(self.input_name).suffix != ".asdf"
-        )
-
-    def _saves(self) -> bool:
-        options = self.target.options
-        return bool(self.options.save_results or options["save_results"] or options["output_file"])
+        if pending and last_of_all and self.saver.streams:
+            return flush(model, self.saver.path_of(self.target))
+        return flush(model)
 
     def _one(
         self, name: str, step: Step, model: Any, pending: Any, flush: Any, number: int
@@ -334,7 +315,7 @@ class Run:
             check_order(pending[-1][1].step, step)
         else:
             model = accept(step, model)
-        stage = self._stage(name, step, model)
+        stage = self.opener.stage(name, step, model)
         if stage is None:
             return model, False
         if not step.applies_by_rows(model):
@@ -363,7 +344,7 @@ class Run:
     def _after(self, name: str, step: Step, model: Any, pipeline: Pipeline | None) -> Any:
         """Complete the result of a step, call its hooks, save it where it is a product too."""
         if not isinstance(model, Products) and step.finishes(model):
-            stage = self._stage(name, step, model)
+            stage = self.opener.stage(name, step, model)
             if stage is not None:
                 ny, nx = frame_of(model)
                 begin, cpu = time.perf_counter(), time.process_time()
@@ -373,9 +354,7 @@ class Run:
         model = self._call_hooks(step, "every_step", model)
         if pipeline is not None:
             model = self._call_hooks(step, "every_step", model, pipeline)
-        if step.options["save_results"]:
-            parts = model if isinstance(model, Products) else {self._suffix(step): model}
-            self._save(step, dict(parts))
+        self.saver.save_result(step, model)
         return model
 
     def _through(
@@ -392,13 +371,7 @@ class Run:
             for stage in stages:
                 self.record.step(stage)
             assert save_as is not None
-            return Written(
-                first,
-                save_as,
-                self.record.stamp,
-                lambda: self.record.as_dict(volatile=False),
-                self._suffix(self.target),
-            )
+            return self.saver.sink(first, save_as)
 
         self._computed += len(stages)
         if isinstance(model, Products):
@@ -414,7 +387,7 @@ class Run:
         if save_as is not None:
             parts = result if isinstance(result, Products) else {"": result}
             for part in parts.values():
-                self._saved(self.target, Path(str(part.path)), part)
+                self.saver.saved(self.target, Path(str(part.path)), part)
         return result
 
     def _whole(self, stage: Stage, model: Any) -> Any:
@@ -463,7 +436,7 @@ class Run:
                 found = self.cache.find(key, self._input())
                 if found is not None:
                     self._restore(found[1], [name, *getattr(step, "_steps", ())])
-                    self._save_again((name, step), found[0])
+                    self.saver.save_result(step, found[0])
                     return self._stop_at(pipeline, name, found[0])
         if own and not self._begun and not skipped:
             raise ConfigurationError(
@@ -482,83 +455,10 @@ class Run:
             raise _Stop(result)
         return result
 
-    # ------------------------------------------------------------------ making ready
-
-    def _stage(self, name: str, step: Step, model: Any) -> Stage | None:
-        """Open the references of a step; None (and a note) where one says N/A."""
-        sample = next(iter(model.values())) if isinstance(model, Products) else model
-        stage = Stage(step, name)
-        for reftype, cls in step.references.items():
-            reference = self._reference(step, reftype, cls, sample, name)
-            if reference is None and reftype not in step.optional:
-                self.record.skipped(name, f"no {reftype} reference applies (N/A)", step)
-                return None
-            stage.references[reftype] = reference
-            if reference is not None:
-                stage.offsets[reftype] = self._fit(sample, reference, reftype)
-        return stage
-
-    def _reference(
-        self, step: Step, reftype: str, cls: type[Model], model: Model, user: str | None = None
-    ) -> Model | None:
-        """Open a reference, and note that `user` takes it."""
-        given = step.options.get(f"override_{reftype}")
-        if given is None:
-            given = self.options.overrides.get(reftype)
-        if given is None:
-            given = self.options.references.find(reftype, model)
-        if given is None and reftype in step.optional:
-            return None
-        if given is None:
-            raise NothingSelectedError(
-                f"no {reftype} reference for step {step.name!r}",
-                place=model.path,
-                expected=f"a file of type {reftype.upper()}",
-                remedy=f"give one with --override-{reftype}=FILE, a folder of them with "
-                f"--references DIR, or leave the step out with --skip {step.name}",
-            )
-        if isinstance(given, str) and given.upper() in {"N/A", ""}:
-            if user is not None:
-                self.record.reference(user, reftype, "N/A")
-            return None
-        key = (reftype, str(given) if not isinstance(given, Model) else str(id(given)))
-        if key not in self._opened:
-            level = _number(given)
-            self._opened[key] = (
-                open_reference(given, cls) if level is None else uniform(cls, level, model)
-            )
-        reference = self._opened[key]
-        if user is not None and reference is not None:
-            self.record.reference(user, reftype, reference)
-        return reference
-
-    def _fit(self, model: Model, reference: Model, reftype: str) -> tuple[int, int]:
-        """Return where the frame lies in the reference, in rows and columns."""
-        provenance.check_same_detector(model, reference, reftype)
-        if reference._frame() is None:
-            return 0, 0
-        shape = frame_of(reference)
-        ny, nx = frame_of(model)
-        ref, sci = reference.meta.subarray, model.meta.subarray
-        starts = (ref.ystart or sci.ystart, ref.xstart or sci.xstart)
-        if shape == (ny, nx) and starts == (sci.ystart, sci.xstart):
-            return 0, 0
-        dy = (sci.ystart or 1) - (ref.ystart or 1)
-        dx = (sci.xstart or 1) - (ref.xstart or 1)
-        if dy < 0 or dx < 0 or dy + ny > shape[0] or dx + nx > shape[1]:
-            raise DataError(
-                f"the {reftype} reference does not cover the data",
-                place=reference.path or reftype,
-                found=f"{shape[1]} x {shape[0]} pixels from column {ref.xstart}, row {ref.ystart}",
-                expected=f"{nx} x {ny} pixels from column {sci.xstart}, row {sci.ystart}",
-                remedy="use the reference of this subarray, or a full-frame one",
-            )
-        return dy, dx
-
     # ------------------------------------------------------------------ identities
 
     def _step_identity(self, name: str, step: Step, model: Any) -> str:
-        sample = next(iter(model.values())) if isinstance(model, Products) else model
+        sample = sample_of(model)
         inside: Any = {}
         if isinstance(step, Pipeline):
             inside = {
@@ -571,7 +471,7 @@ class Run:
             }
         else:
             for reftype, cls in step.references.items():
-                reference = self._reference(step, reftype, cls, sample)
+                reference = self.opener.open(step, reftype, cls, sample)
                 inside[reftype] = None if reference is None else self._content(reference)
         hooks = [
             hooks_.describe(hook, with_code=True)
@@ -623,13 +523,6 @@ class Run:
         self.record.restore(notes, names)
         self._taken += 1
 
-    def _save_again(self, item: tuple[str, Any], model: Any) -> None:
-        """Save a result that was kept, where it is a product as well."""
-        _, step = item
-        if isinstance(step, Step) and step.options["save_results"]:
-            parts = model if isinstance(model, Products) else {self._suffix(step): model}
-            self._save(step, dict(parts))
-
     # ------------------------------------------------------------------ hooks, names, files
 
     def _call_hooks(self, step: Step, kind: str, model: Any, pipeline: Step | None = None) -> Any:
@@ -641,106 +534,15 @@ class Run:
             model = hooks_.call(hook, model, step=step, kind=kind)
         return model
 
-    def _suffix(self, step: Step) -> str:
-        suffix = step.options["suffix"]
-        return step.name if suffix is None else suffix
-
-    def _output_dir(self) -> Path:
-        given = self.options.output_dir or self.target.options["output_dir"]
-        return Path(os.path.expandvars(given)).expanduser() if given else Path.cwd()
-
     def _cache_place(self) -> Path:
-        return self.options.cache_dir or self._output_dir() / ".lightmill"
+        return self.options.cache_dir or self.saver.directory / ".lightmill"
 
     def _save_point(self, point: Save, model: Any, flush: Any, *, saving: bool) -> Any:
-        path_of = self._path_of(self.target)
+        path_of = self.saver.path_of(self.target)
         if saving:
             return flush(model, lambda _, part: path_of(point.suffix, part))
-        self._save(self.target, {point.suffix: model})
+        self.saver.save(self.target, {point.suffix: model})
         return model
-
-    def _path_of(self, step: Step, *, make: bool = True) -> Callable[[str, Any], Path]:
-        def path_of(suffix: str, model: Any) -> Path:
-            path = naming.product_path(
-                self.input_name,
-                suffix,
-                step=step,
-                target=self.target,
-                output_dir=self._output_dir(),
-                model=model,
-            )
-            if make:
-                self._make_folder(path.parent)
-            return path
-
-        return path_of
-
-    def _save(self, step: Step, parts: dict[str, Model]) -> None:
-        path_of = self._path_of(step)
-        for suffix, model in parts.items():
-            if model.path is not None and model.path in self.written:
-                continue  # written while it was computed
-            path = path_of(suffix, model)
-            self.record.stamp(model)
-            model.save(path, record=self.record.as_dict(volatile=False))
-            self._saved(step, path, model)
-
-    def _saved(self, step: Step, path: Path, model: Model) -> None:
-        self.written.append(path)
-        for hook in step.options["on_save"]:
-            hooks_.call(hook, model, step=step, kind="on_save", path=path)
-        log.info("wrote %s", path)
-
-    def _make_folder(self, directory: Path) -> None:
-        missing = [one for one in (directory, *directory.parents) if not one.exists()]
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._made += reversed(missing)
-        except OSError as error:
-            raise OutputError(
-                "cannot make the output folder",
-                place=directory,
-                found=error.strerror,
-                remedy="name another one with --output-dir",
-            ) from error
-
-    def _write_log(self, parts: Iterable[str]) -> None:
-        """Write what differs from run to run beside the products."""
-        path = naming.product_name(
-            self.written[0].name,
-            "run",
-            output_dir=self.written[0].parent,
-            ext=".json",
-            known=naming.known_suffixes().union(parts),
-        )
-        record = self.record.as_dict()
-        record["outputs"] = [product.name for product in self.written]
-        with models.atomic(path) as file:
-            file.write(json.dumps(record, indent=1, default=str).encode())
-
-    # ------------------------------------------------------------------ before anything runs
-
-    def _check_output(self) -> None:
-        if not self._saves():
-            return
-        directory = self._output_dir()
-        self._make_folder(directory)
-        models.remove_abandoned(directory)
-        if not os.access(directory, os.W_OK):
-            raise OutputError(
-                "cannot write into the output folder",
-                place=directory,
-                found="permission denied",
-                remedy="name another one with --output-dir",
-            )
-
-
-def _number(given: Any) -> float | None:
-    """Return the number a user gives instead of a reference file, if it is one."""
-    try:
-        return float(given) if isinstance(given, str | int | float) else None
-    except ValueError:
-        return None
 
 
 class _Stop(Exception):  # noqa: N818 - not an error: the end the user asked for

@@ -1,0 +1,189 @@
+"""Save products: their paths and folders, whole or row by row, and the run log beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from lightmill import models
+from lightmill.errors import OutputError
+from lightmill.models import Model
+from lightmill.pipeline import hooks, naming
+from lightmill.pipeline.outcome import Options
+from lightmill.pipeline.provenance import Record
+from lightmill.pipeline.sinks import Written
+from lightmill.pipeline.step import Products, Step
+
+__all__ = ["Saver", "parts_of"]
+
+log = logging.getLogger("lightmill.pipeline")
+
+
+class Saver:
+    """Names and writes the products of one run.
+
+    Parameters
+    ----------
+    target : Step
+        What runs; its options say where products go.
+    options : Options
+        What the user says of output for the whole run.
+    record : Record
+        Written into every product.
+
+    Attributes
+    ----------
+    input_name : str
+        The input's path or name, which products are named after.
+    written : list of Path
+        The products saved so far.
+    """
+
+    def __init__(self, target: Step, options: Options, record: Record) -> None:
+        self.input_name = ""
+        self.written: list[Path] = []
+        self._target = target
+        self._options = options
+        self._record = record
+        self._made: list[Path] = []  # folders that were not there before
+
+    @property
+    def directory(self) -> Path:
+        """Where products go, unless a step names another place for its own."""
+        given = self._options.output_dir or self._target.options["output_dir"]
+        return Path(os.path.expandvars(given)).expanduser() if given else Path.cwd()
+
+    @property
+    def saves(self) -> bool:
+        """Whether the result of the run is to be saved."""
+        options = self._target.options
+        return bool(self._options.save_results or options["save_results"] or options["output_file"])
+
+    @property
+    def streams(self) -> bool:
+        """Whether the result of the run can be written row by row, while it is computed."""
+        options = self._target.options
+        return bool(
+            self.saves
+            and not options["post_hooks"]
+            and (options["output_ext"] or ".fits") == ".fits"
+            and Path(options["output_file"] or "x.fits").suffix == ".fits"
+            and Path(self.input_name).suffix != ".asdf"
+        )
+
+    def check_directory(self) -> None:
+        """Make the output folder, and refuse one that cannot be written into."""
+        if not self.saves:
+            return
+        directory = self.directory
+        self._make_folder(directory)
+        models.remove_abandoned(directory)
+        if not os.access(directory, os.W_OK):
+            raise OutputError(
+                "cannot write into the output folder",
+                place=directory,
+                found="permission denied",
+                remedy="name another one with --output-dir",
+            )
+
+    def remove_empty_folders(self) -> None:
+        """Remove the folders that were made and have nothing in them."""
+        for folder in reversed(self._made):
+            with contextlib.suppress(OSError):  # it stays when something is in it
+                folder.rmdir()
+
+    def path_of(self, step: Step, *, make: bool = True) -> Callable[[str, Any], Path]:
+        """Return the function from a suffix and a model to the path of a product of `step`."""
+
+        def path_of(suffix: str, model: Any) -> Path:
+            path = naming.product_path(
+                self.input_name,
+                suffix,
+                step=step,
+                target=self._target,
+                output_dir=self.directory,
+                model=model,
+            )
+            if make:
+                self._make_folder(path.parent)
+            return path
+
+        return path_of
+
+    def save(self, step: Step, parts: dict[str, Model]) -> None:
+        """Save products of a step, but for those written while they were computed."""
+        path_of = self.path_of(step)
+        for suffix, model in parts.items():
+            if model.path is not None and model.path in self.written:
+                continue
+            path = path_of(suffix, model)
+            self._record.stamp(model)
+            model.save(path, record=self._record.as_dict(volatile=False))
+            self.saved(step, path, model)
+
+    def save_result(self, step: Step, result: Any) -> None:
+        """Save the result of a step inside a flow, where the user asked for it."""
+        if step.options["save_results"]:
+            self.save(step, parts_of(step, result))
+
+    def sink(self, first: Any, path_of: Callable[[str, Any], Path]) -> Written:
+        """Return where the bands of a result go to be written as they come."""
+        return Written(
+            first,
+            path_of,
+            self._record.stamp,
+            lambda: self._record.as_dict(volatile=False),
+            suffix_of(self._target),
+        )
+
+    def saved(self, step: Step, path: Path, model: Model) -> None:
+        """Note that a product is in its place, and tell who wants to know."""
+        self.written.append(path)
+        for hook in step.options["on_save"]:
+            hooks.call(hook, model, step=step, kind="on_save", path=path)
+        log.info("wrote %s", path)
+
+    def write_log(self, suffixes: Iterable[str]) -> None:
+        """Write what differs from run to run beside the products."""
+        if not self.written:
+            return
+        path = naming.product_name(
+            self.written[0].name,
+            "run",
+            output_dir=self.written[0].parent,
+            ext=".json",
+            known=naming.known_suffixes().union(suffixes),
+        )
+        record = self._record.as_dict()
+        record["outputs"] = [product.name for product in self.written]
+        with models.atomic(path) as file:
+            file.write(json.dumps(record, indent=1, default=str).encode())
+
+    def _make_folder(self, directory: Path) -> None:
+        missing = [one for one in (directory, *directory.parents) if not one.exists()]
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._made += reversed(missing)
+        except OSError as error:
+            raise OutputError(
+                "cannot make the output folder",
+                place=directory,
+                found=error.strerror,
+                remedy="name another one with --output-dir",
+            ) from error
+
+
+def suffix_of(step: Step) -> str:
+    """Return the suffix of the product of a step."""
+    suffix = step.options["suffix"]
+    return step.name if suffix is None else suffix
+
+
+def parts_of(step: Step, result: Any) -> dict[str, Any]:
+    """Return the products of a step by their suffixes."""
+    return dict(result) if isinstance(result, Products) else {suffix_of(step): result}
