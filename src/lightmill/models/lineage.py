@@ -102,6 +102,7 @@ def untouched(model: Model) -> bool:
 def force(model: Model, path: str, value: Any) -> None:
     """Set a metadata value also where no schema knows the name."""
     store = model._store
+    path = store.schema.resolve(path)
     field = store.schema.field(path)
     store.values[path] = value if field is None else field.checked(value)
 

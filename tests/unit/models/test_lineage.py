@@ -1,8 +1,9 @@
-"""Numbers in the place of reference files."""
+"""What a model is known to be beyond its metadata, and numbers in the place of references."""
 
 import numpy as np
 import pytest
 
+from lightmill import app
 from lightmill.errors import DataError
 from lightmill.models import (
     DarkModel,
@@ -11,12 +12,13 @@ from lightmill.models import (
     LinearityModel,
     MaskModel,
     RampModel,
+    RateModel,
     ReadnoiseModel,
     RscdModel,
     SaturationModel,
     SuperbiasModel,
 )
-from lightmill.models.lineage import uniform
+from lightmill.models.lineage import force, uniform
 
 
 @pytest.fixture
@@ -41,3 +43,12 @@ def test_a_number_flags_nothing(ramp, kind):
 def test_what_is_not_one_number_a_pixel_needs_a_file(ramp, kind):
     with pytest.raises(DataError, match="not one number a pixel"):
         uniform(kind, 2.5, ramp)
+
+
+def test_a_status_goes_to_the_keyword_the_observatory_has_for_it():
+    app.discover()
+    model = RateModel(meta={"telescope": "JWST"}, data=np.ones((1, 1), np.float32))
+
+    force(model, "cal_step.dark_current", "COMPLETE")
+
+    assert model.meta.flat()["cal_step.dark_sub"] == "COMPLETE"
