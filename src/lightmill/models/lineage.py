@@ -215,7 +215,7 @@ def uniform(wanted: type[Model], level: float, like: Model) -> Model:
     Parameters
     ----------
     wanted : type
-        A class whose ``data`` is one image.
+        A class whose ``data`` is one image, or `Model` for a type without a class.
     level : float
         In the unit of its schema.
     like : Model
@@ -227,7 +227,8 @@ def uniform(wanted: type[Model], level: float, like: Model) -> Model:
         )
     fields, frame = model_schema(wanted.schema, None).arrays, frame_of(like)
     data = fields.get("data")
-    if data is None or not data.required or data.layout(2) != FRAME:
+    fits = wanted is Model if data is None else data.required and data.layout(2) == FRAME
+    if not fits:
         raise DataError(
             "this reference is not one number a pixel",
             place=wanted.__name__,

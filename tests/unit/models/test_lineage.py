@@ -11,6 +11,7 @@ from lightmill.models import (
     IpcModel,
     LinearityModel,
     MaskModel,
+    Model,
     RampModel,
     RateModel,
     ReadnoiseModel,
@@ -26,7 +27,9 @@ def ramp():
     return RampModel(data=np.zeros((1, 2, 4, 5), np.float32))
 
 
-@pytest.mark.parametrize("kind", [GainModel, ReadnoiseModel, SaturationModel, SuperbiasModel])
+@pytest.mark.parametrize(
+    "kind", [GainModel, Model, ReadnoiseModel, SaturationModel, SuperbiasModel]
+)
 def test_a_number_stands_for_every_pixel(ramp, kind):
     reference = uniform(kind, 2.5, ramp)
 
