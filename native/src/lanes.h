@@ -11,6 +11,15 @@
 #define LM_LANES 64
 #define LM_INLINE static inline __attribute__((always_inline))
 
+/* In front of a loop: what it writes is nothing it reads later. */
+#if defined(__clang__)
+#define LM_NO_OVERLAP _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define LM_NO_OVERLAP _Pragma("GCC ivdep")
+#else
+#define LM_NO_OVERLAP
+#endif
+
 /* Put the smaller of each lane in `low`, the larger in `high`. In two loops: in one, the compiler sees
  * that half the stores store what is there and makes branches of them. */
 LM_INLINE void lm_exchange(float *restrict low, float *restrict high)

@@ -32,6 +32,7 @@ typedef struct {
     size_t first, n;
     float slope[LM_LANES];
     int32_t power[LM_LANES];
+    int32_t present; /* bit p: some lane has power p */
 } lane_fit;
 
 typedef struct {
