@@ -132,7 +132,8 @@ class FitRamps(Step):
                 *arrays,
                 zeroframe=ramp.zeroframe,
                 variances=parameters.variances,
-                suppress_one_group=parameters.suppress_one_group,
+                # one group is all there is of a ramp of one: nothing better was lost
+                suppress_one_group=parameters.suppress_one_group and last - first > 1,
                 **common,
             )
         return self._products(ramp, fit)

@@ -251,3 +251,13 @@ def test_what_cannot_be_saved_yet_is_refused():
         fit(make_ramp(rate=10), save_opt=True)
 
     assert error.value.place == "ramp_fit.save_opt"
+
+
+def test_a_ramp_of_one_group_gives_its_signal_over_the_time():
+    # physics: 120 DN fell in the 10 s before the only group was read
+    ramp = make_ramp(rate=12.0, n_groups=1, group_time=10.0, read_noise=0.0, pedestal=0.0)
+
+    image = fit(ramp).models["rate"]
+
+    # physics: there is nothing better than signal over time; one group is not "left over" here
+    assert_allclose(np.median(image.data), 12.0, rtol=0.1)  # photon noise of 180 electrons: 7 %
