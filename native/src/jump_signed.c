@@ -13,13 +13,18 @@
 #define LM_COUNT int32_t
 #include "clones.h"
 #include "jump_search.h"
+#include "networks.h"
 #include "tridiagonal.h"
 
+/* All pixels are looked at 64 neighbours at a time. Few have a jump: they wait in a queue until they
+ * are a block of their own, and only that is searched until nothing more is found. */
 typedef struct {
     chain h;
     float *sorted;  /* [n][LM_LANES] */
     uint8_t *jumps; /* [n][LM_LANES] */
     float used[LM_LANES];
+    size_t queue[LM_LANES]; /* pixels */
+    size_t n_queued;
 } block;
 
 /* Differences in electrons over `time`, zero where one of their groups is no use. */
@@ -38,32 +43,31 @@ LM_INLINE void take_difference(const float *restrict now, const float *restrict 
     }
 }
 
-LM_INLINE uint8_t load_block(jump_search *s, block *b, size_t pixel, size_t n_lanes,
-                             const float *restrict gain)
+/* Differences of 64 pixels from `pixel` on, or of the queue. */
+LM_INLINE void load_block(jump_search *s, block *b, size_t pixel, int queued,
+                          const float *restrict gain)
 {
     const lm_shape *a = s->shape, *c = s->dq_shape;
     float electrons[2][LM_LANES];
-    uint8_t dq[2][LM_LANES], all = 0, any[LM_LANES] = {0};
+    uint8_t dq[2][LM_LANES];
     memset(b->used, 0, sizeof b->used);
     for (size_t i = 0; i < a->n_ints; i++)
         for (size_t g = 0; g < a->n_groups; g++) {
-            float *now = electrons[g & 1];
-            uint8_t *dq_now = dq[g & 1];
-            lm_load_floats(s->data + i * a->int_stride + g * a->group_stride + pixel, n_lanes, now);
-            lm_load_bytes(s->groupdq + i * c->int_stride + g * c->group_stride + pixel, n_lanes, dq_now);
-            for (int l = 0; l < LM_LANES; l++)
-                now[l] *= gain[l];
-            for (int l = 0; l < LM_LANES; l++)
-                any[l] |= dq_now[l];
+            const float *data = s->data + i * a->int_stride + g * a->group_stride;
+            const uint8_t *flags = s->groupdq + i * c->int_stride + g * c->group_stride;
+            float *restrict now = electrons[g & 1];
+            uint8_t *restrict dq_now = dq[g & 1];
+            for (size_t l = 0; l < LM_LANES; l++) {
+                size_t at = queued ? b->queue[l] : pixel + l;
+                now[l] = data[at] * gain[l];
+                dq_now[l] = flags[at];
+            }
             size_t k = i * s->n_diffs + g - 1;
             if (g > 0)
                 take_difference(now, electrons[!(g & 1)], dq_now, dq[!(g & 1)],
                                 s->p->diff_times ? 1 / s->p->diff_times[g - 1] : 1, LM_ROW(b->h.y, k),
                                 LM_ROW(b->h.mask, k), b->used);
         }
-    for (int l = 0; l < LM_LANES; l++)
-        all |= any[l];
-    return all;
 }
 
 LM_INLINE void mark_unused(const float *restrict y, const float *restrict mask, float *restrict sorted)
@@ -115,30 +119,32 @@ static size_t larger_of_two(const chain *h, size_t l)
     return best;
 }
 
-/* Leave out the worst difference of every lane that has one beyond the limit. */
-LM_INLINE int leave_out_worst(const jump_search *s, block *b, const uint8_t *restrict searched)
+/* Find the worst difference of every lane that has one beyond the limit. */
+LM_INLINE void find_worst(const jump_search *s, block *b, lane_search *found)
 {
     float limit[LM_LANES];
     float of_two = s->threshold2[2], of_three = s->threshold2[3], of_more = s->threshold2[4];
-    lane_search found;
     for (int l = 0; l < LM_LANES; l++) {
         float n = b->used[l], of_few = n == 3 ? of_three : n == 2 ? of_two : LM_NO_LIMIT;
         limit[l] = n >= 4 ? of_more : of_few;
     }
-    for (int l = 0; l < LM_LANES; l++)
-        limit[l] = searched[l] ? limit[l] : LM_NO_LIMIT;
-    lm_begin_search(&b->h, limit, &found);
+    lm_begin_search(&b->h, limit, found);
     for (size_t k = b->h.n; k-- > 0;) {
         if (look_at_one(LM_ROW(b->h.inverse, k), LM_ROW(b->h.ratio, k), LM_ROW(b->h.mask, k),
-                        LM_ROW(b->h.x, k), LM_ROW(b->h.z, k), &found))
-            keep_worst_one((float)k, &found);
-        memcpy(found.next.own, found.now.own, sizeof found.now.own);
+                        LM_ROW(b->h.x, k), LM_ROW(b->h.z, k), found))
+            keep_worst_one((float)k, found);
+        memcpy(found->next.own, found->now.own, sizeof found->now.own);
     }
+}
+
+/* Leave it out; returns whether there was one. */
+LM_INLINE int leave_out_worst(block *b, const lane_search *found)
+{
     int any = 0;
     for (size_t l = 0; l < LM_LANES; l++) {
-        if (found.worst[l] < 0)
+        if (found->worst[l] < 0)
             continue;
-        size_t k = b->used[l] > 2 ? (size_t)found.worst[l] : larger_of_two(&b->h, l);
+        size_t k = b->used[l] > 2 ? (size_t)found->worst[l] : larger_of_two(&b->h, l);
         LM_ROW(b->jumps, k)[l] = 1;
         LM_ROW(b->h.mask, k)[l] = LM_ROW(b->h.y, k)[l] = 0;
         b->used[l]--;
@@ -147,44 +153,196 @@ LM_INLINE int leave_out_worst(const jump_search *s, block *b, const uint8_t *res
     return any;
 }
 
-/* Search a block; returns whether b->jumps has any. */
-LM_CLONES
-static int search_block(jump_search *s, block *b, size_t pixel, size_t n_lanes)
+/* Load a block and find the noise of its pixels: `poisson` and `read`, electrons squared. */
+LM_INLINE void begin_block(jump_search *s, block *b, size_t pixel, int queued, float *restrict poisson,
+                           float *restrict read)
 {
-    float gain[LM_LANES], read[LM_LANES], median[LM_LANES], poisson[LM_LANES];
-    float n_frames = (float)s->p->n_frames;
-    uint8_t searched[LM_LANES] = {0};
-    lm_load_floats(s->gain + pixel, n_lanes, gain);
-    lm_load_floats(s->readnoise + pixel, n_lanes, read);
-    uint8_t flags = load_block(s, b, pixel, n_lanes, gain);
-    if ((flags & LM_JUMP_DET) && (flags & LM_UNUSABLE))
-        lm_clean_unusable(s, pixel, n_lanes);
-    for (size_t l = 0; l < n_lanes; l++)
-        searched[l] = !(s->pixeldq[pixel + l] & LM_DO_NOT_USE);
-    centre(b, median);
-    for (int l = 0; l < LM_LANES; l++) {
-        float noise = read[l] * gain[l];
+    float gain[LM_LANES], median[LM_LANES], n_frames = (float)s->p->n_frames;
+    for (size_t l = 0; l < LM_LANES; l++) {
+        size_t at = queued ? b->queue[l] : pixel + l;
+        float noise = s->readnoise[at] * s->gain[at];
+        gain[l] = s->gain[at];
         read[l] = noise * noise / n_frames;
-        poisson[l] = median[l] > 0 ? median[l] : 0;
     }
-    int any = 0;
-    for (;;) {
+    load_block(s, b, pixel, queued, gain);
+    centre(b, median);
+    for (int l = 0; l < LM_LANES; l++)
+        poisson[l] = median[l] > 0 ? median[l] : 0;
+}
+
+/* Search the queue. */
+LM_CLONES
+static void search_queue(jump_search *s, block *b)
+{
+    float poisson[LM_LANES], read[LM_LANES];
+    lane_search found;
+    begin_block(s, b, 0, 1, poisson, read);
+    memset(b->jumps, 0, b->h.n * LM_LANES);
+    do {
         lm_solve(&b->h, poisson, read);
-        if (!any)
-            memset(b->jumps, 0, b->h.n * LM_LANES);
-        if (!leave_out_worst(s, b, searched))
-            return any;
-        any = 1;
+        find_worst(s, b, &found);
+    } while (leave_out_worst(b, &found));
+}
+
+/* ---- what may have a jump ------------------------------------------------------------------- */
+
+/* The pixels of a block that have one. */
+LM_CLONES
+static void look_at_block(jump_search *s, block *b, size_t pixel, uint8_t *suspect)
+{
+    float poisson[LM_LANES], read[LM_LANES];
+    lane_search found;
+    begin_block(s, b, pixel, 0, poisson, read);
+    lm_solve(&b->h, poisson, read);
+    find_worst(s, b, &found);
+    for (int l = 0; l < LM_LANES; l++)
+        suspect[l] = found.worst[l] >= 0;
+}
+
+/* Differences of some groups of a block: [n][LM_LANES]. */
+typedef struct {
+    size_t n;
+    float *rows;
+    float touches[LM_FEW]; /* 1: shares a group with the row before */
+} few;
+
+/* Take the differences that some lane can use; mark the lanes that cannot use them all. */
+LM_INLINE void take_few(const jump_search *s, size_t pixel, uint8_t flags, few *d,
+                        uint8_t *restrict suspect)
+{
+    const lm_shape *a = s->shape, *c = s->dq_shape;
+    const float *restrict gain = s->gain + pixel;
+    d->n = 0;
+    for (size_t i = 0; i < a->n_ints; i++) {
+        const float *data = s->data + i * a->int_stride + pixel;
+        const uint8_t *dq = s->groupdq + i * c->int_stride + pixel;
+        size_t live = 0; /* groups before this one that some lane can use, without a gap */
+        for (size_t g = 0; g < a->n_groups; g++) {
+            if (flags & LM_UNUSABLE) {
+                const uint8_t *restrict now = dq + g * c->group_stride;
+                uint8_t bad[LM_LANES], all = 1;
+                for (int l = 0; l < LM_LANES; l++)
+                    bad[l] = (now[l] & LM_UNUSABLE) != 0;
+                for (int l = 0; l < LM_LANES; l++)
+                    all &= bad[l];
+                live = all ? 0 : live + 1;
+                for (int l = 0; l < LM_LANES && !all; l++)
+                    suspect[l] |= bad[l];
+            } else {
+                live++;
+            }
+            if (live < 2)
+                continue;
+            float *restrict row = d->rows + d->n * LM_LANES;
+            const float *restrict now = data + g * a->group_stride;
+            const float *restrict before = now - a->group_stride;
+            d->touches[d->n++] = live > 2;
+            for (int l = 0; l < LM_LANES; l++)
+                row[l] = now[l] * gain[l] - before[l] * gain[l];
+        }
     }
 }
 
-static lm_status record_lane(jump_search *s, const block *b, size_t lane, size_t pixel)
+/* Leaving one of n differences out can save no more than all of chi^2, which takes half of the work:
+ * forward elimination. What is near the limit, for rounding, is suspect too. */
+LM_INLINE void screen_few(size_t n, const few *restrict d, const float *restrict gain,
+                          const float *restrict readnoise, float n_frames, float limit,
+                          int32_t *restrict suspect)
 {
-    size_t n_hits = 0;
-    for (size_t k = 0; k < b->h.n; k++)
-        if (LM_ROW(b->jumps, k)[lane])
-            s->hits[n_hits++] = (uint32_t)k;
-    return n_hits ? lm_record_jumps(s, pixel + lane, n_hits) : LM_OK;
+    for (int l = 0; l < LM_LANES; l++) {
+        float v[LM_FEW], noise = readnoise[l] * gain[l], read = noise * noise / n_frames;
+        for (size_t k = 0; k < n; k++)
+            v[k] = d->rows[k * LM_LANES + (size_t)l];
+        lm_sort_few(v, n);
+        float median = lm_median_few(v, n), own = (median > 0 ? median : 0) + read;
+        float inverse = 0, x = 0, z = 0, ones = 0, data = 0, chi2 = 0;
+        for (size_t k = 0; k < n; k++) {
+            float shared = 0.5f * read * d->touches[k];
+            float ratio = shared * inverse;
+            x = 1 + ratio * x;
+            z = d->rows[k * LM_LANES + (size_t)l] - median + ratio * z;
+            inverse = 1 / (own - ratio * shared);
+            ones += x * x * inverse;
+            data += x * z * inverse;
+            chi2 += z * z * inverse;
+        }
+        suspect[l] = !(chi2 - data * data / ones < limit - 1e-5f * chi2);
+    }
+}
+
+/* Quickly, the pixels of a block that may have a jump, and all that have one. */
+LM_CLONES
+static void screen_block(jump_search *s, size_t pixel, uint8_t flags, uint8_t *suspect)
+{
+    few d = {.rows = s->lanes};
+    int32_t beyond[LM_LANES];
+    memset(suspect, 0, LM_LANES);
+    take_few(s, pixel, flags, &d, suspect);
+    if (d.n < 2)
+        return; /* nothing to compare with */
+    float limit = 0.95f * s->threshold2[d.n < 4 ? d.n : 4];
+    LM_FOR_FEW(d.n, screen_few, &d, s->gain + pixel, s->readnoise + pixel, (float)s->p->n_frames,
+               limit < LM_NO_LIMIT ? limit : LM_NO_LIMIT, beyond)
+    for (int l = 0; l < LM_LANES; l++)
+        suspect[l] |= (uint8_t)beyond[l];
+}
+
+/* ---- all pixels ----------------------------------------------------------------------------- */
+
+/* The flags of all groups of a block in one. */
+static uint8_t flags_of_block(const jump_search *s, size_t pixel)
+{
+    enum { WORDS = LM_LANES / sizeof(uint64_t) };
+    const lm_shape *c = s->dq_shape;
+    uint64_t any[WORDS] = {0}, all = 0, word;
+    for (size_t i = 0; i < c->n_ints; i++)
+        for (size_t g = 0; g < c->n_groups; g++)
+            for (size_t w = 0; w < WORDS; w++) {
+                memcpy(&word, s->groupdq + i * c->int_stride + g * c->group_stride + pixel +
+                                  w * sizeof word, sizeof word);
+                any[w] |= word;
+            }
+    for (size_t w = 0; w < WORDS; w++)
+        all |= any[w];
+    for (unsigned bits = 32; bits >= 8; bits /= 2)
+        all |= all >> bits;
+    return (uint8_t)all;
+}
+
+static lm_status empty_queue(jump_search *s, block *b)
+{
+    size_t n = b->n_queued;
+    if (!n)
+        return LM_OK;
+    for (size_t l = n; l < LM_LANES; l++)
+        b->queue[l] = b->queue[n - 1];
+    b->n_queued = 0;
+    search_queue(s, b);
+    for (size_t l = 0; l < n; l++) {
+        size_t n_hits = 0;
+        for (size_t k = 0; k < b->h.n; k++)
+            if (LM_ROW(b->jumps, k)[l])
+                s->hits[n_hits++] = (uint32_t)k;
+        lm_status status = n_hits ? lm_record_jumps(s, b->queue[l], n_hits) : LM_OK;
+        if (status)
+            return status;
+    }
+    return LM_OK;
+}
+
+static int none_of_eight(const uint8_t *suspect)
+{
+    uint64_t all;
+    memcpy(&all, suspect, sizeof all);
+    return !all;
+}
+
+static lm_status queue_pixel(jump_search *s, block *b, size_t pixel)
+{
+    if (s->pixeldq[pixel] & LM_DO_NOT_USE)
+        return LM_OK; /* not searched, so that it flags no neighbours */
+    b->queue[b->n_queued++] = pixel;
+    return b->n_queued == LM_LANES ? empty_queue(s, b) : LM_OK;
 }
 
 static void fill_covariance(const jump_search *s, chain *h)
@@ -207,6 +365,7 @@ lm_status lm_search_signed(jump_search *s)
     float *buffers = aligned_alloc(64, 6 * rows * sizeof *buffers);
     float **buffer[] = {&b.h.y, &b.h.mask, &b.h.inverse, &b.h.ratio, &b.h.x, &b.h.z};
     b.h.n = n;
+    b.n_queued = 0;
     b.h.c = malloc(n * sizeof *b.h.c);
     b.sorted = s->lanes;
     b.jumps = malloc(rows);
@@ -216,13 +375,29 @@ lm_status lm_search_signed(jump_search *s)
             *buffer[k] = buffers + k * rows;
         fill_covariance(s, &b.h);
     }
-    for (size_t pixel = 0; pixel < n_pixels && !status; pixel += LM_LANES) {
-        size_t n_lanes = n_pixels - pixel < LM_LANES ? n_pixels - pixel : LM_LANES;
-        if (!search_block(s, &b, pixel, n_lanes))
-            continue;
-        for (size_t l = 0; l < n_lanes && !status; l++)
-            status = record_lane(s, &b, l, pixel);
+    size_t pixel = 0;
+    int screened = n <= LM_FEW && !s->p->diff_times;
+    for (; pixel + LM_LANES <= n_pixels && !status; pixel += LM_LANES) {
+        uint8_t flags = flags_of_block(s, pixel), suspect[LM_LANES];
+        if ((flags & LM_JUMP_DET) && (flags & LM_UNUSABLE))
+            lm_clean_unusable(s, pixel, LM_LANES);
+        if (screened)
+            screen_block(s, pixel, flags, suspect);
+        else
+            look_at_block(s, &b, pixel, suspect);
+        for (size_t l = 0; l < LM_LANES && !status; l++) {
+            if (l % 8 == 0 && none_of_eight(suspect + l))
+                l += 7;
+            else if (suspect[l])
+                status = queue_pixel(s, &b, pixel + l);
+        }
     }
+    if (pixel < n_pixels) /* less than a block */
+        lm_clean_unusable(s, pixel, n_pixels - pixel);
+    for (; pixel < n_pixels && !status; pixel++)
+        status = queue_pixel(s, &b, pixel);
+    if (!status)
+        status = empty_queue(s, &b);
     free(buffers);
     free(b.h.c);
     free(b.jumps);

@@ -142,6 +142,7 @@ LM_INLINE void keep_worst_one(lm_real k, lane_search *restrict s)
     for (int l = 0; l < LM_LANES; l++) {
         lm_real drop = s->now.weight[l] * s->now.weight[l] / s->now.variance[l] - s->limit[l];
         int is_worse = s->now.variance[l] > LM_NOT_ALONE * s->now.own[l] &&
+                       s->now.weight[l] * s->now.weight[l] > s->limit[l] * s->now.variance[l] &&
                        s->limit[l] < LM_NO_LIMIT && drop > s->excess[l];
         s->excess[l] = is_worse ? drop : s->excess[l];
         s->worst[l] = is_worse ? k : s->worst[l];
