@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "clones.h"
-#include "lanes.h"
+#include "networks.h"
 
 enum { CLIP_ROUNDS = 5 };
 
@@ -244,27 +244,58 @@ lm_status lm_record_jumps(jump_search *s, size_t pixel, size_t n_hits)
 
 /* ---- a block of pixels ---------------------------------------------------------------------- */
 
-/* Mark the lanes whose largest deviation passes the threshold; `rows` get sorted. */
+/* How many of n sorted differences, or sizes of them, their median is of. */
+LM_INLINE size_t median_count(size_t n, int single_pass) { return n >= 4 && !single_pass ? n - 1 : n; }
+
+LM_INLINE int32_t is_beyond(float smallest, float median, float largest, float read_variance,
+                            float threshold2)
+{
+    float deviation = larger(largest - median, median - smallest);
+    return squared_ratio(deviation, fabsf(median), read_variance, 1) > threshold2;
+}
+
+LM_INLINE void screen_few(size_t n, const float *restrict rows, int single_pass, float threshold2,
+                          const float *restrict read_variance, int32_t *restrict beyond)
+{
+    for (int l = 0; l < LM_LANES; l++) {
+        float v[LM_FEW];
+        for (size_t k = 0; k < n; k++) {
+            float d = rows[k * LM_LANES + (size_t)l];
+            v[k] = single_pass ? d : fabsf(d);
+        }
+        lm_sort_few(v, n);
+        float median = n == 2 && !single_pass ? v[0] : lm_median_few(v, median_count(n, single_pass));
+        beyond[l] = is_beyond(v[0], median, v[n - 1], read_variance[l], threshold2);
+    }
+}
+
+LM_INLINE void screen_many(size_t n, float *restrict rows, int single_pass, float threshold2,
+                           const float *restrict read_variance, int32_t *restrict beyond)
+{
+    float median[LM_LANES];
+    const float *smallest = rows, *largest = rows + (n - 1) * LM_LANES;
+    for (size_t k = 0; k < n * LM_LANES && !single_pass; k++)
+        rows[k] = fabsf(rows[k]);
+    lm_sort_lanes(rows, n);
+    lm_median_lanes(rows, median_count(n, single_pass), median);
+    for (int l = 0; l < LM_LANES; l++)
+        beyond[l] = is_beyond(smallest[l], median[l], largest[l], read_variance[l], threshold2);
+}
+
+/* Mark the lanes whose largest deviation passes the threshold; `rows` may get sorted. */
 LM_INLINE void screen(const jump_search *s, float *rows, size_t n,
                       const float *restrict read_variance, uint8_t *restrict suspect)
 {
-    float median[LM_LANES], threshold2 = s->threshold2[4];
-    const float *smallest = rows, *largest = rows + (n - 1) * LM_LANES;
-    if (!s->single_pass) {
-        threshold2 = threshold2_for(s, n);
-        for (size_t k = 0; k < n * LM_LANES; k++)
-            rows[k] = fabsf(rows[k]);
-    }
-    lm_sort_lanes(rows, n);
-    if (n == 2 && !s->single_pass)
-        memcpy(median, smallest, sizeof median);
+    int32_t beyond[LM_LANES];
+    if (n > LM_FEW)
+        screen_many(n, rows, s->single_pass, s->single_pass ? s->threshold2[4] : threshold2_for(s, n),
+                    read_variance, beyond);
+    else if (s->single_pass)
+        LM_FOR_FEW(n, screen_few, rows, 1, s->threshold2[4], read_variance, beyond)
     else
-        lm_median_lanes(rows, n >= 4 && !s->single_pass ? n - 1 : n, median);
-    for (int l = 0; l < LM_LANES; l++) {
-        float deviation = larger(largest[l] - median[l], median[l] - smallest[l]);
-        float ratio2 = squared_ratio(deviation, fabsf(median[l]), read_variance[l], 1);
-        suspect[l] |= (uint8_t)(ratio2 > threshold2);
-    }
+        LM_FOR_FEW(n, screen_few, rows, 0, threshold2_for(s, n), read_variance, beyond)
+    for (int l = 0; l < LM_LANES; l++)
+        suspect[l] = (uint8_t)(suspect[l] | beyond[l]);
 }
 
 void lm_clean_unusable(jump_search *s, size_t pixel, size_t n_lanes)
@@ -278,22 +309,40 @@ void lm_clean_unusable(jump_search *s, size_t pixel, size_t n_lanes)
         }
 }
 
-/* Copy the flags of a block; clean JUMP_DET off unusable groups. Returns the OR of all flags. */
+uint8_t lm_flags_of_block(const jump_search *s, size_t pixel)
+{
+    enum { WORDS = LM_LANES / sizeof(uint64_t) };
+    const lm_shape *b = s->dq_shape;
+    uint64_t any[WORDS] = {0}, all = 0, word;
+    for (size_t i = 0; i < b->n_ints; i++)
+        for (size_t g = 0; g < b->n_groups; g++) {
+            const uint8_t *from = s->groupdq + i * b->int_stride + g * b->group_stride + pixel;
+            for (size_t w = 0; w < WORDS; w++) {
+                memcpy(&word, from + w * sizeof word, sizeof word);
+                any[w] |= word;
+            }
+        }
+    for (size_t w = 0; w < WORDS; w++)
+        all |= any[w];
+    for (unsigned bits = 32; bits >= 8; bits /= 2)
+        all |= all >> bits;
+    return (uint8_t)all;
+}
+
+/* Copy the flags of a block, if any is set; clean JUMP_DET off unusable groups. Returns the OR of
+ * all flags. */
 LM_INLINE uint8_t load_flags(jump_search *s, size_t pixel, size_t n_lanes)
 {
     const lm_shape *b = s->dq_shape;
-    uint8_t any[LM_LANES] = {0}, all = 0;
-    for (size_t i = 0; i < b->n_ints; i++)
-        for (size_t g = 0; g < b->n_groups; g++) {
-            uint8_t *row = s->dq_lanes + (i * b->n_groups + g) * LM_LANES;
-            lm_load_bytes(s->groupdq + i * b->int_stride + g * b->group_stride + pixel, n_lanes, row);
-            for (int l = 0; l < LM_LANES; l++)
-                any[l] |= row[l];
-        }
-    for (int l = 0; l < LM_LANES; l++)
-        all |= any[l];
-    if ((all & LM_JUMP_DET) && (all & LM_UNUSABLE))
+    uint8_t all = UINT8_MAX; /* may be set, in less than a block */
+    if (n_lanes == LM_LANES && !((all = lm_flags_of_block(s, pixel)) & LM_UNUSABLE))
+        return all;
+    if (all & LM_JUMP_DET)
         lm_clean_unusable(s, pixel, n_lanes);
+    for (size_t i = 0; i < b->n_ints; i++)
+        for (size_t g = 0; g < b->n_groups; g++)
+            lm_load_bytes(s->groupdq + i * b->int_stride + g * b->group_stride + pixel, n_lanes,
+                          s->dq_lanes + (i * b->n_groups + g) * LM_LANES);
     return all;
 }
 
@@ -344,9 +393,7 @@ LM_INLINE size_t load_differences(jump_search *s, size_t pixel, size_t n_lanes, 
     return n;
 }
 
-/* Screen a block: returns 1 if any lane is suspect. */
-LM_CLONES
-static int screen_block(jump_search *s, size_t pixel, size_t n_lanes, uint8_t *suspect)
+LM_INLINE int screen_lanes(jump_search *s, size_t pixel, size_t n_lanes, uint8_t *suspect)
 {
     uint8_t flags = load_flags(s, pixel, n_lanes);
     memset(suspect, s->sigma_clip || s->p->diff_times != NULL, LM_LANES);
@@ -370,6 +417,14 @@ static int screen_block(jump_search *s, size_t pixel, size_t n_lanes, uint8_t *s
     for (size_t l = 0; l < n_lanes; l++)
         any |= suspect[l];
     return any;
+}
+
+/* Screen a block: returns 1 if any lane is suspect. */
+LM_CLONES
+static int screen_block(jump_search *s, size_t pixel, size_t n_lanes, uint8_t *suspect)
+{
+    return n_lanes == LM_LANES ? screen_lanes(s, pixel, LM_LANES, suspect)
+                               : screen_lanes(s, pixel, n_lanes, suspect);
 }
 
 /* ---- neighbours and after-glow -------------------------------------------------------------- */

@@ -34,6 +34,9 @@ typedef struct {
  * remember those that spread. */
 lm_status lm_record_jumps(jump_search *s, size_t pixel, size_t n_hits);
 
+/* All flags of the groups of LM_LANES pixels, in one. */
+uint8_t lm_flags_of_block(const jump_search *s, size_t pixel);
+
 /* Remove JUMP_DET from the unusable groups of a block of pixels. */
 void lm_clean_unusable(jump_search *s, size_t pixel, size_t n_lanes);
 

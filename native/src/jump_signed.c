@@ -289,26 +289,6 @@ static void screen_block(jump_search *s, size_t pixel, uint8_t flags, uint8_t *s
 
 /* ---- all pixels ----------------------------------------------------------------------------- */
 
-/* The flags of all groups of a block in one. */
-static uint8_t flags_of_block(const jump_search *s, size_t pixel)
-{
-    enum { WORDS = LM_LANES / sizeof(uint64_t) };
-    const lm_shape *c = s->dq_shape;
-    uint64_t any[WORDS] = {0}, all = 0, word;
-    for (size_t i = 0; i < c->n_ints; i++)
-        for (size_t g = 0; g < c->n_groups; g++)
-            for (size_t w = 0; w < WORDS; w++) {
-                memcpy(&word, s->groupdq + i * c->int_stride + g * c->group_stride + pixel +
-                                  w * sizeof word, sizeof word);
-                any[w] |= word;
-            }
-    for (size_t w = 0; w < WORDS; w++)
-        all |= any[w];
-    for (unsigned bits = 32; bits >= 8; bits /= 2)
-        all |= all >> bits;
-    return (uint8_t)all;
-}
-
 static lm_status empty_queue(jump_search *s, block *b)
 {
     size_t n = b->n_queued;
@@ -378,7 +358,7 @@ lm_status lm_search_signed(jump_search *s)
     size_t pixel = 0;
     int screened = n <= LM_FEW && !s->p->diff_times;
     for (; pixel + LM_LANES <= n_pixels && !status; pixel += LM_LANES) {
-        uint8_t flags = flags_of_block(s, pixel), suspect[LM_LANES];
+        uint8_t flags = lm_flags_of_block(s, pixel), suspect[LM_LANES];
         if ((flags & LM_JUMP_DET) && (flags & LM_UNUSABLE))
             lm_clean_unusable(s, pixel, LM_LANES);
         if (screened)
