@@ -100,22 +100,6 @@ LM_INLINE void lm_store(void *restrict to, const void *restrict lanes, size_t n)
         memcpy(to, lanes, n * sizeof(float));
 }
 
-/* Sort n floats in place, smallest first. */
-LM_INLINE void lm_sort_floats(float *values, size_t n)
-{
-    size_t gap = 1;
-    while (gap < n / 3)
-        gap = 3 * gap + 1;
-    for (; gap > 0; gap /= 3)
-        for (size_t i = gap; i < n; i++) {
-            float value = values[i];
-            size_t k = i;
-            for (; k >= gap && values[k - gap] > value; k -= gap)
-                values[k] = values[k - gap];
-            values[k] = value;
-        }
-}
-
 /* Median of the sorted `values`. */
 LM_INLINE float lm_median_sorted(const float *values, size_t n)
 {

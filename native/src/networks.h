@@ -67,6 +67,26 @@ LM_INLINE float lm_median_few(const float *v, size_t n)
     return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) * 0.5f;
 }
 
+/* Sort any number of floats in place, smallest first. */
+LM_INLINE void lm_sort_floats(float *values, size_t n)
+{
+    if (n <= LM_FEW) {
+        lm_sort_few(values, n);
+        return;
+    }
+    size_t gap = 1;
+    while (gap < n / 3)
+        gap = 3 * gap + 1;
+    for (; gap > 0; gap /= 3)
+        for (size_t i = gap; i < n; i++) {
+            float value = values[i];
+            size_t k = i;
+            for (; k >= gap && values[k - gap] > value; k -= gap)
+                values[k] = values[k - gap];
+            values[k] = value;
+        }
+}
+
 /* Call f(n, ...) with n as a constant; for n from 1 to LM_FEW. */
 #define LM_FOR_FEW(n, f, ...)                \
     switch (n) {                             \

@@ -441,7 +441,8 @@ static lm_status allocate(ols_fit *f)
     f->scratch_times = malloc(n * sizeof *f->scratch_times);
     f->segments = malloc((n_ints + 1) * n * sizeof *f->segments);
     f->read_variances = malloc(n_ints * n * sizeof *f->read_variances);
-    f->ramp = malloc(n * LM_LANES * sizeof *f->ramp);
+    f->ramp = malloc(n * sizeof *f->ramp);
+    f->ramp_pixel = SIZE_MAX; /* none */
     f->lanes = malloc(n * LM_LANES * sizeof *f->lanes);
     f->lane_fits = malloc(n_ints * sizeof *f->lane_fits);
     f->times = f->p->group_times ? malloc(n * sizeof *f->times) : NULL;

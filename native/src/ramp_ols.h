@@ -57,8 +57,10 @@ typedef struct {
     double *scratch_times;
     segment *segments;
     float *read_variances;
+    float *ramp;          /* [n_groups] of this pixel and integration: */
+    size_t ramp_pixel, ramp_int;
     /* a block */
-    float *ramp, *lanes;  /* [n_groups][LM_LANES] each */
+    float *lanes;         /* [n_groups][LM_LANES] */
     lane_fit *lane_fits;  /* [n_ints] */
 } ols_fit;
 

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "networks.h"
 #include "ramp_ols.h"
 
 enum { UNUSABLE = LM_DO_NOT_USE | LM_SATURATED };
@@ -154,6 +155,10 @@ static size_t read_variances_with_lost(ols_fit *f, const uint8_t *dq, float gain
 
 static const float *ramp_of(ols_fit *f, size_t i, size_t pixel)
 {
+    if (f->ramp_pixel == pixel && f->ramp_int == i)
+        return f->ramp;
+    f->ramp_pixel = pixel;
+    f->ramp_int = i;
     const float *from = f->data + i * f->shape->int_stride + pixel;
     for (size_t k = 0; k < f->n_groups; k++)
         f->ramp[k] = from[(k + f->p->first_group) * f->shape->group_stride];
