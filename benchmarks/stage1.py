@@ -73,11 +73,13 @@ def pipeline_seconds(report: dict, cost: Cost, start: Cost) -> tuple[float, floa
 def start_up(bench: cases.Bench) -> Cost:
     """Return what it costs to start the command and import what a run needs."""
     code = "import lightmill.cli, lightmill.app, lightmill.detector, lightmill.pipeline.runner"
-    command = (
-        [bench.command[0], "-c", code]
-        if bench.command == cases.COMMAND
-        else [*bench.command, "--help"]
-    )
+    beside = Path(bench.command[0]).with_name("python")  # of the environment the command is in
+    if bench.command == cases.COMMAND:
+        command = [bench.command[0], "-c", code]
+    elif beside.exists():
+        command = [str(beside), "-c", code]
+    else:
+        command = [*bench.command, "--help"]
     return best([measured(command, bench.logs / "start") for _ in range(5)])
 
 
