@@ -124,10 +124,14 @@ def _values(file: FitsFile, schema: ModelSchema, model_class: type[Model]) -> di
     headers = {hdu.name: hdu.header for hdu in reversed(file.hdus) if hdu.version == 1}
     lenient = issubclass(model_class, ReferenceModel)
     values: dict[str, Any] = {}
-    for (hdu, keyword), field in schema.keywords.items():
-        header = headers.get(hdu)
-        if header is None or keyword not in header:
-            continue
+    # The headers hold fewer keywords than the schema knows: look these up, not those.
+    known = [
+        (header, keyword, schema.keywords[hdu, keyword])
+        for hdu, header in headers.items()
+        for keyword in header.keywords()
+        if (hdu, keyword) in schema.keywords
+    ]
+    for header, keyword, field in known:
         value = header.get(keyword)
         if value is None:
             continue

@@ -162,7 +162,7 @@ class Saver:
         record = self._record.as_dict()
         record["outputs"] = [product.name for product in self.written]
         with models.atomic(path) as file:
-            file.write(json.dumps(record, indent=1, default=str).encode())
+            file.write(json.dumps(record, default=str).encode())
 
     def _make_folder(self, directory: Path) -> None:
         missing = [one for one in (directory, *directory.parents) if not one.exists()]
