@@ -162,8 +162,7 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 @functools.cache
 def _pipeline(path: Path) -> type[Pipeline]:
-    _steps()
-    return pipeline_class(path)
+    return pipeline_class(path, _steps())
 
 
 @functools.cache
@@ -309,7 +308,7 @@ def run(
     save_parameters : Path, optional
         Write the effective parameters, with who set each.
     output_dir : Path, optional
-        Folder of the products; that of each input otherwise.
+        Folder of the products; the current one otherwise.
     jobs : int
         Inputs worked on at the same time.
     dry_run : bool

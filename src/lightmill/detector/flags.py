@@ -143,6 +143,7 @@ class FlagFirstFrame(Step):
     name = "firstframe"
     reads, writes = RampModel, RampModel
     rows = True
+    leaves_groups_out = True
     flags_groups = True
     skip_by_default = True
 
@@ -171,6 +172,7 @@ class FlagLastFrame(Step):
     name = "lastframe"
     reads, writes = RampModel, RampModel
     rows = True
+    leaves_groups_out = True
     flags_groups = True
 
     def apply(self, ramp: RampModel) -> RampModel | Skipped:
@@ -188,6 +190,7 @@ class FlagFirstGroups(Step):
     reads, writes = RampModel, RampModel
     references = {"rscd": RscdModel}
     rows = True
+    leaves_groups_out = True
     flags_groups = True
 
     def apply(self, ramp: RampModel, *, rscd: RscdModel) -> RampModel | Skipped:

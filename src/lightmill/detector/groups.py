@@ -16,13 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Integrations", "flag_gain", "flags_whole_groups", "group_time_of", "unusable_groups"]
 
-# The steps that may leave a group out in every pixel of the frame.
-_FLAGGING = ("firstframe", "lastframe", "rscd")
-
 
 def flags_whole_groups(rows: Rows) -> bool:
     """Say whether a group may have been flagged in every pixel before this point."""
-    return any(stage.step.name in _FLAGGING for stage in rows.stages) or not rows.stages
+    return any(stage.step.leaves_groups_out for stage in rows.stages) or not rows.stages
 
 
 def unusable_groups(rows: Rows) -> np.ndarray:

@@ -8,6 +8,7 @@ Any other order is a Python method `process`, which calls the steps by name:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -151,8 +152,23 @@ class _Callable:
         return getattr(self._pipeline.step(self._name), name)
 
 
-def pipeline_class(path: str | Path) -> type[Pipeline]:
-    """Make a pipeline class of a YAML file: name, title, flow, parameters."""
+def pipeline_class(
+    path: str | Path, known: Mapping[str, type[Step]] | None = None
+) -> type[Pipeline]:
+    """Make a pipeline class of a YAML file: name, title, flow, parameters.
+
+    Parameters
+    ----------
+    path : path_like
+        The file.
+    known : mapping, optional
+        Name → class of the steps a flow may name; all that are defined otherwise.
+
+    Returns
+    -------
+    pipeline : type
+        A subclass of `Pipeline`.
+    """
     import yaml
 
     path = Path(path)
@@ -166,7 +182,7 @@ def pipeline_class(path: str | Path) -> type[Pipeline]:
         raise ConfigurationError(
             "not a pipeline", place=path, expected="a mapping with `name` and a list `flow`"
         )
-    known = known_steps()
+    known = known_steps() if known is None else known
     flow: list[str | Save] = []
     steps: dict[str, type[Step]] = {}
     not_yet = frozenset(data.get("not_yet", ()))

@@ -57,6 +57,7 @@ class Step:
     optional: ClassVar[frozenset[str]] = frozenset()  # references the step can do without
     rows: ClassVar[bool] = False
     skip_by_default: ClassVar[bool] = False
+    leaves_groups_out: ClassVar[bool] = False  # may flag a group in every pixel of the frame
     flags_groups: ClassVar[bool] = False  # flags groups, looking at raw signal and flags alone
     extensions: ClassVar[frozenset[str]] = frozenset()  # parameters other software does not know
     version: ClassVar[str] = "1"

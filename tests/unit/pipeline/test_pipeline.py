@@ -181,10 +181,14 @@ def test_an_installed_step_takes_the_place_of_ours(monkeypatch):
         app, "_entry_points", lambda group: [Point] if group == "lightmill.steps" else []
     )
     app._steps.cache_clear()
+    app._pipeline.cache_clear()
     try:
         assert app._steps()["jump"] is BetterJump
+        for _, path in app.pipelines()["calwebb_detector1"]:
+            assert app._pipeline(path).steps["jump"] is BetterJump
     finally:
         app._steps.cache_clear()
+        app._pipeline.cache_clear()
 
 
 # -- other orders, nested pipelines ---------------------------------------------------------
