@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ from lightmill.models.namespace import MetaStore, nested
 from lightmill.models.output import atomic
 from lightmill.models.overlay import model_schema, overlay_of
 from lightmill.models.regions import Region
+from lightmill.models.unread import UnreadArray
 
 __all__ = ["AsdfArray", "inline", "read_asdf", "write_asdf"]
 
 _NDARRAY = f"{TAG}core/ndarray-"
 
 
-class AsdfArray:
+class AsdfArray(UnreadArray):
     """An array in an .asdf file, not yet read.
 
     Parameters
@@ -52,25 +53,15 @@ class AsdfArray:
         self.shape = shape if region is None else (*shape[:-2], *region.shape)
         self.place = f"{path.name}[{'.'.join(map(str, keys))}]"
 
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
     def cut(self, region: Region) -> AsdfArray:
         """Return the part of the last two axes in `region`; nothing is read."""
-        region.check(*self.shape[-2:], place=self.place)
-        whole = region if self.region is None else region.within(self.region)
-        return AsdfArray(self.path, self.keys, self._frame, self.dtype, whole)
+        return AsdfArray(self.path, self.keys, self._frame, self.dtype, self._within(region))
 
     def astype(self, dtype: np.dtype) -> AsdfArray:
         """Return the same array, to be read as another dtype; nothing is read."""
         return AsdfArray(self.path, self.keys, self._frame, np.dtype(dtype), self.region)
 
-    def read(
-        self, region: Region | None = None, planes: int | slice | Sequence[int] | None = None
-    ) -> np.ndarray:
-        """Return values, native-endian and C-contiguous."""
+    def _whole(self) -> np.ndarray:
         import asdf
 
         try:
@@ -78,27 +69,12 @@ class AsdfArray:
                 node: Any = file.tree
                 for key in self.keys:
                     node = node[key]
-                values = np.array(node)
+                return np.array(node)
         except Exception as error:  # a damaged block raises whatever its codec raises
             raise CorruptFileError(
                 "the array cannot be read", place=self.place, found=error,
                 remedy="fetch the file again",
             ) from error  # fmt: skip
-        if self.region is not None:
-            values = values[(..., *self.region.slices)]
-        if planes is not None:
-            values = values.reshape(-1, *values.shape[-2:])[planes]
-        if region is not None:
-            values = values[(..., *region.slices)]
-        return np.ascontiguousarray(values, self.dtype)
-
-    def chunks(self) -> Iterator[np.ndarray]:
-        """Yield the array in one piece."""
-        yield self.read()
-
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
-        values = self.read()
-        return values if dtype is None else values.astype(dtype, copy=False)
 
 
 def read_asdf(source: FileBytes) -> Model:
@@ -241,19 +217,7 @@ def _array_of(node: Any, keys: tuple[Any, ...], path: Path) -> Any:
 
 def _loaded(array: AsdfArray) -> np.ndarray:
     """Read an array whose node does not say its shape or type in plain words."""
-    import asdf
-
-    try:
-        with asdf.open(array.path, memmap=False, ignore_unrecognized_tag=True) as file:
-            node: Any = file.tree
-            for key in array.keys:
-                node = node[key]
-            values = np.array(node)
-    except Exception as error:
-        raise CorruptFileError(
-            "the array cannot be read", place=array.place, found=error,
-            remedy="fetch the file again",
-        ) from error  # fmt: skip
+    values = array._whole()
     return values.astype(values.dtype.newbyteorder("="))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from lightmill.models.cards import Header
 from lightmill.models.codec import native_dtype
 from lightmill.models.fits_reader import Hdu, stored_dtype
 from lightmill.models.regions import Region
+from lightmill.models.unread import UnreadArray
 
 __all__ = ["CompressedArray", "without_compression"]
 
@@ -22,7 +22,7 @@ _COMPRESSION = re.compile(
 LONGEST = 1 << 36  # elements; a compressed file says nothing of the size of its image
 
 
-class CompressedArray:
+class CompressedArray(UnreadArray):
     """A tile-compressed image, not yet read.
 
     Parameters
@@ -53,50 +53,25 @@ class CompressedArray:
         self.dtype = dtype or native_dtype(stored, zero, scale)
         self.place = hdu.place
 
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
     def cut(self, region: Region) -> CompressedArray:
         """Return the part of the last two axes in `region`; nothing is read."""
-        region.check(*self.shape[-2:], place=self.place)
-        whole = region if self.region is None else region.within(self.region)
-        return CompressedArray(self.hdu, region=whole, dtype=self.dtype)
+        return CompressedArray(self.hdu, region=self._within(region), dtype=self.dtype)
 
     def astype(self, dtype: np.dtype) -> CompressedArray:
         """Return the same array, to be read as another dtype; nothing is read."""
         return CompressedArray(self.hdu, region=self.region, dtype=np.dtype(dtype))
 
-    def read(
-        self, region: Region | None = None, planes: int | slice | Sequence[int] | None = None
-    ) -> np.ndarray:
-        """Return values, native-endian and C-contiguous; the whole image is decompressed."""
+    def _whole(self) -> np.ndarray:
         from astropy.io import fits
 
         try:
             with fits.open(self.hdu.source.path, memmap=False) as file:
-                values = np.asarray(file[self.hdu.number].data)
+                return np.asarray(file[self.hdu.number].data)
         except Exception as error:  # a damaged tile raises whatever its codec raises
             raise CorruptFileError(
                 "the image cannot be decompressed", place=self.place, found=error,
                 remedy="fetch the file again",
             ) from error  # fmt: skip
-        if self.region is not None:
-            values = values[(..., *self.region.slices)]
-        if planes is not None:
-            values = values.reshape(-1, *values.shape[-2:])[planes]
-        if region is not None:
-            values = values[(..., *region.slices)]
-        return np.ascontiguousarray(values, self.dtype)
-
-    def chunks(self) -> Iterator[np.ndarray]:
-        """Yield the image in one piece."""
-        yield self.read()
-
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
-        values = self.read()
-        return values if dtype is None else values.astype(dtype, copy=False)
 
 
 def without_compression(header: Header) -> Header:

@@ -118,29 +118,14 @@ def make_uncal(
     ----------
     rate : float or (ny, nx) array_like
         Count rate [DN/s]; reference pixels collect nothing.
-    n_groups : int
-        Groups in an integration.
-    group_time : float
-        Time from group to group, and from the reset to the first group [s].
-    n_ints : int
-        Integrations.
-    shape : (int, int)
-        Rows and columns.
-    n_frames, group_gap : int
-        Frames averaged in a group, and dropped between two; told in the
-        metadata, the signal is that of the group's end.
+    n_groups, group_time, n_ints, shape, n_frames, group_gap
+        As of `make_ramp`.
     bias : float or (ny, nx) array_like
         Counts at the reset [DN].
-    gain : float
-        Electrons per count; used by the photon noise.
-    read_noise : float
-        Noise of one read [DN].
-    jumps : sequence of (integration, group, row, column, DN)
-        Cosmic rays: charge that arrives before that group is read.
+    gain, read_noise, jumps, seed
+        As of `make_ramp`.
     saturate : float
         Counts at which a pixel is full [DN].
-    seed : int, optional
-        Of the photon and read noise; without a seed there is none.
 
     Returns
     -------
