@@ -4,6 +4,7 @@ Written from the physics and without any of the calibration code, so that an
 error of sign or order in one cannot hide behind the same error in the other.
 """
 
+from lightmill.simulate.cache import SimulatedCache, write_cache
 from lightmill.simulate.exposure import CLASS_BITS, SimulatedExposure, exposure, observe
 from lightmill.simulate.facts import InstrumentFacts
 from lightmill.simulate.scene import SCENES, Effects, Scene
@@ -14,7 +15,9 @@ __all__ = [
     "Effects",
     "InstrumentFacts",
     "Scene",
+    "SimulatedCache",
     "SimulatedExposure",
     "exposure",
     "observe",
+    "write_cache",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "Optics",
     "Pixels",
     "Radiation",
+    "Rules",
     "Window",
 ]
 
@@ -217,6 +218,31 @@ class Optics:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """By which headers the observatory chooses reference files.
+
+    Attributes
+    ----------
+    observatory : str
+        First part of the names of its files, in lower case.
+    instrument : str
+        The key of a header that names the instrument.
+    dates : tuple of str
+        The keys that together say when the data were taken.
+    types : mapping
+        Reference type to the keys its files are matched by.
+    not_applicable : tuple of str
+        Types that the observatory knows and a simulated detector has no need of.
+    """
+
+    observatory: str
+    instrument: str
+    dates: tuple[str, ...]
+    types: Mapping[str, tuple[str, ...]]
+    not_applicable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Window:
     """The part of a detector that is read.
 
@@ -273,6 +299,8 @@ class InstrumentFacts:
         reference file of its own; False if it acts on the raw numbers.
     dark_integrations : int
         Integrations told apart by the dark; 0 if it knows only groups.
+    rules : Rules, optional
+        How its reference files are chosen.
     """
 
     header: Mapping[str, Any]
@@ -289,6 +317,7 @@ class InstrumentFacts:
     bias_subtracted: bool = True
     dark_integrations: int = 0
     demo: bool = False
+    rules: Rules | None = None
 
     @property
     def name(self) -> str:
@@ -391,6 +420,7 @@ _GROUPS = {
     "electronics": Electronics,
     "radiation": Radiation,
     "optics": Optics,
+    "rules": Rules,
 }
 
 
@@ -414,8 +444,8 @@ def _build(kind: type[Any], tree: Mapping[str, Any], place: str) -> Any:
     for key, value in tree.items():
         if key in _GROUPS and kind is InstrumentFacts:
             values[key] = _build(_GROUPS[key], value, f"{place}[{key}]")
-        elif key == "read_patterns":
-            values[key] = {name: tuple(pattern) for name, pattern in value.items()}
+        elif key in {"read_patterns", "types"}:
+            values[key] = {name: tuple(given) for name, given in value.items()}
         else:
             values[key] = tuple(value) if isinstance(value, list) else value
     return kind(**values)
