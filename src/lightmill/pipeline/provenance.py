@@ -12,6 +12,7 @@ import datetime as dt
 import os
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,10 +100,12 @@ class Record:
         self.facts["wall_s"] = wall_s
         self.facts["peak_mb"] = peak_mb()
 
-    def reference(self, step: str, reftype: str, model: Model | str) -> None:
-        """Note a reference file in use."""
+    def reference(
+        self, step: str, reftype: str, model: Model | str, chosen: Mapping[str, str] | None = None
+    ) -> None:
+        """Note a reference file in use, and what rules said of it if they chose it."""
         facts = {"name": model} if isinstance(model, str) else _file(model)
-        self.references.setdefault(step, {})[reftype] = facts
+        self.references.setdefault(step, {})[reftype] = facts | dict(chosen or {})
 
     def step(self, stage: Stage) -> None:
         """Note a step that ran."""
@@ -157,11 +160,10 @@ class Record:
             force(model, f"cal_step.{name}", status)
         for references in self.references.values():
             for reftype, facts in references.items():
-                force(
-                    model,
-                    f"ref_file.{reftype}.name",
-                    facts["path"] if "path" in facts else facts["name"],
-                )
+                force(model, f"ref_file.{reftype}.name", _address(facts))
+        if "context" in self.facts:
+            force(model, "ref_file.crds.context_used", self.facts["context"])
+            force(model, "ref_file.crds.sw_version", f"lightmill {VERSION}")
         force(model, "calibration_software_version", f"lightmill {VERSION}")
         force(model, "calibration_software_revision", "RELEASE")
 
@@ -202,6 +204,13 @@ def peak_mb() -> float:
     """Return the largest memory this process had so far [MB]."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def _address(facts: Mapping[str, Any]) -> str:
+    """Return how a product names a reference: by its context's archive, or by its path."""
+    if "context" in facts and facts["name"] != "N/A":
+        return f"crds://{facts['name']}"
+    return str(facts.get("path", facts["name"]))
 
 
 def _file(model: Model) -> dict[str, Any]:
