@@ -1,0 +1,673 @@
+"""A cache of rules and reference files, as the official client lays it out.
+
+An existing cache is used as it stands. What is added appears at once and only
+after its size and checksum were found right; several processes, on several
+machines, may fill and read the same cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from lightmill.errors import ConfigurationError, CorruptFileError, LightmillError, OutputError
+from lightmill.models import synchronise
+from lightmill.reference.config import STATES, FileInfo, ServerConfig, is_date
+from lightmill.reference.digests import remember_sha1, sha1_of
+from lightmill.reference.layout import (
+    Layout,
+    files_in,
+    folders_in,
+    is_mapping,
+    is_true,
+    plain_name,
+)
+from lightmill.reference.locking import file_lock
+
+__all__ = ["Cache", "Place", "observatory_of"]
+
+_ASIDE = ".partial"  # folder of what is being written, beside where it will be
+_MANY = 20  # more visible files than that without a note on the layout: an old, flat cache
+
+
+def observatory_of(name: str) -> str:
+    """Return the observatory a file name begins with: ``tmt`` of ``tmt_iris_0001.imap``."""
+    return re.split(r"[_.-]", name, maxsplit=1)[0].lower()
+
+
+class Place:
+    """Where a file is being written, before it is shown under its name.
+
+    Parameters
+    ----------
+    target : Path
+        The name it will have.
+    part : Path
+        The hidden file to write.
+    """
+
+    def __init__(self, target: Path, part: Path) -> None:
+        self.target, self.part = target, part
+
+    def publish(self, info: FileInfo, sha1: str) -> None:
+        """Show the file under its name, if it is what it should be.
+
+        Parameters
+        ----------
+        info : FileInfo
+            What the file should be.
+        sha1 : str
+            SHA-1 of what was written.
+
+        Raises
+        ------
+        CorruptFileError
+            If size or checksum differ; the file is then removed.
+        """
+        size = self.part.stat().st_size
+        problem = mismatch(info, size, sha1)
+        if problem:
+            self.discard()
+            raise CorruptFileError(
+                f"the file received is not the one that was announced: {problem[0]} differs",
+                place=self.target.name,
+                found=problem[1],
+                expected=problem[2],
+                remedy="try again later, or tell the people of the server",
+            )
+        self.part.replace(self.target)
+        synchronise(self.target.parent)
+        remember_sha1(self.target, sha1)
+        self.discard()
+
+    @property
+    def note(self) -> Path:
+        """The file that says what the partial file will be."""
+        return self.part.with_suffix(".json")
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        for path in (self.part, self.note):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def mismatch(info: FileInfo, size: int, sha1: str | None) -> tuple[str, str, str] | None:
+    """Return what differs from the facts announced, with both values, or None."""
+    if info.size is not None and size != info.size:
+        return "size", f"{size} bytes", f"{info.size} bytes"
+    if info.sha1 is not None and sha1 is not None and sha1 != info.sha1:
+        return "sha1", sha1, info.sha1
+    return None
+
+
+class Cache:
+    """Rules, references and configuration in folders.
+
+    Parameters
+    ----------
+    root : path_like, optional
+        The cache. By default what the ``CRDS_*`` variables say, and without them a
+        folder of our own under the user's cache home.
+    environ : mapping, optional
+        The variables; by default those of this process.
+    readonly : bool, optional
+        Whether nothing may be written; by default what ``CRDS_READONLY_CACHE`` says.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        readonly: bool | None = None,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        self.layout = Layout(root, environ)
+        if readonly is None:
+            readonly = is_true(environ.get("CRDS_READONLY_CACHE"))
+        self.readonly = readonly
+        self._configs: dict[str, ServerConfig | None] = {}
+        self._modes: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Cache({str(self.root)!r}{', readonly=True' if self.readonly else ''})"
+
+    @property
+    def root(self) -> Path:
+        """Folder of the cache."""
+        return self.layout.root
+
+    def observatories(self) -> list[str]:
+        """Return the names of the observatories the cache has anything of."""
+        return self.layout.observatories()
+
+    def observatory_of(self, name: str) -> str:
+        """Return the observatory of a file, by its name or by where it is.
+
+        Raises
+        ------
+        ConfigurationError
+            If the name does not say it and no folder has the file.
+        """
+        guess, known = observatory_of(plain_name(name)), self.observatories()
+        if guess in known or is_mapping(name):
+            return guess
+        for one in known:
+            if self._found_reference(name, one):
+                return one
+        if re.fullmatch(r"[a-z]+_[a-z0-9]+_.+", name):
+            return guess
+        raise ConfigurationError(
+            "the name does not say which observatory the file is of",
+            place=name,
+            expected=", ".join(known) or "an observatory",
+            remedy="name the observatory",
+        )
+
+    # -- where files are ------------------------------------------------------------------
+
+    def mapping_path(self, name: str) -> Path:
+        """Return where a rule file is, or would be."""
+        return self.layout.folder("mappings", observatory_of(name)) / plain_name(name)
+
+    def reference_path(
+        self, name: str, observatory: str | None = None, instrument: str | None = None
+    ) -> Path:
+        """Return where a reference file is, or would be.
+
+        Parameters
+        ----------
+        name : str
+            File name.
+        observatory, instrument : str, optional
+            Needed for a file that is not there yet and whose name does not say them.
+
+        Returns
+        -------
+        path : Path
+            In the folder of all references, or in that of its instrument, as this cache
+            has it.
+        """
+        observatory = (observatory or self.observatory_of(name)).lower()
+        found = self._found_reference(name, observatory, instrument)
+        if found is not None:
+            return found
+        folder = self.layout.folder("references", observatory)
+        if self.subdir_mode(observatory) == "flat":
+            return folder / name
+        parts = name.lower().split("_")
+        if instrument is None and parts[0] == observatory and len(parts) > 2:
+            instrument = parts[1]
+        if instrument is None:
+            raise ConfigurationError(
+                "the name does not say which instrument the file is of",
+                place=folder / name,
+                remedy="fetch it with the data it is for: lightmill refs sync FILES",
+            )
+        return folder / plain_name(instrument.lower()) / name
+
+    def _found_reference(
+        self, name: str, observatory: str, instrument: str | None = None
+    ) -> Path | None:
+        folder = self.layout.folder("references", observatory)
+        plain_name(name)
+        likely = [instrument.lower()] if instrument else name.lower().split("_")[1:2]
+        for one in (folder, *(folder / part for part in likely)):
+            if (one / name).is_file():
+                return one / name
+        for one in folders_in(folder):
+            if (one / name).is_file():
+                return one / name
+        return None
+
+    def path(
+        self, name: str, observatory: str | None = None, instrument: str | None = None
+    ) -> Path:
+        """Return where a rule or reference file is, or would be."""
+        if is_mapping(name):
+            return self.mapping_path(name)
+        return self.reference_path(name, observatory, instrument)
+
+    def has(self, name: str, observatory: str | None = None) -> bool:
+        """Say whether a file is in the cache."""
+        try:
+            return self.path(name, observatory).is_file()
+        except ConfigurationError:
+            return False
+
+    def subdir_mode(self, observatory: str) -> str:
+        """Return ``flat`` or ``instrument``: whether instruments have folders of their own."""
+        if observatory not in self._modes:
+            note = self.layout.folder("config", observatory) / "ref_cache_subdir_mode"
+            try:
+                mode = note.read_text(encoding="utf-8", errors="replace").strip()
+            except OSError:
+                many = len(files_in(self.layout.folder("references", observatory))) > _MANY
+                mode = "flat" if many else "instrument"
+            self._modes[observatory] = "flat" if mode == "flat" else "instrument"
+        return self._modes[observatory]
+
+    def mappings(self, observatory: str) -> list[str]:
+        """Return the names of the rule files in the cache."""
+        folder = self.layout.folder("mappings", observatory)
+        return [
+            one.name
+            for one in files_in(folder)
+            if is_mapping(one.name)
+            and (folder.name == observatory or observatory_of(one.name) == observatory)
+        ]
+
+    def references(self, observatory: str) -> list[Path]:
+        """Return the reference files in the cache."""
+        folder = self.layout.folder("references", observatory)
+        inside = (
+            file for one in folders_in(folder) if not one.is_symlink() for file in files_in(one)
+        )
+        return sorted([*files_in(folder), *inside], key=lambda path: path.name)
+
+    # -- reading --------------------------------------------------------------------------
+
+    def read_mapping(self, name: str) -> tuple[str, str]:
+        """Return the text of a rule file and its place.
+
+        Raises
+        ------
+        ConfigurationError
+            If the file is not in the cache.
+        CorruptFileError
+            If it cannot be read as text.
+        """
+        path = self.mapping_path(name)
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except FileNotFoundError:
+            raise ConfigurationError(
+                "these rules are not in the cache",
+                place=path,
+                remedy=f"fetch them: lightmill refs sync --contexts {name}"
+                if name.endswith(".pmap")
+                else "fetch the whole context: lightmill refs sync --contexts CONTEXT",
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise CorruptFileError(
+                "the rules cannot be read",
+                place=path,
+                found=getattr(error, "strerror", None) or str(error),
+            ) from error
+
+    def config(self, observatory: str) -> ServerConfig | None:
+        """Return what the observatory's server said last, or None if nobody asked it."""
+        if observatory not in self._configs:
+            path = self.layout.folder("config", observatory) / "server_config"
+            try:
+                text = path.read_text(encoding="utf-8")
+            except (FileNotFoundError, NotADirectoryError):
+                self._configs[observatory] = None
+            except (OSError, UnicodeDecodeError) as error:
+                raise CorruptFileError(
+                    "the configuration of the cache cannot be read", place=path, found=str(error)
+                ) from error
+            else:
+                self._configs[observatory] = ServerConfig.parse(text, path)
+        return self._configs[observatory]
+
+    def file_info(self, name: str, observatory: str | None = None) -> FileInfo:
+        """Return what is known of a file's size and checksum; both may be unknown."""
+        config = self.config(observatory or self.observatory_of(name))
+        return (config.file_info(name) if config else None) or FileInfo(name)
+
+    def verify(
+        self,
+        name: str,
+        observatory: str | None = None,
+        *,
+        info: FileInfo | None = None,
+        path: Path | None = None,
+    ) -> str | None:
+        """Return what is wrong with a file in the cache, or None.
+
+        Its SHA-1 is computed once, as long as the file does not change.
+
+        Parameters
+        ----------
+        name : str
+            File name.
+        observatory : str, optional
+            Needed where the name does not say it.
+        info : FileInfo, optional
+            What the file should be; by default what the server told when asked last.
+        path : Path, optional
+            Where it is, if that is known already.
+        """
+        path = path or self.path(name, observatory)
+        info = info or self.file_info(name, observatory)
+        try:
+            size = path.stat().st_size
+            if info.size is None or size == info.size:
+                sha1 = sha1_of(path) if info.sha1 else None
+            else:
+                sha1 = None
+        except OSError as error:
+            return f"it cannot be read ({error.strerror})"
+        problem = mismatch(info, size, sha1)
+        return None if problem is None else f"its {problem[0]} is {problem[1]}, not {problem[2]}"
+
+    # -- contexts -------------------------------------------------------------------------
+
+    def default_context(self, observatory: str) -> str:
+        """Return the context to use where nobody names one.
+
+        It is the operational or latest one of the configuration; without a
+        configuration the one with the greatest name in the cache.
+
+        Raises
+        ------
+        ConfigurationError
+            If the cache knows no context.
+        """
+        config = self.config(observatory)
+        named = config.context() if config else None
+        if named:
+            return named
+        contexts = [name for name in self.mappings(observatory) if name.endswith(".pmap")]
+        if contexts:
+            return max(contexts, key=_version)
+        raise self._unknown_context(observatory)
+
+    def resolve_context(self, spec: str | None, observatory: str) -> str:
+        """Return the name of the context a person means.
+
+        Parameters
+        ----------
+        spec : str or None
+            A name (``jwst_1234.pmap``); ``latest``, ``operational``, ``edit``, ``versions``,
+            ``build``; a date; or one of these after the observatory and a dash.
+        observatory : str
+            Whose contexts.
+
+        Raises
+        ------
+        ConfigurationError
+            If the configuration does not tell, or the text is none of these.
+        """
+        if not spec:
+            return self.default_context(observatory)
+        if spec.endswith(".pmap"):
+            return plain_name(Path(spec).name) if os.sep not in spec else spec
+        what = spec[len(observatory) + 1 :] if spec.startswith(f"{observatory}-") else spec
+        config = self.config(observatory)
+        if what in STATES:
+            found = config.context(what) if config else None
+            if found is None and what in {"operational", "latest"}:
+                return self.default_context(observatory)
+        elif is_date(what):
+            found = config.context_at(what) if config else None
+        else:
+            raise ConfigurationError(
+                "this names no context",
+                place=spec,
+                found=spec,
+                expected=f"a .pmap name, a date, or one of {', '.join(STATES)}",
+                remedy="lightmill refs list --contexts shows those of the cache",
+            )
+        if found is None:
+            raise ConfigurationError(
+                f"the cache does not know which context is {what!r}",
+                place=self.layout.folder("config", observatory) / "server_config",
+                remedy="name the context (.pmap), or ask a server: lightmill refs sync --contexts "
+                f"{observatory}-{what}",
+            )
+        return found
+
+    def _unknown_context(self, observatory: str) -> ConfigurationError:
+        others = self.observatories()
+        return ConfigurationError(
+            f"the cache has no rules of {observatory!r}",
+            place=self.layout.story(),
+            found=f"rules of {', '.join(others)}" if others else "an empty cache",
+            expected=str(self.layout.folder("mappings", observatory) / "*.pmap"),
+            remedy="set CRDS_PATH to a cache that has them; or fill this one: lightmill refs sync "
+            f"--contexts {observatory}-latest --server URL; or lightmill refs unbundle FILE",
+        )
+
+    # -- writing --------------------------------------------------------------------------
+
+    def writable(self, place: object) -> None:
+        """Raise the error of a read-only cache, if this is one.
+
+        Raises
+        ------
+        OutputError
+            If nothing may be written.
+        """
+        if self.readonly:
+            raise OutputError(
+                "the cache is read-only",
+                place=place,
+                remedy="unset CRDS_READONLY_CACHE, or set CRDS_PATH to a cache of your own, or "
+                "ask whoever keeps this one to add the file",
+            )
+
+    def store(
+        self,
+        name: str,
+        chunks: Iterable[bytes],
+        *,
+        size: int | None = None,
+        sha1: str | None = None,
+        observatory: str | None = None,
+        instrument: str | None = None,
+        replace: bool = False,
+    ) -> Path:
+        """Put a file into the cache; it is there at once and whole, or not at all.
+
+        Parameters
+        ----------
+        name : str
+            File name.
+        chunks : iterable of bytes
+            The content.
+        size, sha1 : int and str, optional
+            What the content must be.
+        observatory, instrument : str, optional
+            Needed where the name does not say them.
+        replace : bool
+            Whether to replace a file of this name that differs. A name never changes
+            its meaning, so this is for the repair of damaged files only.
+
+        Returns
+        -------
+        path : Path
+            Where it is.
+
+        Raises
+        ------
+        CorruptFileError
+            If the content is not what was announced, or differs from what is there.
+        OutputError
+            If the cache is read-only, cannot be written, or the disk is full.
+        """
+        import hashlib
+
+        info = FileInfo(name, size, sha1)
+        target = self.path(name, observatory, instrument)
+        with self.writing(target, f"store {name}", info=info) as place:
+            digest, length = hashlib.sha1(usedforsecurity=False), 0
+            with place.part.open("wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                    digest.update(chunk)
+                    length += len(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            if target.exists() and not replace:
+                if target.stat().st_size == length and sha1_of(target) == digest.hexdigest():
+                    place.discard()
+                    return target
+                if mismatch(info, length, digest.hexdigest()) is None:
+                    place.discard()
+                    raise CorruptFileError(
+                        "the cache has another file of this name",
+                        place=target,
+                        found=f"{target.stat().st_size} bytes, sha1 {sha1_of(target)}",
+                        expected=f"{length} bytes, sha1 {digest.hexdigest()}",
+                        remedy="find out which is right; lightmill refs verify --repair replaces "
+                        "a damaged file by the server's",
+                    )
+            place.publish(info, digest.hexdigest())
+        return target
+
+    @contextlib.contextmanager
+    def writing(
+        self, target: Path, what: str, *, info: FileInfo | None = None, keep: bool = False
+    ) -> Iterator[Place]:
+        """Lock a file's name and give a place to write it.
+
+        Parameters
+        ----------
+        target : Path
+            The name the file will have.
+        what : str
+            What is being done, for those who wait.
+        info : FileInfo, optional
+            What is announced, to see that there is room for it.
+        keep : bool
+            Whether what was written so far is kept after an error, to go on from there.
+
+        Yields
+        ------
+        place : Place
+            Where to write.
+
+        Raises
+        ------
+        OutputError
+            If the cache is read-only, cannot be written, or the disk is full.
+        """
+        self.writable(target)
+        aside = target.parent / _ASIDE
+        try:
+            self._remember_mode(target)
+            with contextlib.ExitStack() as stack:
+                held = _lock_in(stack, aside, target.name, what)
+                own = "" if held else f".{os.getpid()}.{os.urandom(4).hex()}"
+                place = Place(target, aside / f"{target.name}{own}.part")
+                try:
+                    has_room(place.part, info)
+                    yield place
+                except BaseException as error:
+                    full = isinstance(error, OSError) and error.errno in {
+                        errno.ENOSPC,
+                        errno.EDQUOT,
+                    }
+                    if not keep or full or not held or is_empty(place.part):
+                        place.discard()
+                    raise
+        except OSError as error:
+            raise refused(target, error) from error
+        finally:
+            with contextlib.suppress(OSError):
+                aside.rmdir()  # unless it is in use
+
+    def _remember_mode(self, target: Path) -> None:
+        """Write down the layout of a new cache, so that other programs find what we put there."""
+        for observatory in self.observatories():
+            folder = self.layout.folder("references", observatory)
+            if folder not in target.parents:
+                continue
+            note = self.layout.folder("config", observatory) / "ref_cache_subdir_mode"
+            if not note.exists():
+                self._write_text(note, self.subdir_mode(observatory))
+
+    def save_config(self, config: ServerConfig, observatory: str | None = None) -> Path:
+        """Keep what a server said, for use without it.
+
+        Raises
+        ------
+        OutputError
+            If the cache is read-only or cannot be written.
+        """
+        observatory = observatory or config.observatory
+        path = self.layout.folder("config", observatory) / "server_config"
+        self.writable(path)
+        self._write_text(path, config.text())
+        self._write_text(path.with_name("bad_files.txt"), "\n".join(sorted(config.bad_files)))
+        note = path.with_name("ref_cache_subdir_mode")
+        if not note.exists():
+            self._write_text(note, self.subdir_mode(observatory))
+        self._configs[observatory] = ServerConfig(config.facts, path)
+        return path
+
+    def _write_text(self, path: Path, text: str) -> None:
+        from lightmill.models import atomic
+
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise refused(path, error) from error
+        with atomic(path) as file:
+            file.write(text.encode())
+
+
+def _lock_in(stack: contextlib.ExitStack, aside: Path, name: str, what: str) -> bool:
+    """Take the lock of one file; the folder may vanish while another process tidies up."""
+    for _ in range(100):
+        aside.mkdir(parents=True, exist_ok=True)
+        try:
+            return stack.enter_context(file_lock(aside / f"{name}.lock", what))
+        except OutputError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+    raise OutputError("the folder vanishes as often as it is made", place=aside)
+
+
+def is_empty(path: Path) -> bool:
+    """Say whether a file has no content, or is not there."""
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return True
+
+
+def has_room(part: Path, info: FileInfo | None) -> None:
+    """Raise the error of a full disk before anything is written, where the size is known."""
+    if info is None or info.size is None:
+        return
+    have = part.stat().st_size if part.exists() else 0
+    disk = os.statvfs(part.parent)
+    free = disk.f_bavail * disk.f_frsize
+    if info.size - have > free:
+        raise OSError(errno.ENOSPC, f"{info.size - have} bytes needed, {free} free")
+
+
+def refused(path: Path, error: OSError) -> LightmillError:
+    """Return the error to raise for one of the operating system's while writing to the cache."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        fact, remedy = (
+            "the disk of the cache is full",
+            "free some space, or set CRDS_PATH to a larger disk; then run again",
+        )
+    elif error.errno == errno.EROFS:
+        fact, remedy = "the cache is on a read-only disk", "set CRDS_PATH to a cache of your own"
+    elif error.errno in {errno.EACCES, errno.EPERM}:
+        fact, remedy = (
+            "the cache may not be written",
+            "set CRDS_READONLY_CACHE=1 to use it as it is, or CRDS_PATH to a cache of your own",
+        )
+    else:
+        fact, remedy = (
+            "the cache cannot be written",
+            "check that CRDS_PATH names a folder that can be written",
+        )
+    return OutputError(
+        fact, place=error.filename or path, found=error.strerror or str(error), remedy=remedy
+    )
+
+
+def _version(name: str) -> tuple[list[int], str]:
+    return [int(number) for number in re.findall(r"\d+", name)], name
