@@ -23,6 +23,7 @@ from lightmill.pipeline.runner import Options, Outcome, Run, Status
 from lightmill.pipeline.settings import Settings, merge, unknown_parameter
 from lightmill.pipeline.step import known_steps
 from lightmill.reference import References
+from lightmill.yaml_files import read_yaml
 
 __all__ = ["StepInfo", "discover", "pipelines", "register", "run", "steps"]
 
@@ -148,16 +149,9 @@ def pipelines() -> dict[str, list[tuple[str, Path]]]:
     homes += [(i.name, i.home) for i in instruments_.instruments()]
     for owner, home in homes:
         for path in sorted((home / "pipelines").glob("*.yaml")):
-            name = str(_yaml(path).get("name", path.stem))
+            name = str((read_yaml(path) or {}).get("name", path.stem))
             found.setdefault(name, []).append((owner, path))
     return found
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(path.read_bytes(), Loader=loader) or {}  # noqa: S506 - the safe loader in C
 
 
 @functools.cache
@@ -173,7 +167,7 @@ def aliases() -> dict[str, str]:
     for observatory in instruments_.observatories():
         path = observatory.home / "aliases.yaml"
         if path.exists():
-            data = _yaml(path)
+            data = read_yaml(path) or {}
             for value in data.values():
                 if isinstance(value, dict):
                     found.update({str(k): str(v) for k, v in value.items()})
@@ -456,7 +450,7 @@ def _observatory_layers(step: Step, source: Any, profile: str | None) -> list[Se
         if not path.exists():
             known = [p.stem for p in path.parent.glob("*.yaml")]
             raise UnknownNameError("profile", profile, known)
-        values = _yaml(path)
+        values = read_yaml(path) or {}
         chosen = (
             {"steps": {n: v for n, v in values.items() if n in names}}
             if names

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightmill.yaml_files import read_yaml
+
 __all__ = [
     "Detector",
     "Instrument",
@@ -124,9 +126,4 @@ def instrument_of(meta: Any) -> Instrument | None:
 
 @functools.cache
 def _yaml(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(path.read_bytes(), Loader=loader) or {}  # noqa: S506 - CSafeLoader is the safe loader in C
+    return (read_yaml(path) or {}) if path.exists() else {}

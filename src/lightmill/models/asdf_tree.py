@@ -1,7 +1,7 @@
 """The ASDF tree a FITS product carries in its last extension, and .asdf files.
 
-The tree is YAML. It is read and written with PyYAML alone, so that a product
-does not cost the import of the asdf package; nodes with tags stay what they
+The tree is YAML. It is read with PyYAML and written by `yaml_text`, so that a
+product does not cost the import of the asdf package; nodes with tags stay what they
 are and are written again.
 """
 
@@ -17,10 +17,12 @@ import numpy as np
 
 from lightmill.errors import CorruptFileError, DataError
 from lightmill.models.checker import plain
+from lightmill.models.yaml_text import NotPlain, block
 
 __all__ = ["AsdfSection", "Tagged", "array_reference", "dump_tree"]
 
 TAG = "tag:stsci.edu:asdf/"
+_SHORT_TAG = re.compile(r"[A-Za-z0-9_./-]+\Z")
 _NDARRAY = re.compile(re.escape(TAG) + r"core/ndarray-")
 _HEADER = b"#ASDF 1.0.0\n#ASDF_STANDARD 1.6.0\n"
 _BLOCK = b"\xd3BLK"
@@ -196,26 +198,54 @@ def datatype_of(dtype: np.dtype) -> Any:
 
 def dump_tree(tree: Mapping[str, Any], blocks: bytes = b"") -> bytes:
     """Return an ASDF file of a tree: header, YAML, and the binary blocks as given."""
-    import yaml
-
     whole = {
         "asdf_library": Tagged(
             f"{TAG}core/software-1.0.0", {"name": "lightmill", "version": _version()}
         ),
         **tree,
     }
+    root = Tagged(f"{TAG}core/asdf-1.1.0", whole)
     try:
-        text = yaml.dump(
-            Tagged(f"{TAG}core/asdf-1.1.0", whole),
-            Dumper=_dumper(),
-            version=(1, 1),
-            tags={"!": TAG},
-            explicit_start=True,
-            explicit_end=True,
-            sort_keys=False,
-            allow_unicode=True,
-            width=100,
-            encoding="utf-8",
+        text = f"%YAML 1.1\n%TAG ! {TAG}\n--- {block(root, _tag_of)}...\n".encode()
+    except NotPlain:
+        text = dump_any(root)
+    return _HEADER + text + blocks
+
+
+def _tag_of(value: Any) -> tuple[str, Any] | None:
+    """Return the short tag and the content of a tagged node; None of any other."""
+    if not isinstance(value, Tagged):
+        return None
+    short = value.tag.removeprefix(TAG)
+    if short == value.tag or not _SHORT_TAG.match(short):
+        raise NotPlain
+    return f"!{short}", value.value
+
+
+def dump_any(root: Tagged) -> bytes:
+    """Return a tree as PyYAML spells it: slowly, but whatever is in it.
+
+    Raises
+    ------
+    DataError
+        If it holds what YAML cannot carry.
+    """
+    import yaml
+
+    try:
+        return bytes(
+            yaml.dump(
+                root,
+                Dumper=_dumper(),
+                version=(1, 1),
+                tags={"!": TAG},
+                explicit_start=True,
+                explicit_end=True,
+                sort_keys=False,
+                allow_unicode=True,
+                width=100,
+                encoding="utf-8",
+            )
         )
     except yaml.YAMLError as error:
         raise DataError(
@@ -224,7 +254,6 @@ def dump_tree(tree: Mapping[str, Any], blocks: bytes = b"") -> bytes:
             found=error,
             expected="numbers, text, lists and mappings",
         ) from error
-    return _HEADER + text + blocks
 
 
 def _version() -> str:

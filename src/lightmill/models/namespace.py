@@ -202,12 +202,15 @@ class Namespace:
     def _find(self, path: str) -> tuple[bool, Any]:
         store = self._store
         path = store.schema.resolve(path)
+        is_field = path in store.schema.fields
+        if not is_field and path not in store.values and store.schema.is_branch(path):
+            return True, Namespace(store, path)  # known without asking the tree
         value = store.lookup(path)
         if value is not None:
             return True, value
-        if path in store.schema.fields:
+        if is_field:
             return True, None
-        if store.schema.is_branch(path) or store.has_branch(path):
+        if store.has_branch(path) or store.schema.is_branch(path):
             return True, Namespace(store, path)
         if path in store.values or store.schema.field(path) is not None:
             return True, None

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from lightmill.errors import ConfigurationError
-from lightmill.models.schema import Field, ModelSchema, load_schema, read_yaml, schema_directories
+from lightmill.models.schema import Field, ModelSchema, load_schema, schema_directories
+from lightmill.yaml_files import read_yaml
 
 __all__ = ["Overlay", "model_schema", "overlay_of", "overlays", "register_overlay"]
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.errors import ConfigurationError, UnknownNameError, ValidationError, suggestion
+from lightmill.errors import UnknownNameError, ValidationError, suggestion
 from lightmill.models.checker import Check, compile_check, plain
+from lightmill.yaml_files import read_yaml
 
 __all__ = ["ArrayField", "Field", "ModelSchema", "load_schema", "schema_directories"]
 
@@ -326,19 +327,6 @@ def _parse(name: str) -> Mapping[str, Any]:
             return read_yaml(path)
     known = [path.stem for directory in schema_directories for path in directory.glob("*.yaml")]
     raise UnknownNameError("schema", name, known)
-
-
-def read_yaml(path: Path) -> Any:
-    """Return what a YAML file of ours holds."""
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, OSError) as error:
-        raise ConfigurationError(
-            "the file cannot be understood", place=path, found=error
-        ) from error
 
 
 def _array_field(name: str, node: Mapping[str, Any], required: bool) -> ArrayField:

@@ -89,7 +89,7 @@ def _remember(known: dict[str, str]) -> None:
         path = _digest_file()
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            json.dump(dict(list(known.items())[-5000:]), file)
+            json.dump(dict(list(known.items())[-1000:]), file)
         Path(file.name).replace(path)
     except (OSError, RuntimeError):  # a full disk; a user without a home
         return

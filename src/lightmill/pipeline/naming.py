@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightmill.errors import OutputError
-from lightmill.models.schema import read_yaml
+from lightmill.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from lightmill.pipeline.step import Step

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError
 from lightmill.pipeline.parameters import param
 from lightmill.pipeline.step import Products, Step, known_steps
+from lightmill.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from lightmill.models import Model
@@ -169,15 +170,8 @@ def pipeline_class(
     pipeline : type
         A subclass of `Pipeline`.
     """
-    import yaml
-
     path = Path(path)
-    try:
-        data = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigurationError(
-            "cannot read the pipeline", place=path, found=str(error), expected="YAML"
-        ) from error
+    data = read_yaml(path)
     if not isinstance(data, dict) or not isinstance(data.get("flow"), list) or "name" not in data:
         raise ConfigurationError(
             "not a pipeline", place=path, expected="a mapping with `name` and a list `flow`"
