@@ -8,6 +8,7 @@ exit status: 2 usage, 3 bad data, 4 no reference file, 5 bad configuration,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "ConfigurationError",
@@ -15,6 +16,7 @@ __all__ = [
     "DataError",
     "HookError",
     "LightmillError",
+    "MissingReferencesError",
     "NothingSelectedError",
     "OutputError",
     "ShapeError",
@@ -126,6 +128,57 @@ class NothingSelectedError(LightmillError):
     exit_status = 4
 
 
+class MissingReferencesError(NothingSelectedError):
+    """Reference files that a run needs and nothing gives, all of them together.
+
+    Parameters
+    ----------
+    missing : iterable of (str, list of str, LightmillError)
+        Type, the steps that need it, and why there is none.
+    place : str, optional
+        The data.
+    remedy : str, optional
+        What to do now.
+    """
+
+    code = "missing-references"
+
+    def __init__(
+        self,
+        missing: Iterable[tuple[str, list[str], LightmillError]],
+        *,
+        place: object = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.missing: list[dict[str, Any]] = [
+            {"type": kind, "steps": list(steps), **_reason(error)} for kind, steps, error in missing
+        ]
+        many = len(self.missing) > 1
+        super().__init__(
+            f"{len(self.missing)} references are missing" if many else "a reference is missing",
+            place=place,
+            found="; ".join(f"{one['type']}: {one['reason']}" for one in self.missing),
+            remedy=remedy,
+        )
+
+    def story(self) -> str:
+        """Return the message as a person reads it: one line for each type."""
+        lines = [f"{self.place}: {self.fact}" if self.place else self.fact]
+        width = max((len(one["type"]) for one in self.missing), default=0)
+        for one in self.missing:
+            lines.append(f"    {one['type']:<{width}}  for {', '.join(one['steps'])}")
+            lines.append(f"    {'':<{width}}  {one['reason']}")
+            if one["remedy"]:
+                lines.append(f"    {'':<{width}}  try: {one['remedy']}")
+        if self.remedy:
+            lines.append(f"    try:  {self.remedy}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the same facts for machines, each missing type by itself."""
+        return {**super().as_dict(), "missing": self.missing}
+
+
 class ConfigurationError(LightmillError):
     """A parameter, parameter file, hook or output place is wrong."""
 
@@ -167,6 +220,14 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
 
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else None
+
+
+def _reason(error: LightmillError) -> dict[str, str | None]:
+    """Return why, in one line, and what to do."""
+    reason = f"{error.fact} ({error.place})" if error.place else error.fact
+    if error.found is not None:
+        reason += f"; found {_shortened(error.found, 200)}"
+    return {"reason": reason, "remedy": error.remedy}
 
 
 def _again(kind: type[LightmillError], facts: dict[str, object]) -> LightmillError:

@@ -62,6 +62,10 @@ class CleanFlickerNoise(Step):
         save_background: bool = param(False, "save the sky: not available yet")
         save_noise: bool = param(False, "save the noise: not available yet")
 
+    def uses(self, reftype: str) -> bool:  # noqa: ARG002 - there is one
+        """Say whether the flat is divided by."""
+        return bool(self.parameters.apply_flat_field)
+
     def apply(self, ramp: RampModel, *, flat: Model | None) -> RampModel | Skipped:
         """Clean group after group; the first group stays as it is."""
         self._refuse()

@@ -76,6 +76,10 @@ class CorrectReferencePixels(Step):
         halfwidth: int = param(30, "for the algorithm sirs: not used yet")
         siglimit: float = param(3.0, "clipping limit of the means", gt=0, unit="sigma")
 
+    def uses(self, reftype: str) -> bool:  # noqa: ARG002 - neither, with the algorithms there are
+        """Say that no file is looked at: overrides are accepted, and given to `apply`."""
+        return False
+
     def survey(self, rows: Any, **references: Any) -> Drift | Skipped | None:  # noqa: ARG002
         """Measure the reference pixels of all reads."""
         if self.parameters.refpix_algorithm == "sirs":

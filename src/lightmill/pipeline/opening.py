@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightmill.errors import DataError, NothingSelectedError
+from lightmill.errors import DataError
 from lightmill.models import Model
 from lightmill.models.lineage import frame_of, open_reference, uniform
 from lightmill.pipeline.bands import Stage
 from lightmill.pipeline.outcome import Options
 from lightmill.pipeline.provenance import Record, check_same_detector
+from lightmill.pipeline.selection import Selection
 from lightmill.pipeline.step import Products, Step
 
 __all__ = ["Opener", "fit"]
@@ -27,9 +28,19 @@ class Opener:
     """
 
     def __init__(self, options: Options, record: Record) -> None:
-        self._options = options
         self._record = record
+        self._selection = Selection(options, record)
         self._opened: dict[tuple[str, str], Model | None] = {}
+
+    def select(self, target: Step, model: Any) -> None:
+        """Choose the references of every step that will run, before any does.
+
+        Raises
+        ------
+        MissingReferencesError
+            If some are missing; it names all of them.
+        """
+        self._selection.prepare(target, sample_of(model))
 
     def stage(self, name: str, step: Step, model: Any) -> Stage | None:
         """Open the references of a step; None (and a note) where one says N/A."""
@@ -49,12 +60,13 @@ class Opener:
         self, step: Step, reftype: str, cls: type[Model], model: Model, user: str | None = None
     ) -> Model | None:
         """Open a reference, and note that `user` takes it; None where none applies."""
-        given = self._choose(step, reftype, model)
-        if given is None:
+        choice = self._selection.find(step, reftype, model)
+        if choice is None:
             return None
+        given = choice.given
         if isinstance(given, str) and given.upper() in {"N/A", ""}:
-            if user is not None:
-                self._record.reference(user, reftype, "N/A")
+            if user is not None and (choice.by_user or reftype not in step.optional):
+                self._record.reference(user, reftype, "N/A", choice.facts)
             return None
         key = (reftype, str(given) if not isinstance(given, Model) else str(id(given)))
         if key not in self._opened:
@@ -64,25 +76,8 @@ class Opener:
             )
         reference = self._opened[key]
         if user is not None and reference is not None:
-            self._record.reference(user, reftype, reference)
+            self._record.reference(user, reftype, reference, choice.facts)
         return reference
-
-    def _choose(self, step: Step, reftype: str, model: Model) -> Any:
-        """Return what the step, the user or the rules give; None where the step can do without."""
-        given = step.options.get(f"override_{reftype}")
-        if given is None:
-            given = self._options.overrides.get(reftype)
-        if given is None:
-            given = self._options.references.find(reftype, model)
-        if given is None and reftype not in step.optional:
-            raise NothingSelectedError(
-                f"no {reftype} reference for step {step.name!r}",
-                place=model.path,
-                expected=f"a file of type {reftype.upper()}",
-                remedy=f"give one with --override-{reftype}=FILE, a folder of them with "
-                f"--references DIR, or leave the step out with --skip {step.name}",
-            )
-        return given
 
 
 def sample_of(model: Any) -> Any:

@@ -6,11 +6,14 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightmill.errors import LightmillError
 from lightmill.pipeline.step import Step
 from lightmill.reference import References
+
+if TYPE_CHECKING:
+    from lightmill.reference.rulebook import RuleBook
 
 __all__ = ["Options", "Outcome", "Status"]
 
@@ -33,6 +36,9 @@ class Options:
     """How to run, beside the parameters of the steps."""
 
     references: References = field(default_factory=References)
+    crds_path: Path | str | None = None  # cache of rules and references; None: CRDS_PATH
+    context: str | None = None  # rules in force; None: CRDS_CONTEXT, or what the cache says
+    rules: RuleBook | None = None  # rules at hand, instead of those of a cache
     overrides: dict[str, Any] = field(default_factory=dict)
     skip: frozenset[str] = frozenset()
     start_at: str | None = None

@@ -106,6 +106,7 @@ class Run:
         try:
             check_exposure(source)
             self.saver.check_directory()
+            self.opener.select(target, source)
             self.resumption.begin()
             self.record.start(target, source, names_of(target))
             log.info("%s: %s begins", target.name, Path(self.saver.input_name).name)
@@ -160,6 +161,7 @@ class Run:
     def plan(self, data: Any) -> Outcome:
         """Say what would be done: which steps, parameters, references and products; compute nothing."""
         source = self._open(data)
+        self.opener.select(self.target, source)
         self.record.start(self.target, source, names_of(self.target))
         steps = getattr(self.target, "_steps", {self.target.name: self.target})
         model: Any = source

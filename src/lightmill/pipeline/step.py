@@ -137,6 +137,10 @@ class Step:
         """Rows (and columns) around a band that its result depends on."""
         return 0
 
+    def uses(self, reftype: str) -> bool:  # noqa: ARG002 - subclasses look at their parameters
+        """Say whether, with these parameters, an optional reference is looked at."""
+        return True
+
     def applies_by_rows(self, model: Model) -> bool:  # noqa: ARG002 - subclasses look at the model
         """Say whether, with these parameters, a band can be computed on its own."""
         return self.rows

@@ -119,7 +119,7 @@ def test_a_step_that_cannot_read_what_comes_before_it_is_refused(kit, ramp):
     pipeline.insert(kit.LastGroup(), before="add")
 
     with pytest.raises(ConfigurationError, match="cannot follow"):
-        pipeline.run(ramp)
+        pipeline.run(ramp, override_gain=2)
 
 
 # -- replaced and inserted steps ------------------------------------------------------------

@@ -1,0 +1,167 @@
+"""The rules in force: asked with data, they answer with reference files.
+
+Which cache holds them is said by the user or by the ``CRDS_*`` variables, which context is in force
+by the user, by ``CRDS_CONTEXT``, or by the cache. Nothing is loaded before something is asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightmill.errors import ConfigurationError, LightmillError, NothingSelectedError
+from lightmill.models import Model
+from lightmill.reference.digests import cache_home
+from lightmill.reference.headers import header_of
+
+if TYPE_CHECKING:
+    from lightmill.reference.library import Library, Selected
+    from lightmill.reference.rules import Context
+
+__all__ = ["RuleBook", "rules_are_at_hand"]
+
+_PLACES = (
+    "CRDS_PATH",
+    "CRDS_PATH_SINGLE",
+    "CRDS_DEFAULT_CACHE",
+    "CRDS_MAPPATH",
+    "CRDS_MAPPATH_SINGLE",
+)
+_books: dict[tuple[object, ...], RuleBook] = {}
+
+
+def rules_are_at_hand(crds_path: str | Path | None = None) -> bool:
+    """Say whether anything tells where rules are; nothing is read.
+
+    Parameters
+    ----------
+    crds_path : path_like, optional
+        The cache the user named.
+    """
+    if crds_path is not None or any(os.environ.get(name) for name in _PLACES):
+        return True
+    return (cache_home() / "crds" / "mappings").is_dir()
+
+
+class RuleBook:
+    """The rules of a cache, and the files they name.
+
+    Parameters
+    ----------
+    library : Library
+        The cache, its context, and perhaps a server.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+
+    @classmethod
+    def at(cls, crds_path: str | Path | None = None, context: str | None = None) -> RuleBook:
+        """Return the rules of a cache; read once, however many exposures ask.
+
+        Parameters
+        ----------
+        crds_path : path_like, optional
+            The cache; by default what the ``CRDS_*`` variables say.
+        context : str, optional
+            The context; by default what ``CRDS_CONTEXT`` says, or the cache.
+        """
+        from lightmill.reference.cache import Cache
+        from lightmill.reference.client import Client
+        from lightmill.reference.library import Library
+
+        context = context or os.environ.get("CRDS_CONTEXT") or None
+        cache = Cache(crds_path)
+        said = tuple(sorted((n, v) for n, v in os.environ.items() if n.startswith("CRDS_")))
+        key = (str(cache.root.absolute()), context, said, _age(cache.root))
+        if key not in _books:
+            _books.clear()  # one is enough: another is asked for when something changed
+            _books[key] = cls(Library(cache, Client.from_environment(), context=context))
+        return _books[key]
+
+    def context_of(self, model: Model) -> str:
+        """Return the name of the context in force for a model's observatory."""
+        return self._context(model).name
+
+    def choose(self, model: Model, types: Iterable[str]) -> dict[str, Selected | LightmillError]:
+        """Return the files that serve a model, or why there is none.
+
+        Parameters
+        ----------
+        model : Model
+            The data; only their header counts.
+        types : iterable of str
+            Types of reference.
+
+        Returns
+        -------
+        answers : dict
+            Type → the file, or the error that says why there is none.
+        """
+        types = list(types)
+        context, instrument = self._context(model), _instrument(model)
+        try:
+            known = set(self.types(model))
+        except LightmillError as error:
+            return dict.fromkeys(types, error)
+        answers: dict[str, Selected | LightmillError] = {
+            one: NothingSelectedError(
+                f"the context has no rules for references of type {one}", place=context.name
+            )
+            for one in types
+            if one not in known
+        }
+        asked = [one for one in types if one in known]
+        if asked:
+            header = self._header(model, context, instrument, asked)
+            answers.update(self.library.select(header, _observatory(model), asked))
+        return answers
+
+    def types(self, model: Model) -> list[str]:
+        """Return the types of reference that the context knows for a model's instrument."""
+        rules = self._context(model).rules(_instrument(model))
+        return [name.lower() for name in rules.types]
+
+    def _context(self, model: Model) -> Context:
+        return self.library.context(_observatory(model))
+
+    @staticmethod
+    def _header(
+        model: Model, context: Context, instrument: str, types: list[str]
+    ) -> Mapping[str, Any]:
+        return header_of(model, context.required_keys(instrument, types))
+
+
+def _observatory(model: Model) -> str:
+    telescope = model.meta.get("telescope")
+    if not telescope:
+        raise ConfigurationError(
+            "the data do not say which observatory they come from",
+            place=f"{model.path or model.model_type}[PRIMARY/TELESCOP]",
+            remedy="set TELESCOP, or give the references with --references DIR or --override-TYPE",
+        )
+    return str(telescope).lower()
+
+
+def _instrument(model: Model) -> str:
+    name = model.meta.get("instrument.name")
+    if not name:
+        raise ConfigurationError(
+            "the data do not say which instrument took them",
+            place=f"{model.path or model.model_type}[PRIMARY/INSTRUME]",
+            remedy="set INSTRUME, or give the references with --references DIR or --override-TYPE",
+        )
+    return str(name).lower()
+
+
+def _age(root: Path) -> tuple[int, ...]:
+    """Return what changes when a cache is told of a new context."""
+    found = []
+    for path in sorted((root / "config").glob("*/server_config")):
+        try:
+            found.append(path.stat().st_mtime_ns)
+        except OSError:
+            continue
+    return tuple(found)
