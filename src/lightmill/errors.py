@@ -15,8 +15,8 @@ __all__ = [
     "CorruptFileError",
     "DataError",
     "HookError",
+    "IncompleteReferencesError",
     "LightmillError",
-    "MissingReferencesError",
     "NothingSelectedError",
     "OutputError",
     "ShapeError",
@@ -128,7 +128,7 @@ class NothingSelectedError(LightmillError):
     exit_status = 4
 
 
-class MissingReferencesError(NothingSelectedError):
+class IncompleteReferencesError(NothingSelectedError):
     """Reference files that a run needs and nothing gives, all of them together.
 
     Parameters
@@ -141,7 +141,7 @@ class MissingReferencesError(NothingSelectedError):
         What to do now.
     """
 
-    code = "missing-references"
+    code = "incomplete-references"
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class Opener:
 
         Raises
         ------
-        MissingReferencesError
+        IncompleteReferencesError
             If some are missing; it names all of them.
         """
         self._selection.prepare(target, sample_of(model))

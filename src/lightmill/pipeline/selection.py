@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lightmill.errors import LightmillError, MissingReferencesError, NothingSelectedError
+from lightmill.errors import LightmillError, IncompleteReferencesError, NothingSelectedError
 from lightmill.models import Model
 from lightmill.pipeline.flow import items_of, position
 from lightmill.pipeline.outcome import Options
@@ -124,6 +124,7 @@ class Selection:
         self._options = options
         self._record = record
         self._chosen: dict[str, Any] = {}  # by rules: type → Selected, or why there is none
+        self._choices: dict[str, Choice] = {}
         self._book: RuleBook | None = None
         self._book_known = False
 
@@ -139,7 +140,7 @@ class Selection:
 
         Raises
         ------
-        MissingReferencesError
+        IncompleteReferencesError
             If a step surely needs what nothing gives. It names all of them.
         """
         open_: list[Need] = []
@@ -165,7 +166,7 @@ class Selection:
 
         Raises
         ------
-        MissingReferencesError
+        IncompleteReferencesError
             If the step cannot do without.
         """
         optional = reftype in step.optional
@@ -179,10 +180,9 @@ class Selection:
             if optional and _is_none(answer):
                 return None
             raise self._missing({reftype: ([step.name], answer)}, model)
-        facts = {"context": answer.context}
-        if answer.row:
-            facts["row"] = str(answer.row)
-        return Choice(answer.path if answer.path is not None else "N/A", facts=facts)
+        if reftype not in self._choices:
+            self._choices[reftype] = _choice(answer)
+        return self._choices[reftype]
 
     def _without_rules(self, step: Step, reftype: str, model: Model) -> Choice | None:
         """Return what the user gave, or what the folder has."""
@@ -221,20 +221,29 @@ class Selection:
 
     def _missing(
         self, missing: Mapping[str, tuple[list[str], LightmillError]], model: Model
-    ) -> MissingReferencesError:
+    ) -> IncompleteReferencesError:
         kind = next(iter(missing)) if len(missing) == 1 else "TYPE"
         steps = dict.fromkeys(name for names, _ in missing.values() for name in names)
         remedy = f"give --override-{kind}=FILE"
         if self._rules() is None:
             remedy += ", --references DIR or --crds-path DIR (or set CRDS_PATH)"
         remedy += "; or leave out what needs it: " + " ".join(f"--skip {name}" for name in steps)
-        return MissingReferencesError(
+        return IncompleteReferencesError(
             [(reftype, names, error) for reftype, (names, error) in missing.items()],
             place=model.path or model.meta.get("filename"),
             remedy=remedy,
         )
 
 
+def _choice(selected: Any) -> Choice:
+    """Return the answer of rules as a choice; what does not count does not apply."""
+    facts = {"context": selected.context}
+    if selected.row:
+        facts["row"] = selected.row
+    return Choice("N/A" if selected.path is None else selected.path, facts=facts)
+
+
 def _is_none(answer: LightmillError) -> bool:
     """Say whether an answer means that no file serves, not that something is wrong."""
-    return isinstance(answer, NothingSelectedError)
+    wrong = getattr(answer, "kind", "lookup") in {"missing", "bad"}  # chosen, and not to be had
+    return isinstance(answer, NothingSelectedError) and not wrong

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lightmill.errors import ConfigurationError, MissingReferencesError, NothingSelectedError
+from lightmill.errors import ConfigurationError, IncompleteReferencesError, NothingSelectedError
 from lightmill.models import GainModel, Model, RampModel, ReadnoiseModel
 from lightmill.pipeline import Pipeline, Step
 from lightmill.pipeline.outcome import Options, Status
@@ -230,7 +230,7 @@ def test_an_override_is_named_by_its_path_and_no_context_is_claimed(ramp, files)
 
 
 def test_all_that_is_missing_is_told_at_once_before_anything_runs(ramp):
-    with pytest.raises(MissingReferencesError) as caught:
+    with pytest.raises(IncompleteReferencesError) as caught:
         Nested().run(ramp, rules=Rules())
 
     error = caught.value
@@ -248,7 +248,7 @@ def test_all_that_is_missing_is_told_at_once_before_anything_runs(ramp):
 def test_without_any_source_the_remedy_names_all_there_are(ramp, monkeypatch):
     monkeypatch.delenv("CRDS_PATH", raising=False)
 
-    with pytest.raises(MissingReferencesError) as caught:
+    with pytest.raises(IncompleteReferencesError) as caught:
         Gain().run(ramp)
 
     for way in ("--override-gain=FILE", "--references DIR", "--crds-path DIR", "--skip t_gain"):
@@ -262,21 +262,21 @@ def test_a_step_that_is_not_called_misses_nothing(ramp, files):
 
 
 def test_a_step_that_is_called_says_what_it_misses(ramp, files):
-    with pytest.raises(MissingReferencesError, match="--skip t_gain"):
+    with pytest.raises(IncompleteReferencesError, match="--skip t_gain"):
         Branching().run(ramp, rules=Rules(readnoise=files["readnoise"]))
 
 
 def test_a_dry_run_says_what_is_missing(ramp):
     from lightmill.pipeline.runner import Run
 
-    with pytest.raises(MissingReferencesError):
+    with pytest.raises(IncompleteReferencesError):
         Run(Both(), Options(rules=Rules())).plan(ramp)
 
 
 def test_what_is_wrong_with_a_cache_is_told_of_optional_references_too(ramp, files):
     broken = ConfigurationError("the file is not in the cache", remedy="lightmill refs sync")
 
-    with pytest.raises(MissingReferencesError, match=r"flat.*\n.*not in the cache") as caught:
+    with pytest.raises(IncompleteReferencesError, match=r"flat.*\n.*not in the cache") as caught:
         Noise().run(ramp, rules=Rules(**files, flat=broken))
 
     assert caught.value.missing[0]["remedy"] == "lightmill refs sync"
@@ -285,7 +285,7 @@ def test_what_is_wrong_with_a_cache_is_told_of_optional_references_too(ramp, fil
 def test_the_error_travels_between_processes(ramp):
     import pickle
 
-    with pytest.raises(MissingReferencesError) as caught:
+    with pytest.raises(IncompleteReferencesError) as caught:
         Gain().run(ramp, rules=Rules())
 
     again = pickle.loads(pickle.dumps(caught.value))
