@@ -23,6 +23,7 @@ from lightmill.pipeline.runner import Options, Outcome, Run, Status
 from lightmill.pipeline.settings import Settings, merge, unknown_parameter
 from lightmill.pipeline.step import known_steps
 from lightmill.reference import References
+from lightmill.reference.rulebook import RuleBook, rules_are_at_hand
 from lightmill.yaml_files import read_yaml
 
 __all__ = ["StepInfo", "discover", "pipelines", "register", "run", "steps"]
@@ -263,6 +264,9 @@ def run(
     parameters: dict[str, Any] | None = None,
     overrides: dict[str, str] | None = None,
     references: Path | None = None,
+    crds_path: Path | None = None,
+    context: str | None = None,
+    parameter_references: bool = True,
     profile: str | None = None,
     skip: list[str] | None = None,
     start_at: str | None = None,
@@ -290,6 +294,13 @@ def run(
         Reference type → file, or ``N/A``.
     references : Path, optional
         Folder of reference files.
+    crds_path : Path, optional
+        Cache of rules and reference files, for what neither overrides nor folder give;
+        by default what the variable ``CRDS_PATH`` says.
+    context : str, optional
+        Name of the rules; by default what ``CRDS_CONTEXT`` says, or the cache.
+    parameter_references : bool
+        Take the parameters that the rules choose, where there are rules.
     profile : str, optional
         A named set of parameters that the observatory keeps, for instance one
         that reproduces older software.
@@ -326,6 +337,9 @@ def run(
         "parameters": parameters or {},
         "overrides": overrides or {},
         "references": references,
+        "crds_path": crds_path,
+        "context": context,
+        "parameter_references": parameter_references,
         "profile": profile,
         "skip": skip or [],
         "start_at": start_at,
@@ -383,11 +397,14 @@ def _run_one(
     keep_freed_memory()
     discover()
     source = models.open(path)
-    step = prepared(arguments["target"], source, arguments["parameters"], arguments["profile"])
+    step, kept = _prepared(arguments, source)
     if arguments["save_parameters"]:
         _save_parameters(step, arguments)
     options = Options(
         references=References(arguments["references"]),
+        crds_path=arguments["crds_path"],
+        context=arguments["context"],
+        parameter_references=kept,
         overrides=arguments["overrides"],
         skip=frozenset(arguments["skip"]),
         start_at=arguments["start_at"],
@@ -407,9 +424,18 @@ def _run_one(
 def prepared(
     target: str | Path, source: Any, parameters: dict[str, Any], profile: str | None = None
 ) -> Step:
-    """Return a step or pipeline with every layer of its parameters set, weakest first."""
+    """Return a step or pipeline with every layer of its parameters set, weakest first.
+
+    Parameter references are no part of it: they are asked for by `run`.
+    """
+    arguments = {"target": target, "parameters": parameters, "profile": profile}
+    return _prepared(arguments, source)[0]
+
+
+def _prepared(arguments: dict[str, Any], source: Any) -> tuple[Step, tuple[dict[str, Any], ...]]:
+    """Return a step or pipeline with its parameters, and the parameter references taken."""
     file = None
-    name = str(target)
+    name = str(arguments["target"])
     if Path(name).suffix in {".asdf", ".cfg", ".yaml", ".yml", ".toml", ".ini"}:
         file = parameter_files.read(name, aliases=aliases(), trusted=True)
         if file.target is None:
@@ -421,43 +447,58 @@ def prepared(
         name = file.target
     cls = target_class(name, source.meta)
     step = cls()
-    layers = _observatory_layers(step, source, profile)
+    layers = _observatory_layers(step, source)
+    kept: tuple[dict[str, Any], ...] = ()
+    if arguments.get("parameter_references") and rules_are_at_hand(arguments["crds_path"]):
+        from lightmill.pipeline.parameter_references import parameter_references
+
+        book = RuleBook.at(arguments["crds_path"], arguments["context"])
+        found = parameter_references(step, source, book, aliases())
+        layers += found.layers
+        kept = found.facts
+    layers += _profile_layer(step, source, arguments["profile"])
     if file is not None:
         layers.append(file.settings)
-    layers.append(Settings.of(parameters, "command line", trusted=True))
+    layers.append(Settings.of(arguments["parameters"], "command line", trusted=True))
     apply_settings(step, merge(*layers))
-    return step
+    return step, kept
 
 
-def _observatory_layers(step: Step, source: Any, profile: str | None) -> list[Settings]:
-    """Return what the observatory's folders set: for each step, then for the pipeline, then the profile."""
+def _observatory_layers(step: Step, source: Any) -> list[Settings]:
+    """Return what the observatory's folders set: for each step, then for the pipeline."""
     instrument = instrument_of(source.meta)
     if instrument is None:
-        if profile:
-            raise UnknownNameError("profile", profile, ())
         return []
     layers = []
-    names = list(getattr(step, "_steps", {}))
-    for name in names:
+    for name in getattr(step, "_steps", {}):
         values = instrument.parameters(name)
         if values:
             layers.append(Settings.of({"steps": {name: values}}, f"{instrument.name}: {name}"))
     own = instrument.parameters(step.name)
     if own:
         layers.append(Settings.of(own, f"{instrument.name}: {step.name}"))
-    if profile:
-        path = instrument.observatory.home / "profiles" / f"{profile}.yaml"
-        if not path.exists():
-            known = [p.stem for p in path.parent.glob("*.yaml")]
-            raise UnknownNameError("profile", profile, known)
-        values = read_yaml(path) or {}
-        chosen = (
-            {"steps": {n: v for n, v in values.items() if n in names}}
-            if names
-            else values.get(step.name, {})
-        )
-        layers.append(Settings.of(chosen, f"profile {profile}"))
     return layers
+
+
+def _profile_layer(step: Step, source: Any, profile: str | None) -> list[Settings]:
+    """Return what a named set of parameters of the observatory says, if one is asked for."""
+    if not profile:
+        return []
+    instrument = instrument_of(source.meta)
+    if instrument is None:
+        raise UnknownNameError("profile", profile, ())
+    path = instrument.observatory.home / "profiles" / f"{profile}.yaml"
+    if not path.exists():
+        known = [p.stem for p in path.parent.glob("*.yaml")]
+        raise UnknownNameError("profile", profile, known)
+    values = read_yaml(path) or {}
+    names = list(getattr(step, "_steps", {}))
+    chosen = (
+        {"steps": {n: v for n, v in values.items() if n in names}}
+        if names
+        else values.get(step.name, {})
+    )
+    return [Settings.of(chosen, f"profile {profile}")]
 
 
 def apply_settings(step: Step, settings: Settings) -> None:

@@ -48,6 +48,21 @@ _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
 @click.option("--stop-after", "--stop_after", metavar="STEP", help="End with this step.")
 @click.option("--resume", is_flag=True, help="Use results kept by earlier runs.")
 @click.option("--references", type=_PATH, metavar="DIR", help="Folder of reference files.")
+@click.option(
+    "--crds-path",
+    "--crds_path",
+    type=_PATH,
+    metavar="DIR",
+    help="Cache of rules and reference files ($CRDS_PATH).",
+)
+@click.option("--context", metavar="NAME", help="Rules to choose references by ($CRDS_CONTEXT).")
+@click.option(
+    "--no-parameter-references",
+    "--disable-crds-steppars",
+    "no_parameter_references",
+    is_flag=True,
+    help="Take no parameters that rules choose.",
+)
 @click.option("--profile", metavar="NAME", help="Named set of parameters.")
 @click.option(
     "--save-parameters",
@@ -94,7 +109,6 @@ _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
 @click.option("--log-json", is_flag=True, help="Log as JSON events.")
 @click.option("--logcfg", type=_PATH, metavar="FILE", help="Log configuration file.", hidden=True)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.option("--disable-crds-steppars", "no_observatory", is_flag=True, hidden=True)
 def run(
     target: str,
     inputs: tuple[str, ...],
@@ -103,6 +117,9 @@ def run(
     stop_after: str | None,
     resume: bool,
     references: Path | None,
+    crds_path: Path | None,
+    context: str | None,
+    no_parameter_references: bool,
     profile: str | None,
     save_parameters: Path | None,
     output_dir: Path | None,
@@ -120,7 +137,6 @@ def run(
     log_json: bool,
     logcfg: Path | None,
     debug: bool,
-    no_observatory: bool,  # noqa: ARG001 - parameters never come from a server here
 ) -> int:
     """Process exposures through a pipeline or a step.
 
@@ -157,6 +173,9 @@ def run(
             parameters=parameters,
             overrides=overrides,
             references=references,
+            crds_path=crds_path,
+            context=context,
+            parameter_references=not no_parameter_references,
             profile=profile,
             skip=steps,
             start_at=start_at,

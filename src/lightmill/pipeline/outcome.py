@@ -39,6 +39,7 @@ class Options:
     crds_path: Path | str | None = None  # cache of rules and references; None: CRDS_PATH
     context: str | None = None  # rules in force; None: CRDS_CONTEXT, or what the cache says
     rules: RuleBook | None = None  # rules at hand, instead of those of a cache
+    parameter_references: tuple[dict[str, Any], ...] = ()  # those taken, for the record
     overrides: dict[str, Any] = field(default_factory=dict)
     skip: frozenset[str] = frozenset()
     start_at: str | None = None

@@ -57,7 +57,11 @@ class ParameterFile:
 
 
 def read(
-    path: str | Path, *, aliases: Mapping[str, str] | None = None, trusted: bool = False
+    path: str | Path,
+    *,
+    aliases: Mapping[str, str] | None = None,
+    trusted: bool = False,
+    origin: str | None = None,
 ) -> ParameterFile:
     """Return what a parameter file says, whichever of the formats it has.
 
@@ -69,6 +73,8 @@ def read(
         Class an ASDF or INI file may name → pipeline or step.
     trusted : bool
         Whether the file is the user's own; only then may its hooks be shell commands.
+    origin : str, optional
+        Who is said to set the values; ``file PATH`` by default.
 
     Returns
     -------
@@ -80,7 +86,7 @@ def read(
     ConfigurationError
         The file cannot be read, or says something that cannot be meant.
     """
-    return _read(Path(path), aliases or {}, trusted=trusted, within=())
+    return _read(Path(path), aliases or {}, trusted=trusted, within=(), origin=origin)
 
 
 def target_of(class_name: str, aliases: Mapping[str, str], *, place: object = None) -> str:
@@ -115,7 +121,12 @@ def target_of(class_name: str, aliases: Mapping[str, str], *, place: object = No
 
 
 def _read(
-    path: Path, aliases: Mapping[str, str], *, trusted: bool, within: tuple[Path, ...]
+    path: Path,
+    aliases: Mapping[str, str],
+    *,
+    trusted: bool,
+    within: tuple[Path, ...],
+    origin: str | None = None,
 ) -> ParameterFile:
     if path.resolve() in within:
         raise ConfigurationError(
@@ -124,9 +135,15 @@ def _read(
             found=" → ".join(str(one) for one in (*within, path)),
         )
     tree = _tree(path)
-    origin = f"file {path}"
+    inherited, origin = origin, origin or f"file {path}"
     included = [
-        _read(path.parent / str(tree[key]), aliases, trusted=trusted, within=_and(within, path))
+        _read(
+            path.parent / str(tree[key]),
+            aliases,
+            trusted=trusted,
+            within=_and(within, path),
+            origin=inherited,
+        )
         for key in ("config_file",)
         if tree.get(key)
     ]
@@ -140,7 +157,11 @@ def _read(
         other = values.pop("config_file", None)
         if other:
             inner = _read(
-                path.parent / str(other), aliases, trusted=trusted, within=_and(within, path)
+                path.parent / str(other),
+                aliases,
+                trusted=trusted,
+                within=_and(within, path),
+                origin=inherited,
             )
             step_layers.append(Settings(steps={step: inner.settings}))
         nested = values.pop("parameters", None)

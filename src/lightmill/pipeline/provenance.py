@@ -12,7 +12,7 @@ import datetime as dt
 import os
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,12 @@ class Record:
         """Note a reference file in use, and what rules said of it if they chose it."""
         facts = {"name": model} if isinstance(model, str) else _file(model)
         self.references.setdefault(step, {})[reftype] = facts | dict(chosen or {})
+
+    def take_parameters(self, references: Sequence[Mapping[str, Any]]) -> None:
+        """Note the parameter references in use; each parameter's origin names its own."""
+        if references:
+            self.facts["parameter_references"] = [dict(facts) for facts in references]
+            self.facts["context"] = references[0]["context"]
 
     def step(self, stage: Stage) -> None:
         """Note a step that ran."""

@@ -91,6 +91,7 @@ class Run:
         self.target = target
         self.options = options
         self.record = provenance.Record()
+        self.record.take_parameters(options.parameter_references)
         self.opener = Opener(options, self.record)
         self.saver = Saver(target, options, self.record)
         self.resumption = Resumption(options, self.record, self.opener, self.saver)

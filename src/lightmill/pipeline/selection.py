@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lightmill.errors import LightmillError, IncompleteReferencesError, NothingSelectedError
+from lightmill.errors import IncompleteReferencesError, LightmillError, NothingSelectedError
 from lightmill.models import Model
 from lightmill.pipeline.flow import items_of, position
 from lightmill.pipeline.outcome import Options
@@ -20,7 +20,7 @@ from lightmill.pipeline.provenance import Record
 from lightmill.pipeline.step import Step
 from lightmill.reference.rulebook import RuleBook, rules_are_at_hand
 
-__all__ = ["Choice", "Need", "Selection", "needs_of"]
+__all__ = ["Choice", "Need", "Selection", "is_none", "needs_of"]
 
 log = logging.getLogger("lightmill.pipeline")
 
@@ -156,7 +156,7 @@ class Selection:
         missing: dict[str, tuple[list[str], LightmillError]] = {}
         for need in open_:
             answer = answers.get(need.reftype) or self._chosen[need.reftype]
-            if isinstance(answer, LightmillError) and (need.certain or not _is_none(answer)):
+            if isinstance(answer, LightmillError) and (need.certain or not is_none(answer)):
                 missing.setdefault(need.reftype, ([], answer))[0].append(need.name)
         if missing:
             raise self._missing(missing, model)
@@ -177,7 +177,7 @@ class Selection:
             self._ask([reftype], model)
         answer = self._chosen[reftype]
         if isinstance(answer, LightmillError):
-            if optional and _is_none(answer):
+            if optional and is_none(answer):
                 return None
             raise self._missing({reftype: ([step.name], answer)}, model)
         if reftype not in self._choices:
@@ -205,8 +205,11 @@ class Selection:
                 what = f"the folder {folder} has none that fits, and no cache is given"
             self._chosen.update(dict.fromkeys(wanted, NothingSelectedError(what)))
             return
-        self._chosen.update(book.choose(model, wanted))
-        self._record.facts["context"] = book.context_of(model)
+        answers = book.choose(model, wanted)
+        self._chosen.update(answers)
+        for answer in answers.values():
+            if not isinstance(answer, LightmillError):
+                self._record.facts["context"] = answer.context
 
     def _rules(self) -> RuleBook | None:
         """Return the rules there are; they are not loaded where nothing asks for them."""
@@ -243,7 +246,7 @@ def _choice(selected: Any) -> Choice:
     return Choice("N/A" if selected.path is None else selected.path, facts=facts)
 
 
-def _is_none(answer: LightmillError) -> bool:
+def is_none(answer: LightmillError) -> bool:
     """Say whether an answer means that no file serves, not that something is wrong."""
     wrong = getattr(answer, "kind", "lookup") in {"missing", "bad"}  # chosen, and not to be had
     return isinstance(answer, NothingSelectedError) and not wrong

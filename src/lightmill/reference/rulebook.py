@@ -81,9 +81,11 @@ class RuleBook:
             _books[key] = cls(Library(cache, Client.from_environment(), context=context))
         return _books[key]
 
-    def context_of(self, model: Model) -> str:
-        """Return the name of the context in force for a model's observatory."""
-        return self._context(model).name
+    def knows(self, model: Model) -> bool:
+        """Say whether there are any rules for the observatory a model comes from."""
+        telescope = str(model.meta.get("telescope") or "").lower()
+        known = telescope in self.library.cache.observatories()
+        return bool(telescope) and (known or self.library.client is not None)
 
     def choose(self, model: Model, types: Iterable[str]) -> dict[str, Selected | LightmillError]:
         """Return the files that serve a model, or why there is none.
@@ -101,8 +103,8 @@ class RuleBook:
             Type → the file, or the error that says why there is none.
         """
         types = list(types)
-        context, instrument = self._context(model), _instrument(model)
         try:
+            context, instrument = self._context(model), _instrument(model)
             known = set(self.types(model))
         except LightmillError as error:
             return dict.fromkeys(types, error)

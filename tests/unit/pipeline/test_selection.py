@@ -19,9 +19,6 @@ class Rules:
         self.answers = answers
         self.asked = []
 
-    def context_of(self, model):  # noqa: ARG002
-        return "obs_0042.pmap"
-
     def choose(self, model, types):  # noqa: ARG002
         self.asked.append(sorted(types))
         nothing = NothingSelectedError("no row matches", place="obs_dark_0007.rmap")
