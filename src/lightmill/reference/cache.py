@@ -8,16 +8,14 @@ machines, may fill and read the same cache.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from lightmill.errors import ConfigurationError, CorruptFileError, LightmillError, OutputError
-from lightmill.models import synchronise
+from lightmill.errors import ConfigurationError, CorruptFileError, OutputError
 from lightmill.reference.config import STATES, FileInfo, ServerConfig, is_date
-from lightmill.reference.digests import remember_sha1, sha1_of
+from lightmill.reference.digests import sha1_of
 from lightmill.reference.layout import (
     Layout,
     files_in,
@@ -26,83 +24,16 @@ from lightmill.reference.layout import (
     is_true,
     plain_name,
 )
-from lightmill.reference.locking import file_lock
+from lightmill.reference.storing import Place, mismatch, refused, writing
 
-__all__ = ["Cache", "Place", "observatory_of"]
+__all__ = ["Cache", "observatory_of"]
 
-_ASIDE = ".partial"  # folder of what is being written, beside where it will be
 _MANY = 20  # more visible files than that without a note on the layout: an old, flat cache
 
 
 def observatory_of(name: str) -> str:
     """Return the observatory a file name begins with: ``tmt`` of ``tmt_iris_0001.imap``."""
     return re.split(r"[_.-]", name, maxsplit=1)[0].lower()
-
-
-class Place:
-    """Where a file is being written, before it is shown under its name.
-
-    Parameters
-    ----------
-    target : Path
-        The name it will have.
-    part : Path
-        The hidden file to write.
-    """
-
-    def __init__(self, target: Path, part: Path) -> None:
-        self.target, self.part = target, part
-
-    def publish(self, info: FileInfo, sha1: str) -> None:
-        """Show the file under its name, if it is what it should be.
-
-        Parameters
-        ----------
-        info : FileInfo
-            What the file should be.
-        sha1 : str
-            SHA-1 of what was written.
-
-        Raises
-        ------
-        CorruptFileError
-            If size or checksum differ; the file is then removed.
-        """
-        size = self.part.stat().st_size
-        problem = mismatch(info, size, sha1)
-        if problem:
-            self.discard()
-            raise CorruptFileError(
-                f"the file received is not the one that was announced: {problem[0]} differs",
-                place=self.target.name,
-                found=problem[1],
-                expected=problem[2],
-                remedy="try again later, or tell the people of the server",
-            )
-        self.part.replace(self.target)
-        synchronise(self.target.parent)
-        remember_sha1(self.target, sha1)
-        self.discard()
-
-    @property
-    def note(self) -> Path:
-        """The file that says what the partial file will be."""
-        return self.part.with_suffix(".json")
-
-    def discard(self) -> None:
-        """Remove what was written."""
-        for path in (self.part, self.note):
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def mismatch(info: FileInfo, size: int, sha1: str | None) -> tuple[str, str, str] | None:
-    """Return what differs from the facts announced, with both values, or None."""
-    if info.size is not None and size != info.size:
-        return "size", f"{size} bytes", f"{info.size} bytes"
-    if info.sha1 is not None and sha1 is not None and sha1 != info.sha1:
-        return "sha1", sha1, info.sha1
-    return None
 
 
 class Cache:
@@ -550,29 +481,12 @@ class Cache:
             If the cache is read-only, cannot be written, or the disk is full.
         """
         self.writable(target)
-        aside = target.parent / _ASIDE
         try:
             self._remember_mode(target)
-            with contextlib.ExitStack() as stack:
-                held = _lock_in(stack, aside, target.name, what)
-                own = "" if held else f".{os.getpid()}.{os.urandom(4).hex()}"
-                place = Place(target, aside / f"{target.name}{own}.part")
-                try:
-                    has_room(place.part, info)
-                    yield place
-                except BaseException as error:
-                    full = isinstance(error, OSError) and error.errno in {
-                        errno.ENOSPC,
-                        errno.EDQUOT,
-                    }
-                    if not keep or full or not held or is_empty(place.part):
-                        place.discard()
-                    raise
         except OSError as error:
             raise refused(target, error) from error
-        finally:
-            with contextlib.suppress(OSError):
-                aside.rmdir()  # unless it is in use
+        with writing(target, what, info=info, keep=keep) as place:
+            yield place
 
     def _remember_mode(self, target: Path) -> None:
         """Write down the layout of a new cache, so that other programs find what we put there."""
@@ -612,61 +526,6 @@ class Cache:
             raise refused(path, error) from error
         with atomic(path) as file:
             file.write(text.encode())
-
-
-def _lock_in(stack: contextlib.ExitStack, aside: Path, name: str, what: str) -> bool:
-    """Take the lock of one file; the folder may vanish while another process tidies up."""
-    for _ in range(100):
-        aside.mkdir(parents=True, exist_ok=True)
-        try:
-            return stack.enter_context(file_lock(aside / f"{name}.lock", what))
-        except OutputError as error:
-            if not isinstance(error.__cause__, FileNotFoundError):
-                raise
-    raise OutputError("the folder vanishes as often as it is made", place=aside)
-
-
-def is_empty(path: Path) -> bool:
-    """Say whether a file has no content, or is not there."""
-    try:
-        return path.stat().st_size == 0
-    except OSError:
-        return True
-
-
-def has_room(part: Path, info: FileInfo | None) -> None:
-    """Raise the error of a full disk before anything is written, where the size is known."""
-    if info is None or info.size is None:
-        return
-    have = part.stat().st_size if part.exists() else 0
-    disk = os.statvfs(part.parent)
-    free = disk.f_bavail * disk.f_frsize
-    if info.size - have > free:
-        raise OSError(errno.ENOSPC, f"{info.size - have} bytes needed, {free} free")
-
-
-def refused(path: Path, error: OSError) -> LightmillError:
-    """Return the error to raise for one of the operating system's while writing to the cache."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        fact, remedy = (
-            "the disk of the cache is full",
-            "free some space, or set CRDS_PATH to a larger disk; then run again",
-        )
-    elif error.errno == errno.EROFS:
-        fact, remedy = "the cache is on a read-only disk", "set CRDS_PATH to a cache of your own"
-    elif error.errno in {errno.EACCES, errno.EPERM}:
-        fact, remedy = (
-            "the cache may not be written",
-            "set CRDS_READONLY_CACHE=1 to use it as it is, or CRDS_PATH to a cache of your own",
-        )
-    else:
-        fact, remedy = (
-            "the cache cannot be written",
-            "check that CRDS_PATH names a folder that can be written",
-        )
-    return OutputError(
-        fact, place=error.filename or path, found=error.strerror or str(error), remedy=remedy
-    )
 
 
 def _version(name: str) -> tuple[list[int], str]:

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from lightmill.errors import ConfigurationError, CorruptFileError, LightmillError
-from lightmill.reference.cache import Cache, Place
+from lightmill.reference.cache import Cache
 from lightmill.reference.client import Client
 from lightmill.reference.config import FileInfo
 from lightmill.reference.layout import is_true
+from lightmill.reference.storing import Place
 from lightmill.reference.transport import Patience, ServerError, failure, is_passing, open_url
 
 __all__ = ["DownloadError", "Progress", "download", "fetch"]

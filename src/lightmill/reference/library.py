@@ -1,0 +1,555 @@
+"""References for data: the rules of a context, and the files they name, verified.
+
+Rules and files come from a cache. Where a server is given, what the cache lacks
+is fetched, and what is damaged is replaced; without one, everything works that
+the cache has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightmill.errors import (
+    ConfigurationError,
+    CorruptFileError,
+    LightmillError,
+    NothingSelectedError,
+)
+from lightmill.reference.cache import Cache
+from lightmill.reference.client import Client
+from lightmill.reference.config import STATES, FileInfo, is_date
+from lightmill.reference.download import DownloadError, Progress, download
+from lightmill.reference.layout import is_mapping, is_true
+from lightmill.reference.lock_file import ReferenceLock
+
+if TYPE_CHECKING:
+    from lightmill.reference.rules import Context, Explanation, InstrumentRules
+
+__all__ = [
+    "BadReferenceError",
+    "Library",
+    "MissingReferenceError",
+    "Selected",
+    "instrument_of",
+    "raise_together",
+]
+
+_NOTHING = {"N/A", "OMIT"}
+
+
+class MissingReferenceError(NothingSelectedError):
+    """A reference was selected, and is neither in the cache nor to be had."""
+
+    code = "missing-reference"
+    kind = "missing"
+
+
+class BadReferenceError(NothingSelectedError):
+    """What was selected is known to be wrong."""
+
+    code = "bad-reference"
+    kind = "bad"
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The answer of the rules for one type of reference.
+
+    Parameters
+    ----------
+    reftype : str
+        Type, ``dark``.
+    name : str
+        File name; ``N/A`` where the data need none, ``OMIT`` where the type does not count.
+    path : Path or None
+        The file, verified; None where there is none to be had or needed.
+    sha1 : str or None
+        SHA-1 the file was verified against; None where nobody told one.
+    context : str
+        Name of the context.
+    """
+
+    reftype: str
+    name: str
+    path: Path | None
+    sha1: str | None
+    context: str
+    _source: tuple[Any, Mapping[str, Any]] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the answer is a file, and not that none is needed."""
+        return self.name not in _NOTHING
+
+    @property
+    def explanation(self) -> Explanation | None:
+        """How the rules came to this answer; None for one that was made by hand."""
+        if self._source is None:
+            return None
+        context, header = self._source
+        found: Explanation = context.explain(header, self.reftype)
+        return found
+
+    @property
+    def row(self) -> str:
+        """The row of the rules that was taken, as text; empty where it is not known."""
+        row = getattr(self.explanation, "row", None)
+        return "" if row is None else str(row)
+
+
+def raise_together(answers: Mapping[str, Selected | LightmillError], place: object = None) -> None:
+    """Raise one error that tells all that went wrong, if anything did.
+
+    Parameters
+    ----------
+    answers : mapping
+        Type → answer, as `Library.select` returns them.
+    place : object, optional
+        The data they were selected for.
+
+    Raises
+    ------
+    LightmillError
+        The only error, as it is, or one that lists all.
+    """
+    errors = {kind: one for kind, one in answers.items() if isinstance(one, LightmillError)}
+    if not errors:
+        return
+    if len(errors) == 1:
+        raise next(iter(errors.values()))
+    lines = [f"{kind}: {error.fact} ({error.place})" for kind, error in errors.items()]
+    remedies = list(dict.fromkeys(e.remedy for e in errors.values() if e.remedy))
+    raise MissingReferenceError(
+        f"{len(errors)} of {len(answers)} references cannot be had",
+        place=place,
+        found="\n              ".join(lines),
+        remedy="; ".join(remedies[:2]) or None,
+    )
+
+
+class Library:
+    """The references of all observatories a cache knows.
+
+    Parameters
+    ----------
+    cache : Cache
+        Where rules and files are.
+    client : Client, optional
+        Whom to ask for what is not there.
+    context : str, optional
+        The context to use: a name, a state, a date or a path. By default what
+        ``CRDS_CONTEXT`` says, else what the cache was told last.
+    lock : ReferenceLock, optional
+        Pins the context and the content of each file; nothing else is used.
+    environ : mapping, optional
+        The variables; by default those of this process.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        client: Client | None = None,
+        *,
+        context: str | None = None,
+        lock: ReferenceLock | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        self.cache, self.client, self.lock = cache, client, lock
+        self._asked = context or (lock.context if lock else None) or environ.get("CRDS_CONTEXT")
+        if lock and self._asked != lock.context:
+            raise ConfigurationError(
+                "the lock file pins another context than the one asked for",
+                place=lock.path,
+                found=self._asked,
+                expected=lock.context,
+                remedy="leave out the context, or write a new lock file: lightmill refs lock",
+            )
+        self._allow_bad_rules = is_true(environ.get("CRDS_ALLOW_BAD_RULES"))
+        self._allow_bad_references = is_true(environ.get("CRDS_ALLOW_BAD_REFERENCES"))
+        self._verify_rules = not is_true(environ.get("CRDS_IGNORE_MAPPING_CHECKSUM"))
+        self._contexts: dict[str, Context] = {}
+
+    # -- rules ----------------------------------------------------------------------------
+
+    def context_name(self, observatory: str) -> str:
+        """Return the name of the context in force.
+
+        Raises
+        ------
+        ConfigurationError
+            If neither cache nor server know it.
+        """
+        if self._asked and os.sep in self._asked:
+            return self._asked
+        try:
+            return self.cache.resolve_context(self._asked, observatory)
+        except ConfigurationError:
+            if self.client is None:
+                raise
+            return self._told_by_server(self._asked, observatory)
+
+    def _told_by_server(self, spec: str | None, observatory: str) -> str:
+        assert self.client is not None
+        what = (spec or "").removeprefix(f"{observatory}-")
+        config = self.client.for_observatory(observatory)
+        if self.cache.config(observatory) is None and not self.cache.readonly:
+            self.refresh(observatory)  # the next time no server is needed
+        if is_date(what):
+            return self.client.context_by_date(what, observatory)
+        state = what if what in STATES else None
+        return config.context(state) or self.client.default_context(observatory, state)
+
+    def context(self, observatory: str) -> Context:
+        """Return the rules in force for an observatory; they are loaded as they are needed.
+
+        Raises
+        ------
+        ConfigurationError
+            If the rules are not to be had.
+        BadReferenceError
+            If they are known to be wrong, unless ``CRDS_ALLOW_BAD_RULES`` is set.
+        """
+        from lightmill.reference.rules import Context, load
+
+        observatory = observatory.lower()
+        if observatory not in self._contexts:
+            name = self.context_name(observatory)
+            self.refuse_bad_rules(observatory, [name])
+            found = load(name, source=_Source(self, observatory, name), verify=self._verify_rules)
+            if not isinstance(found, Context):
+                raise ConfigurationError(
+                    "data are calibrated with the context of an observatory",
+                    place=name,
+                    expected="a .pmap file",
+                )
+            self._contexts[observatory] = found
+        return self._contexts[observatory]
+
+    def rules(self, observatory: str, instrument: str) -> InstrumentRules:
+        """Return the rules in force for an instrument."""
+        return self.context(observatory).rules(instrument)
+
+    def refuse_bad_rules(self, observatory: str, names: Iterable[str]) -> None:
+        """Raise an error if rules are known to be wrong, unless that is allowed.
+
+        Raises
+        ------
+        BadReferenceError
+            If a name is in the list of bad files.
+        """
+        config = None if self._allow_bad_rules else self.cache.config(observatory)
+        for name in names if config else ():
+            if config and name in config.bad_files:
+                raise BadReferenceError(
+                    "these rules are known to be wrong",
+                    place=name,
+                    found=f"listed in bad_files_list of {config.place}",
+                    remedy="use another context, or set CRDS_ALLOW_BAD_RULES=1",
+                )
+
+    def read_mapping(self, name: str, observatory: str) -> tuple[str, str]:
+        """Return the text of rules and their place, fetched if need be and as the lock pins it.
+
+        Raises
+        ------
+        ConfigurationError
+            If they are not to be had.
+        CorruptFileError
+            If they are not what the lock file pins.
+        """
+        if self.client is not None and not self.cache.mapping_path(name).exists():
+            download([name], self.cache, self.client, observatory=observatory)
+        text, place = self.cache.read_mapping(name)
+        if self.lock:
+            self.lock.check_mapping(name, place)
+        return text, place
+
+    # -- references -----------------------------------------------------------------------
+
+    def choose(
+        self, header: Mapping[str, Any], observatory: str, types: Iterable[str] | None = None
+    ) -> dict[str, Selected | LightmillError]:
+        """Return what the rules name for data; whether the files are there is not looked at.
+
+        Parameters
+        ----------
+        header : mapping
+            What the data say of themselves, under the names the rules use.
+        observatory : str
+            Whose data.
+        types : iterable of str, optional
+            Types of reference; by default all the instrument has.
+
+        Returns
+        -------
+        answers : dict
+            Type → the answer, without a path, or the error that says why there is none.
+        """
+        context = self.context(observatory)
+        asked = None if types is None else list(types)
+        instrument = instrument_of(header)
+        if instrument is not None:
+            self._refuse_bad_types(context, observatory, instrument, asked)
+        found: Mapping[str, Any] = context.best_references(header, asked)
+        return {
+            reftype: self._answer(reftype, answer, context, observatory, header)
+            for reftype, answer in found.items()
+        }
+
+    def _refuse_bad_types(
+        self, context: Context, observatory: str, instrument: str, types: list[str] | None
+    ) -> None:
+        """Raise an error if rules that will be asked are known to be wrong."""
+        config = None if self._allow_bad_rules else self.cache.config(observatory)
+        if config is None or not config.bad_files:
+            return
+        rules = context.rules(instrument)
+        asked = {name.lower() for name in types} if types else None
+        names = [n for kind, n in rules.types.items() if asked is None or kind.lower() in asked]
+        self.refuse_bad_rules(observatory, [rules.name, *names])
+
+    def select(
+        self,
+        header: Mapping[str, Any],
+        observatory: str,
+        types: Iterable[str] | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> dict[str, Selected | LightmillError]:
+        """Return the references for data, verified, or why there is none.
+
+        What the cache lacks is fetched, if there is a client.
+
+        Parameters
+        ----------
+        header : mapping
+            What the data say of themselves, under the names the rules use.
+        observatory : str
+            Whose data.
+        types : iterable of str, optional
+            Types of reference; by default all the instrument has.
+        progress : callable, optional
+            Told the name of a file that is fetched, the bytes so far and those in all.
+
+        Returns
+        -------
+        answers : dict
+            Type → the answer, or the error that says why there is none. All that is
+            wrong is found at once; see `raise_together`.
+        """
+        answers = self.choose(header, observatory, types)
+        names = [one.name for one in answers.values() if isinstance(one, Selected) and one.is_file]
+        instruments = dict.fromkeys(names, instrument_of(header))
+        files = self.ensure(names, observatory, instruments=instruments, progress=progress)
+        for reftype, one in answers.items():
+            if isinstance(one, Selected) and one.is_file:
+                file = files[one.name]
+                answers[reftype] = (
+                    file
+                    if isinstance(file, LightmillError)
+                    else replace(one, path=file[0], sha1=file[1])
+                )
+        return answers
+
+    def _answer(
+        self,
+        reftype: str,
+        answer: Any,
+        context: Context,
+        observatory: str,
+        header: Mapping[str, Any],
+    ) -> Selected | LightmillError:
+        if isinstance(answer, LightmillError):
+            return answer
+        if not isinstance(answer, str):
+            return NothingSelectedError(
+                f"the rules name several files for {reftype} instead of one",
+                place=context.name,
+                found=answer,
+                remedy=f"choose one: --override-{reftype}=FILE",
+            )
+        found = Selected(reftype, answer, None, None, context.name, (context, dict(header)))
+        problem = self._refused(answer, observatory) if found.is_file else None
+        return problem or found
+
+    def _refused(self, name: str, observatory: str) -> LightmillError | None:
+        config = self.cache.config(observatory)
+        if config and name in config.bad_files and not self._allow_bad_references:
+            return BadReferenceError(
+                "this reference is known to be wrong",
+                place=name,
+                found=f"listed in bad_files_list of {config.place}",
+                remedy="use another context or file, or set CRDS_ALLOW_BAD_REFERENCES=1",
+            )
+        if self.lock and name not in self.lock.references:
+            return MissingReferenceError(
+                "the lock file does not have this reference",
+                place=self.lock.path,
+                found=name,
+                remedy="write a new one with these data: lightmill refs lock",
+            )
+        return None
+
+    def ensure(
+        self,
+        names: Iterable[str],
+        observatory: str,
+        *,
+        instruments: Mapping[str, str | None] | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, tuple[Path, str | None] | LightmillError]:
+        """Return where files are, fetched and repaired as far as there is a client.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Names of rules or references.
+        observatory : str
+            Whose files.
+        instruments : mapping, optional
+            Name → instrument, where the name does not say it.
+        progress : callable, optional
+            Told the name of a file that is fetched, the bytes so far and those in all.
+
+        Returns
+        -------
+        files : dict
+            Name → path and the SHA-1 it was verified against, or the error.
+        """
+        files: dict[str, tuple[Path, str | None] | LightmillError] = {}
+        wrong: dict[str, LightmillError] = {}
+        for name in dict.fromkeys(names):
+            one = self._local(name, observatory, (instruments or {}).get(name))
+            files[name] = one
+            if isinstance(one, LightmillError):
+                wrong[name] = one
+        if not wrong or self.client is None or self.cache.readonly:
+            return files
+        known = {n: i for n, i in (instruments or {}).items() if i}
+        try:
+            download(
+                wrong,
+                self.cache,
+                self.client,
+                observatory=observatory,
+                instruments=known,
+                progress=progress,
+                replace=True,
+            )
+        except DownloadError as error:
+            files.update(error.errors)
+        except LightmillError as error:
+            files.update(dict.fromkeys(wrong, error))
+        self._remember(observatory, [name for name in wrong if self.cache.has(name, observatory)])
+        for name, problem in wrong.items():
+            again = self._local(name, observatory, known.get(name))
+            if not isinstance(again, LightmillError) or files[name] is problem:
+                files[name] = again
+        return files
+
+    def _remember(self, observatory: str, names: Iterable[str]) -> None:
+        """Keep what the server told of files that were fetched, to verify them without it."""
+        assert self.client is not None
+        config = self.cache.config(observatory)
+        if config is None:
+            self.refresh(observatory)
+            return
+        new = [name for name in names if config.file_info(name) is None]
+        if new:
+            told = self.client.file_info(observatory, new)
+            self.cache.save_config(config.with_files(told.values()), observatory)
+
+    def refresh(self, observatory: str) -> None:
+        """Ask the server for its contexts, bad files and checksums, and keep the answer.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no server, or it is another observatory's.
+        """
+        if self.client is None:
+            raise ConfigurationError(
+                "no server is named",
+                place="CRDS_SERVER_URL",
+                remedy="set CRDS_SERVER_URL, or give --server URL",
+            )
+        self.cache.save_config(self.client.for_observatory(observatory), observatory)
+
+    def _local(
+        self, name: str, observatory: str, instrument: str | None
+    ) -> tuple[Path, str | None] | LightmillError:
+        """Return a file of the cache, verified; the sum costs only the first time."""
+        try:
+            path = self.cache.path(name, observatory, instrument)
+            info = self._info(name, observatory)
+        except LightmillError as error:
+            return error
+        if not path.is_file():
+            return MissingReferenceError(
+                "this file is not in the cache",
+                place=path,
+                remedy="unset CRDS_READONLY_CACHE, or use a cache that has it (CRDS_PATH)"
+                if self.cache.readonly
+                else "fetch it: lightmill refs sync FILES --server URL; or import a bundle that has "
+                "it: lightmill refs unbundle",
+            )
+        problem = self.cache.verify(name, observatory, info=info, path=path)
+        if problem:
+            return CorruptFileError(
+                f"the file in the cache is damaged: {problem}",
+                place=path,
+                remedy="lightmill refs verify --repair --server URL, or remove the file"
+                if not self.lock
+                else f"{self.lock.path} pins other content: restore the file, or write a new lock",
+            )
+        return path, info.sha1
+
+    def _info(self, name: str, observatory: str) -> FileInfo:
+        if self.lock:
+            pinned = self.lock.info(name)
+            if pinned is not None:
+                return pinned
+        return self.cache.file_info(name, observatory)
+
+    # -- what a context is made of --------------------------------------------------------
+
+    def mappings_for(self, observatory: str, instruments: Iterable[str]) -> list[str]:
+        """Return the names of the rules that some instruments need: all they are chosen by."""
+        context = self.context(observatory)
+        names = [Path(context.name).name]
+        for instrument in instruments:
+            rules = context.rules(instrument)
+            names.append(Path(rules.name).name)
+            names += [name for name in rules.types.values() if is_mapping(name)]
+        return list(dict.fromkeys(names))
+
+
+def instrument_of(header: Mapping[str, Any]) -> str | None:
+    """Return the instrument a header names, lower case, whatever its keys are like."""
+    for key, value in header.items():
+        if key.upper().endswith("INSTRUMENT.NAME") or key.upper() == "INSTRUME":
+            return str(value).lower()
+    return None
+
+
+class _Source:
+    """Where a context's rules are read: beside it, if it was named by a path, and in the cache."""
+
+    def __init__(self, library: Library, observatory: str, name: str) -> None:
+        self.library, self.observatory = library, observatory
+        self.folder = Path(name).parent if os.sep in name else None
+
+    def read_mapping(self, name: str) -> tuple[str, str]:
+        beside = self.folder / Path(name).name if self.folder else None
+        if beside is not None and beside.is_file():
+            text = beside.read_text(encoding="utf-8")
+            if self.library.lock:
+                self.library.lock.check_mapping(beside.name, beside)
+            return text, str(beside)
+        self.library.refuse_bad_rules(self.observatory, [name])
+        return self.library.read_mapping(Path(name).name, self.observatory)
