@@ -212,6 +212,7 @@ static void report_segment(const ols_fit *f, const segment *s, size_t at, const 
 {
     const lm_segment_planes *r = f->report;
     double sum = 0, sum_t = 0, sum_tt = 0, sum_d = 0, middle = (double)(s->length - 1) / 2;
+    double squares = 0, squares_t = 0, squares_tt = 0;
     for (size_t k = 0; k < s->length; k++) {
         double w = s->length < 3 ? 1 : pow(fabs(((double)k - middle) / middle), powers[s->power]);
         double t = f->times ? (double)f->times[s->start + k] : (double)(s->start + k);
@@ -219,6 +220,9 @@ static void report_segment(const ols_fit *f, const segment *s, size_t at, const 
         sum_t += w * t;
         sum_tt += w * t * t;
         sum_d += w * (double)d[s->start + k];
+        squares += w * w;
+        squares_t += w * w * t;
+        squares_tt += w * w * t * t;
     }
     double determinant = sum * sum_tt - sum_t * sum_t, time = (double)f->group_time;
     r->slope[at] = s->slope;
@@ -228,9 +232,27 @@ static void report_segment(const ols_fit *f, const segment *s, size_t at, const 
     r->sigma_slope[at] = sqrtf(s->var_rnoise);
     if (s->length < 2)
         return;
-    r->sigma_slope[at] = (float)((double)noise / time * sqrt(sum / determinant));
-    r->sigma_intercept[at] = (float)((double)noise * sqrt(sum_tt / determinant));
+    /* of sums over the groups with coefficients w (sum t - sum_t) and w (sum_tt - sum_t t) */
+    double in_slope = sum * sum * squares_tt - 2 * sum * sum_t * squares_t + sum_t * sum_t * squares;
+    double in_intercept =
+        sum_tt * sum_tt * squares - 2 * sum_tt * sum_t * squares_t + sum_t * sum_t * squares_tt;
+    r->sigma_slope[at] = (float)((double)noise / time * sqrt(in_slope) / determinant);
+    r->sigma_intercept[at] = (float)((double)noise * sqrt(in_intercept) / determinant);
     r->intercept[at] = (float)((sum_d - (double)s->slope * time * sum_t) / sum);
+}
+
+/* Signal at the reset, from the first group that can be used; 0 if a jump came before it. */
+static float pedestal_of(const ols_fit *f, const uint8_t *dq, const float *d, float slope)
+{
+    size_t k = 0;
+    while (k < f->n_groups && (dq[k] & UNUSABLE))
+        k++;
+    if (k == f->n_groups || (dq[k] & LM_JUMP_DET) || !isfinite(slope))
+        return 0;
+    const double *times = f->p->group_times;
+    size_t first = f->p->first_group + k;
+    double later = times ? times[first] - times[0] : (double)first * f->p->group_time;
+    return (float)((double)d[k] - (double)slope * (f->report->first_group_age + later));
 }
 
 /* `noise`: read noise of one group, DN. */
@@ -241,8 +263,7 @@ static void report_integration(const ols_fit *f, size_t i, size_t pixel, const s
     size_t n_pixels = f->shape->n_rows * f->shape->n_cols;
     for (size_t k = 0; k < n && k < r->n_segments; k++)
         report_segment(f, s + k, (i * r->n_segments + k) * n_pixels + pixel, d, noise);
-    if (isfinite(slope) && !(dq[0] & UNUSABLE))
-        r->pedestal[i * n_pixels + pixel] = d[0] - slope * (float)r->first_group_age;
+    r->pedestal[i * n_pixels + pixel] = pedestal_of(f, dq, d, slope);
     report_jumps(f, i, pixel, dq, d);
 }
 

@@ -119,12 +119,13 @@ static void segments_are_reported(void)
     groupdq[3 * PIXELS] = LM_JUMP_DET;
     for (size_t g = 3; g < GROUPS; g++)
         data[g * PIXELS] += 1000;
+    groupdq[PIXELS - 1] = LM_DO_NOT_USE; /* the first group of the last pixel */
     groupdq[PIXELS + 1] = groupdq[3 * PIXELS + 1] = groupdq[5 * PIXELS + 1] = LM_DO_NOT_USE;
     CHECK(lm_fit_ramps(data, &shape, groupdq, &shape, pixeldq, gain, readnoise, dark, &p, &exposure,
                        &integrations, &s) == LM_OK);
     CHECK(near(out[0][0], 3) && near(out[0][PIXELS], 3));
     CHECK(near(out[4][0], 100) && near(out[4][PIXELS], 1100));
-    CHECK(near(out[7][0], 1030) && near(pedestal[0], 70));
+    CHECK(near(out[7][0], 1030) && near(pedestal[0], 70) && near(pedestal[PIXELS - 1], 70));
     CHECK(near(out[0][2 * PIXELS], 3) && out[0][3 * PIXELS] == 0.0f);
 }
 

@@ -1,7 +1,7 @@
 """Files of ours are opened by jwst's data models, and theirs by us.
 
 Where the two mean different things: they read arrays at once and big-endian, we
-when asked for and native; their fit-option products have no class of ours and are
+when asked for and native; kinds of data that have no class of ours are
 generic models here; a value that breaks its schema is dropped there with a
 warning (strict mode raises), here it raises. Everything else is equal: every
 value of the metadata, every number of every array.
@@ -121,7 +121,7 @@ def same_meta(ours, flat):
         ("ramp.fits", "RampModel"),
         ("rate.fits", "RateModel"),
         ("rateints.fits", "RateIntsModel"),
-        ("fitopt.fits", "Model"),
+        ("fitopt.fits", "FitOptModel"),
         ("slit.fits", "Model"),
         ("dark.fits", "DarkModel"),
         ("rate.asdf", "RateModel"),

@@ -14,12 +14,21 @@ from lightmill.detector.groups import (
     group_time_of,
     unusable_groups,
 )
-from lightmill.errors import ConfigurationError, DataError
+from lightmill.errors import DataError
 from lightmill.kernels import ramp_fit
-from lightmill.models import GainModel, RampModel, RateIntsModel, RateModel, ReadnoiseModel
+from lightmill.models import (
+    ChisqModel,
+    FitOptModel,
+    GainModel,
+    Model,
+    RampModel,
+    RateIntsModel,
+    RateModel,
+    ReadnoiseModel,
+)
 from lightmill.models.dq import PIXEL
 from lightmill.models.lineage import descend
-from lightmill.pipeline import Products, Skipped, Step, param
+from lightmill.pipeline import Beside, Products, SideProduct, Skipped, Step, param
 
 __all__ = ["FitRamps", "ScaleGain"]
 
@@ -41,8 +50,10 @@ class FitRamps(Step):
             "OLS_C", "optimally weighted least squares, or the likelihood fit of Brandt 2024"
         )
         int_name: str = param("", "accepted for old parameter files")
-        save_opt: bool = param(False, "save the fit of each segment as well")
-        opt_name: str = param("", "file for the fits of segments")
+        save_opt: bool = param(
+            False, "save the fit of each segment (or the chi² of the likelihood fit) as well"
+        )
+        opt_name: str = param("", "name for that product, instead of the exposure's")
         suppress_one_group: bool = param(True, "leave out pixels with one good group only")
         firstgroup: int | None = param(None, "ignore the groups before this one", ge=0)
         lastgroup: int | None = param(None, "ignore the groups after this one", ge=0)
@@ -60,16 +71,18 @@ class FitRamps(Step):
             "estimate", "of the slope that was fitted, or the lower bound jwst 3.0 reports"
         )
 
+    def side_products(self) -> tuple[SideProduct, ...]:
+        """Return the fit of the segments, or the chi² of the likelihood fit ."""
+        parameters = self.parameters
+        if not parameters.save_opt:
+            return ()
+        fitted = SideProduct("fitopt", parameters.opt_name or None)
+        # with too few groups the weighted fit is made all the same
+        chisq = SideProduct("likely_chisq", parameters.opt_name or None)
+        return (fitted,) if parameters.algorithm == "OLS_C" else (chisq, fitted)
+
     def survey(self, rows: Any, **references: Any) -> tuple[int, int]:  # noqa: ARG002
         """Find the groups that some pixel can use: first, and last plus one."""
-        if self.parameters.save_opt:
-            raise ConfigurationError(
-                "the fits of segments cannot be saved yet",
-                place="ramp_fit.save_opt",
-                found=True,
-                expected=False,
-                remedy="lightmill.kernels.ramp_fit.fit_ramps(…, segments=True) returns them",
-            )
         model = rows.source
         ngroups = model.array("data").shape[1]
         first, last = 0, ngroups
@@ -96,7 +109,7 @@ class FitRamps(Step):
         gain: GainModel,
         readnoise: ReadnoiseModel,
         survey: tuple[int, int],
-    ) -> Products:
+    ) -> Products | Beside:
         """Fit every integration and their combination."""
         parameters, exposure = self.parameters, ramp.meta.exposure
         first, last = survey
@@ -131,12 +144,15 @@ class FitRamps(Step):
             fit = ramp_fit.fit_ramps(
                 *arrays,
                 zeroframe=ramp.zeroframe,
+                drop_frames=exposure.drop_frames1 or 0,
+                segments=parameters.save_opt,
                 variances=parameters.variances,
                 # one group is all there is of a ramp of one: nothing better was lost
                 suppress_one_group=parameters.suppress_one_group and last - first > 1,
                 **common,
             )
-        return self._products(ramp, fit)
+        products = self._products(ramp, fit)
+        return Beside(products, _beside(ramp, fit)) if parameters.save_opt else products
 
     def _read_times(self, ramp: RampModel, group_time: float) -> list[list[float]]:
         """Return the times of the reads averaged in each group [s]."""
@@ -169,6 +185,19 @@ class FitRamps(Step):
             var_rnoise=fit.int_var_rnoise,
         )
         return Products(rate=descend(rate, ramp), rateints=descend(rateints, ramp, "int_times"))
+
+
+def _beside(ramp: RampModel, fit: Any) -> dict[str, Model]:
+    """Return the optional product of a fit: of its segments, or its chi²."""
+    if fit.segments is None:
+        return {"likely_chisq": descend(ChisqModel(meta=ramp.meta, data=fit.chisq), ramp)}
+    arrays = fit.segments._asdict()
+    there = np.flatnonzero(arrays["weights"].any(axis=(0, 2, 3)))  # the fit drops the shortest
+    count = int(there[-1]) + 1 if there.size else 1
+    for name, array in arrays.items():
+        if name not in {"crmag", "pedestal"}:
+            arrays[name] = array[:, :count]
+    return {"fitopt": descend(FitOptModel(meta=ramp.meta, **arrays), ramp)}
 
 
 class ScaleGain(Step):

@@ -26,9 +26,10 @@ class Segments(NamedTuple):
 
     (nints, nsegments, ny, nx), in order of time: `slope` and its `sigslope` [DN/s], `var_poisson`
     and `var_rnoise` [(DN/s)²], `yint` and `sigyint` [DN], the signal at the time of the first
-    group, `weights` [s²/DN²], 1 / `var_rnoise`.  The sigmas count read noise alone.
+    group, `weights` [s²/DN²], 1 / `var_rnoise`.  The sigmas are what read noise alone does to the
+    line that was fitted, whatever `variances` says.
     `crmag` (nints, njumps, ny, nx): differences into the groups flagged JUMP_DET [DN].
-    `pedestal` (nints, ny, nx): signal at the reset [DN].
+    `pedestal` (nints, ny, nx): signal at the reset [DN], from the first group that can be used.
     """
 
     slope: np.ndarray

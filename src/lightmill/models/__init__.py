@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from lightmill.models import dq
 from lightmill.models.classes import (
+    ChisqModel,
     DarkModel,
+    FitOptModel,
     GainModel,
     IpcModel,
     LinearityModel,
@@ -33,7 +35,9 @@ from lightmill.models.regions import Region
 
 __all__ = [
     "ArraySource",
+    "ChisqModel",
     "DarkModel",
+    "FitOptModel",
     "GainModel",
     "IpcModel",
     "LazyArray",

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "ChisqModel",
     "DarkModel",
+    "FitOptModel",
     "GainModel",
     "IpcModel",
     "LinearityModel",
@@ -118,6 +120,37 @@ class RateIntsModel(RateModel):
 
     schema: ClassVar[str] = "rateints-1.0.0"
     model_type: ClassVar[str] = "RateIntsModel"
+
+
+@define
+class FitOptModel(_Exposure):
+    """The fit of every segment between two jumps, (integration, segment, y, x); zero where none is.
+
+    ``slope`` and ``sigslope`` [DN/s], ``var_poisson``, ``var_rnoise`` [(DN/s)²], ``yint`` and
+    ``sigyint`` [DN], ``weights`` [s²/DN²]; ``pedestal`` (integration, y, x) [DN]; ``crmag``
+    (integration, jump, y, x) [DN].
+    """
+
+    schema: ClassVar[str] = "fitopt-1.0.0"
+    model_type: ClassVar[str] = "FitOptModel"
+
+    if TYPE_CHECKING:
+        slope: np.ndarray
+        sigslope: np.ndarray | None
+        var_poisson: np.ndarray | None
+        var_rnoise: np.ndarray | None
+        yint: np.ndarray | None
+        sigyint: np.ndarray | None
+        pedestal: np.ndarray | None
+        weights: np.ndarray | None
+        crmag: np.ndarray | None
+
+
+class ChisqModel(_Exposure):
+    """Chi squared about the line fitted to each pixel, (y, x); files hold it as any image."""
+
+    schema: ClassVar[str] = "chisq-1.0.0"
+    model_type: ClassVar[str] = "RateModel"
 
 
 @define

@@ -29,7 +29,7 @@ from lightmill.models.tables import LazyTable, table_bytes, table_cards
 if TYPE_CHECKING:
     from lightmill.models.model import Model
 
-__all__ = ["Reserved", "begin_fits", "end_fits", "write_fits"]
+__all__ = ["Reserved", "begin_fits", "end_fits", "rewrite_primary", "write_fits"]
 
 CHUNK = 4 << 20
 _STRUCTURE = frozenset({
@@ -71,11 +71,7 @@ def begin_fits(file: AtomicFile, model: Model, values: Mapping[str, Any]) -> dic
     """
     schema, foreign = model.meta._store.schema, model.foreign
     references: dict[str, Any] = {}
-    primary = _merged_cards(
-        foreign.headers.get(("PRIMARY", 1)), "PRIMARY", schema, values,
-        history=model.history,
-    )  # fmt: skip
-    _write_header(file, [*_primary_cards(), *primary])
+    file.write(_primary_header(model, values))
     for name, hdu_name, version, value in model._stored():
         header = foreign.headers.get((hdu_name, version))
         if isinstance(value, LazyTable) or _is_table(value):
@@ -90,6 +86,19 @@ def begin_fits(file: AtomicFile, model: Model, values: Mapping[str, Any]) -> dic
             shape, dtype = _write_image(file, value, hdu_name, version, cards)
         references[name] = array_reference(hdu_name, version, shape, dtype)
     return references
+
+
+def rewrite_primary(file: AtomicFile, model: Model, values: Mapping[str, Any]) -> None:
+    """Write the primary header again, with other numbers under the same keywords."""
+    file.write_at(0, _primary_header(model, values))
+
+
+def _primary_header(model: Model, values: Mapping[str, Any]) -> bytes:
+    cards = _merged_cards(
+        model.foreign.headers.get(("PRIMARY", 1)), "PRIMARY", model.meta._store.schema, values,
+        history=model.history,
+    )  # fmt: skip
+    return _header_block([*_primary_cards(), *cards])
 
 
 def end_fits(
@@ -381,8 +390,12 @@ def _history_tree(history: Iterable[str]) -> dict[str, Any]:
 
 
 def _write_header(file: AtomicFile, cards: Iterable[bytes]) -> None:
+    file.write(_header_block(cards))
+
+
+def _header_block(cards: Iterable[bytes]) -> bytes:
     block = b"".join([*cards, b"END".ljust(CARD)])
-    file.write(block + b" " * (-len(block) % BLOCK))
+    return block + b" " * (-len(block) % BLOCK)
 
 
 def _write_data(file: AtomicFile, data: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.models.fits_writer import Reserved, begin_fits, end_fits
+from lightmill.models.fits_writer import Reserved, begin_fits, end_fits, rewrite_primary
 from lightmill.models.model import Model
 from lightmill.models.opening import open as open_model
 from lightmill.models.output import atomic
@@ -63,9 +63,23 @@ class RowWriter:
                 if room.offset >= 0:  # arrays the schema does not store have no room
                     room.write(self._file, y0, part.arrays[name])
 
-    def complete(self, record: Mapping[str, Any] | None = None) -> None:
-        """Write the rest; all of it is on disk afterwards, still without its name."""
+    def complete(
+        self, record: Mapping[str, Any] | None = None, late: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the rest; all of it is on disk afterwards, still without its name.
+
+        Parameters
+        ----------
+        record : mapping, optional
+            How the product was made.
+        late : mapping, optional
+            Metadata known only now: path → number. The part that began the product had a number
+            under each of these paths, so that there is room for it in the primary header.
+        """
         with self._giving_up():
+            if late:
+                self._values.update(late)
+                rewrite_primary(self._file, self._model, self._values)
             tree = self._model._tree_for(record)
             end_fits(self._file, self._model, self._values, tree, self._references)
             self._file.synchronise()

@@ -28,8 +28,9 @@ from lightmill.models.lineage import (
     whole_of,
     window,
 )
+from lightmill.pipeline.beside import Aside
 from lightmill.pipeline.spool import IN_MEMORY_BYTES, Spool
-from lightmill.pipeline.step import Products, Skipped, Step
+from lightmill.pipeline.step import Beside, Products, Skipped, Step
 
 if TYPE_CHECKING:
     from lightmill.models import Model
@@ -53,6 +54,8 @@ class Stage:
     status: str = ""
     reason: str | None = None
     answers: set[tuple[str, str | None]] = field(default_factory=set)  # of all bands
+    beside: dict[str, Model] = field(default_factory=dict)  # suffix → side product, whole
+    counts: dict[str, int] = field(default_factory=dict)  # of all bands
     cpu_s: float = 0.0
     wall_s: float = 0.0
 
@@ -61,18 +64,30 @@ class Stage:
         cuts = _Cuts()
         return {name: cuts.get(self, name, region) for name in self.references}
 
-    def apply(self, part: Any, cuts: _Cuts) -> Any:
-        """Apply the step to a band (to each product, when there are several)."""
-        if isinstance(part, Products):
-            return Products({suffix: self._one(model, cuts) for suffix, model in part.items()})
-        return self._one(part, cuts)
+    def apply(self, part: Any, cuts: _Cuts, own: Region, aside: Aside | None = None) -> Any:
+        """Apply the step to a band (to each product, when there are several).
 
-    def _one(self, part: Model, cuts: _Cuts) -> Any:
+        The band answers for the rows `own`; what the step makes beside its result goes to
+        `aside`, and is lost without one.
+        """
+        if isinstance(part, Products):
+            return Products({s: self._one(model, cuts, own, aside) for s, model in part.items()})
+        return self._one(part, cuts, own, aside)
+
+    def _one(self, part: Model, cuts: _Cuts, own: Region, aside: Aside | None) -> Any:
         begin, cpu = time.perf_counter(), time.thread_time()
-        keywords = {name: cuts.get(self, name, region_of(part)) for name in self.references}
+        keywords: dict[str, Any] = {
+            name: cuts.get(self, name, region_of(part)) for name in self.references
+        }
         if self.survey is not None:
             keywords["survey"] = self.survey
+        if self.step.counts:
+            keywords["own"] = own
         result = self.step.apply(part, **keywords)
+        if isinstance(result, Beside):
+            if aside is not None:
+                aside.add(self, result, own)
+            result = result.result
         if isinstance(result, Skipped):
             self.status, self.reason = "SKIPPED", result.reason
             result = result.model
@@ -139,15 +154,15 @@ class Rows:
         chosen = [stage for stage in self.stages if wanted(stage.step)]
         return Rows(self.source, chosen, self.known)
 
-    def cut(self, region: Region) -> Any:
-        """Compute one part of the frame through all stages."""
+    def cut(self, region: Region, aside: Aside | None = None) -> Any:
+        """Compute one part of the frame through all stages; see `Stage.apply` for `aside`."""
         ny, nx = self.frame
         halos = [stage.halo for stage in self.stages]
         has = region.grow(sum(halos), ny, nx)
         part: Any = owned_part(self.source, has)
         cuts = _Cuts()
         for number, stage in enumerate(self.stages):
-            part = stage.apply(part, cuts)
+            part = stage.apply(part, cuts, region, aside)
             if stage.halo:
                 wanted = region.grow(sum(halos[number + 1 :]), ny, nx)
                 part = _trimmed(part, wanted)
@@ -250,6 +265,7 @@ def through_bands(
     progress: Callable[[int, int], None] | None = None,
     height: int | None = None,
     sink: Callable[[Any], Sink] | None = None,
+    complete: Callable[[], None] | None = None,
 ) -> Any:
     """Take a model through a chain of stages and return the whole result.
 
@@ -270,6 +286,8 @@ def through_bands(
     sink : callable, optional
         Gets the first band of the result, returns where all bands go; they are
         gathered otherwise.
+    complete : callable, optional
+        Called when all bands are computed, and the stages have what was made beside.
 
     Returns
     -------
@@ -286,10 +304,14 @@ def through_bands(
         stage.wall_s += time.perf_counter() - begin
         stage.cpu_s += time.process_time() - cpu
     regions = band_regions(rows, height)
-    first = rows.cut(regions[0])
+    aside = Aside(rows.frame, scratch)
+    first = rows.cut(regions[0], aside)
     gathered = Gathered(rows.frame, scratch, first) if sink is None else sink(first)
     try:
-        _fill(gathered, rows, first, regions, threads, progress)
+        _fill(gathered, rows, first, regions, threads, progress, aside)
+        aside.finish()
+        if complete is not None:
+            complete()
     except BaseException:
         gathered.abandon()
         raise
@@ -303,12 +325,13 @@ def _fill(
     regions: list[Region],
     threads: int,
     progress: Callable[[int, int], None] | None,
+    aside: Aside,
 ) -> None:
     """Compute every band after the first, and hand them all on."""
     gathered.add(first)
     if progress:
         progress(1, len(regions))
-    for done, _ in enumerate(_each(rows, regions[1:], gathered, threads), start=2):
+    for done, _ in enumerate(_each(rows, regions[1:], gathered, threads, aside), start=2):
         if progress:
             progress(done, len(regions))
     for stage in rows.stages:
@@ -323,11 +346,13 @@ def _whole(stage: Stage) -> dict[str, Any]:
     return dict(stage.references)
 
 
-def _each(rows: Rows, regions: list[Region], sink: Sink, threads: int) -> Iterator[None]:
+def _each(
+    rows: Rows, regions: list[Region], sink: Sink, threads: int, aside: Aside
+) -> Iterator[None]:
     """Compute every band and hand it on, at most `threads` at a time; yield as each is done."""
 
     def one(region: Region) -> None:
-        sink.add(rows.cut(region))
+        sink.add(rows.cut(region, aside))
 
     if threads <= 1 or len(regions) <= 1:
         for region in regions:

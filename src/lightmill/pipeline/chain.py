@@ -132,6 +132,7 @@ class Chain:
             return model, True
         model = run.computation.whole(stage, self._flush(model))
         run.record.step(stage)
+        run.saver.save_beside(stage)
         return model, True
 
     def _needs_whole(self, number: int, model: Any) -> bool:

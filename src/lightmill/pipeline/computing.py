@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from lightmill.errors import LightmillError
-from lightmill.models import Region
-from lightmill.models.lineage import Loan, frame_of
+from lightmill.models import Model, Region
+from lightmill.models.lineage import Loan, force, frame_of
 from lightmill.pipeline.bands import Stage, through_bands
 from lightmill.pipeline.outcome import Options
 from lightmill.pipeline.provenance import Record
 from lightmill.pipeline.saving import Saver
 from lightmill.pipeline.sinks import Written
-from lightmill.pipeline.step import Products, Skipped, Step
+from lightmill.pipeline.step import Beside, Products, Skipped, Step
 
 __all__ = ["Computation"]
 
@@ -48,6 +48,7 @@ class Computation:
         self._threads = options.threads or len(os.sched_getaffinity(0))
         self._record = record
         self._saver = saver
+        self._counts: dict[str, dict[str, int]] = {}  # of each step, to be added to in `finish`
 
     def by_rows(
         self,
@@ -64,7 +65,14 @@ class Computation:
             for stage in stages:
                 self._record.step(stage)
             assert path_of is not None
-            return self._saver.sink(first, path_of)
+            return self._saver.sink(first, path_of, lambda: _told(stages, model))
+
+        def complete() -> None:
+            for stage in stages:
+                self._counts[stage.name] = stage.counts
+                if stage.beside:
+                    self._record.step(stage)
+                    self._saver.save_beside(stage)
 
         result = through_bands(
             model,
@@ -73,7 +81,10 @@ class Computation:
             scratch=self._options.scratch_dir,
             progress=self._reporter(stages),
             sink=sink if path_of is not None else None,
+            complete=complete,
         )
+        if path_of is None:
+            _tell(_told(stages, model), result)
         if path_of is not None:
             for part in result.values() if isinstance(result, Products) else (result,):
                 self._saver.saved(self._target, Path(str(part.path)), part)
@@ -91,6 +102,9 @@ class Computation:
         stage.status = "COMPLETE"
         if isinstance(result, Skipped):
             stage.status, stage.reason, result = "SKIPPED", result.reason, result.model
+        if isinstance(result, Beside):
+            stage.beside, stage.counts, result = result.products, result.counts, result.result
+            _tell(_told([stage], next(iter(loans.values())).model), result)
         for loan in loans.values():
             for made in result.values() if isinstance(result, Products) else (result,):
                 loan.end(made)
@@ -105,6 +119,10 @@ class Computation:
         begin, cpu = time.perf_counter(), time.process_time()
         done = stage.step.finish(model, **stage.cut_references(Region(0, ny, 0, nx)))
         self._record.add_time(stage.name, time.process_time() - cpu, time.perf_counter() - begin)
+        if isinstance(done, Beside):
+            stage.counts = {**self._counts.get(stage.name, {}), **done.counts}
+            done = done.result
+            _tell(_told([stage], model), done)
         return done
 
     def _reporter(self, stages: list[Stage]) -> Callable[[int, int], None]:
@@ -117,6 +135,22 @@ class Computation:
                 progress(labels, done, total)
 
         return report
+
+
+def _told(stages: list[Stage], model: Model) -> dict[str, Any]:
+    """Return what the counts of some stages mean: metadata path → number."""
+    told: dict[str, Any] = {}
+    for stage in stages:
+        if stage.counts:
+            told |= stage.step.tell(stage.counts, model)
+    return told
+
+
+def _tell(told: dict[str, Any], result: Any) -> None:
+    """Put numbers into the metadata of a result."""
+    for model in result.values() if isinstance(result, Products) else (result,):
+        for path, value in told.items():
+            force(model, path, value)
 
 
 def _apply(stage: Stage, model: Any) -> Any:

@@ -18,6 +18,7 @@ __all__ = [
     "check_names",
     "check_order",
     "items_of",
+    "makes_beside",
     "makes_product",
     "names_of",
     "position",
@@ -57,6 +58,14 @@ def position(items: Sequence[Item], wanted: str | None) -> int:
 def makes_product(step: Step | Save | None) -> bool:
     """Say whether an item of a flow makes a product."""
     return isinstance(step, Save) or (step is not None and bool(step.options["save_results"]))
+
+
+def makes_beside(step: Step | Save | None) -> bool:
+    """Say whether an item of a flow makes a product beside its result: it must be computed."""
+    if step is None or isinstance(step, Save):
+        return False
+    inside: Iterable[Step] = getattr(step, "_steps", {}).values()
+    return bool(step.side_products()) or any(makes_beside(one) for one in inside)
 
 
 def check_names(target: Step, options: Options) -> None:

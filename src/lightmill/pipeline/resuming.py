@@ -11,7 +11,7 @@ from lightmill.errors import ConfigurationError
 from lightmill.models import Model
 from lightmill.pipeline import hooks, provenance
 from lightmill.pipeline.cache import RunCache, file_or_value, identity, model_identity
-from lightmill.pipeline.flow import Item, makes_product, position
+from lightmill.pipeline.flow import Item, makes_beside, makes_product, position
 from lightmill.pipeline.opening import Opener, sample_of
 from lightmill.pipeline.outcome import Options
 from lightmill.pipeline.pipeline import Pipeline, Save
@@ -106,6 +106,7 @@ class Resumption:
         No result is taken that comes after a product the run has to write.
         """
         writes = [n for n, (_, step) in enumerate(items) if makes_product(step)]
+        writes += [n - 1 for n, (_, step) in enumerate(items) if makes_beside(step)]
         for number in range(min([len(items) - 1, *writes]), -1, -1):
             if number and keys[number] == keys[number - 1]:
                 continue  # this item adds nothing to the result of the one before

@@ -21,7 +21,7 @@ from lightmill.pipeline import hooks, provenance
 from lightmill.pipeline.border import check_exposure
 from lightmill.pipeline.chain import Chain
 from lightmill.pipeline.computing import Computation
-from lightmill.pipeline.flow import check_names, items_of, names_of
+from lightmill.pipeline.flow import check_names, items_of, makes_beside, names_of
 from lightmill.pipeline.opening import Opener
 from lightmill.pipeline.outcome import Options, Outcome, Status
 from lightmill.pipeline.pipeline import Pipeline
@@ -107,6 +107,7 @@ class Run:
         try:
             check_exposure(source)
             self.saver.check_directory()
+            self._check_beside(target)
             self.opener.select(target, source)
             self.resumption.begin()
             self.record.start(target, source, names_of(target))
@@ -129,6 +130,14 @@ class Run:
             source.path or source.meta.get("filename") or f"{self.target.name}.fits"
         )
         return source
+
+    def _check_beside(self, step: Step) -> None:
+        """Refuse names of side products that cannot be used."""
+        for name, one in getattr(step, "_steps", {step.name: step}).items():
+            if isinstance(one, Pipeline):
+                self._check_beside(one)
+            elif not self.options.leaves_out(name, one):
+                self.saver.check_beside(one)
 
     def _own(self, model: Model) -> Model:
         """Return a model that may be stamped: never the input itself."""
@@ -218,7 +227,8 @@ class Run:
         key = None
         if self.resumption.cache is not None and not skipped:
             key = self.resumption.key(name, step, model)
-            if self.options.resume or (own and not self._begun):
+            resumes = self.options.resume and not makes_beside(step)
+            if resumes or (own and not self._begun):
                 found = self.resumption.find(key, self._input(), [(name, step)])
                 if found is not None:
                     self.saver.save_result(step, found)

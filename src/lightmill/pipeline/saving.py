@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightmill import models
 from lightmill.errors import OutputError
@@ -17,7 +17,10 @@ from lightmill.pipeline import hooks, naming
 from lightmill.pipeline.outcome import Options
 from lightmill.pipeline.provenance import Record
 from lightmill.pipeline.sinks import Written
-from lightmill.pipeline.step import Products, Step
+from lightmill.pipeline.step import Products, SideProduct, Step
+
+if TYPE_CHECKING:
+    from lightmill.pipeline.bands import Stage
 
 __all__ = ["Saver", "parts_of"]
 
@@ -42,11 +45,14 @@ class Saver:
         The input's path or name, which products are named after.
     written : list of Path
         The products saved so far.
+    beside : list of Path
+        Those of them that steps made beside their results.
     """
 
     def __init__(self, target: Step, options: Options, record: Record) -> None:
         self.input_name = ""
         self.written: list[Path] = []
+        self.beside: list[Path] = []
         self._target = target
         self._options = options
         self._record = record
@@ -131,12 +137,56 @@ class Saver:
         if step.options["save_results"]:
             self.save(step, parts_of(step, result))
 
-    def sink(self, first: Any, path_of: Callable[[str, Any], Path]) -> Written:
+    def path_beside(self, step: Step, product: SideProduct) -> Path:
+        """Return where a product goes that a step makes beside its result."""
+        if not product.file:
+            return self.path_of(step, make=False)(product.suffix, None)
+        options, target = step.options, self._target.options
+        return naming.product_name(
+            self.input_name,
+            None if product.exact else product.suffix,
+            output_file=product.file,
+            output_dir=options["output_dir"] or self._options.output_dir or target["output_dir"],
+            ext=options["output_ext"] or target["output_ext"],
+            known=() if product.exact else None,
+        )
+
+    def check_beside(self, step: Step) -> None:
+        """Refuse a name for a side product that cannot be used, before anything is computed."""
+        for product in step.side_products():
+            path = self.path_beside(step, product)
+            if path.resolve() == Path(self.input_name).resolve():
+                raise OutputError(
+                    "the product would take the place of the input",
+                    place=f"{step.name}: {product.suffix}",
+                    found=path,
+                    remedy="name another file",
+                )
+
+    def save_beside(self, stage: Stage) -> None:
+        """Save what a step made beside its result."""
+        declared = {product.suffix: product for product in stage.step.side_products()}
+        for suffix, model in stage.beside.items():
+            path = self.path_beside(stage.step, declared[suffix])
+            self._make_folder(path.parent)
+            self._record.stamp(model)
+            model.save(path, record=self._record.as_dict(volatile=False))
+            self.beside.append(path)
+            self.saved(stage.step, path, model)
+        stage.beside.clear()
+
+    def sink(
+        self,
+        first: Any,
+        path_of: Callable[[str, Any], Path],
+        told: Callable[[], dict[str, Any]],
+    ) -> Written:
         """Return where the bands of a result go to be written as they come."""
         return Written(
             first,
             path_of,
             self._record.stamp,
+            told,
             lambda: self._record.as_dict(volatile=False),
             suffix_of(self._target),
         )
@@ -152,10 +202,11 @@ class Saver:
         """Write what differs from run to run beside the products."""
         if not self.written:
             return
+        first = next((path for path in self.written if path not in self.beside), self.written[0])
         path = naming.product_name(
-            self.written[0].name,
+            first.name,
             "run",
-            output_dir=self.written[0].parent,
+            output_dir=first.parent,
             ext=".json",
             known=naming.known_suffixes().union(suffixes),
         )

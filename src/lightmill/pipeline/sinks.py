@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightmill.models.lineage import frame_of
+from lightmill.models.lineage import force, frame_of
 from lightmill.models.rows import RowWriter
 from lightmill.pipeline.bands import Gathered
 from lightmill.pipeline.step import Products
@@ -25,6 +25,8 @@ class Written:
         Suffix of a product → its file.
     stamp : callable
         Writes statuses, references and version into a model's metadata.
+    told : callable
+        Returns what was counted so far: metadata path → number.
     record : callable
         Returns the run record, when all is computed.
     suffix : str
@@ -36,10 +38,12 @@ class Written:
         first: Any,
         path_of: Callable[[str, Any], Path],
         stamp: Callable[[Any], None],
+        told: Callable[[], dict[str, Any]],
         record: Callable[[], dict[str, Any]],
         suffix: str,
     ) -> None:
         self._record = record
+        self._told = told
         self._several = isinstance(first, Products)
         self._suffix = suffix
         self._writers: dict[str, RowWriter] = {}
@@ -47,6 +51,8 @@ class Written:
         try:
             for name, part in self._parts(first).items():
                 stamp(part)
+                for path, value in told().items():  # room for what is known in the end
+                    force(part, path, value)
                 frame = frame_of(part)
                 self._writers[name] = writer = RowWriter(path_of(name, part), part, frame)
                 self._rest[name] = Gathered(frame, None, part, leave=writer.stored)
@@ -72,7 +78,7 @@ class Written:
         """
         try:
             for writer in self._writers.values():
-                writer.complete(self._record())
+                writer.complete(self._record(), self._told())
         except BaseException:
             self.abandon()
             raise

@@ -72,6 +72,14 @@ class Spool:
         """Size in bytes."""
         return self._plane * self._planes
 
+    def grow(self, planes: int) -> None:
+        """Make room for more planes of zeros; the array is then (planes, ny, nx)."""
+        try:
+            os.truncate(self._file.fileno(), self._plane * planes)
+        except OSError as error:
+            raise self._full(error) from error
+        self._planes, self.shape = planes, (planes, *self.shape[-2:])
+
     def write(self, y0: int, array: np.ndarray, *, first_plane: int = 0) -> None:
         """Write full-width rows that start at row `y0`, of the planes from `first_plane` on."""
         flat = array.reshape(-1, *array.shape[-2:])

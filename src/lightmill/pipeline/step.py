@@ -8,8 +8,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from lightmill.errors import LightmillError, UnknownNameError
 from lightmill.pipeline.parameters import BASE, accepted, build, convert, declared
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightmill.pipeline.bands import Rows
     from lightmill.pipeline.runner import Outcome
 
-__all__ = ["Products", "Skipped", "Step", "known_steps"]
+__all__ = ["Beside", "Products", "SideProduct", "Skipped", "Step", "known_steps"]
 
 _known: dict[str, type[Step]] = {}
 
@@ -34,6 +34,35 @@ class Skipped:
 
     model: Model
     reason: str
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The answer of a step that made more than what the next step takes.
+
+    Attributes
+    ----------
+    result : Model or Products
+        What the next step takes.
+    products : dict
+        Suffix → model: saved as they are, because the user asked for them (`Step.side_products`).
+        Of a band, they hold its rows; arrays of four axes may differ in the second of them from
+        band to band, and are filled up with zeros.
+    counts : dict
+        Whole numbers that add up over the bands of a frame; `Step.tell` says what they mean.
+    """
+
+    result: Any
+    products: dict[str, Model] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class SideProduct(NamedTuple):
+    """A product a step makes beside its result, when the user asks for it."""
+
+    suffix: str
+    file: str | None = None  # the user's name for it
+    exact: bool = False  # the suffix is not put behind the user's name
 
 
 class Step:
@@ -60,6 +89,7 @@ class Step:
     leaves_groups_out: ClassVar[bool] = False  # may flag a group in every pixel of the frame
     flags_groups: ClassVar[bool] = False  # flags groups, looking at raw signal and flags alone
     extensions: ClassVar[frozenset[str]] = frozenset()  # parameters other software does not know
+    counts: ClassVar[bool] = False  # it counts: `apply` gets ``own=``, the rows a band answers for
     version: ClassVar[str] = "1"
 
     @dataclass(frozen=True)
@@ -129,7 +159,7 @@ class Step:
                 return getattr(holder, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
-    def apply(self, model: Any, **references: Any) -> Model | Skipped | Products:  # noqa: ARG002
+    def apply(self, model: Any, **references: Any) -> Model | Skipped | Products | Beside:  # noqa: ARG002
         """Compute. The one method an author must write."""
         raise LightmillError(f"step {self.name!r} defines no apply method")
 
@@ -152,6 +182,22 @@ class Step:
     def finish(self, model: Any, **references: Any) -> Any:  # noqa: ARG002
         """Complete the result where rows were not enough; its arrays may be spools."""
         return model
+
+    def side_products(self) -> tuple[SideProduct, ...]:
+        """Return what these parameters ask for beside the result; it is saved in any case."""
+        return ()
+
+    def tell(self, counts: Mapping[str, int], model: Model) -> dict[str, Any]:  # noqa: ARG002
+        """Return what counts mean: metadata path → number, the same paths whatever they are.
+
+        Parameters
+        ----------
+        counts : mapping
+            Sums over the bands.
+        model : Model
+            What the chain of steps began with.
+        """
+        return {}
 
     def survey(self, rows: Rows, **references: Any) -> Any:  # noqa: ARG002
         """Learn what a band cannot know; the answer reaches `apply` as ``survey=``."""

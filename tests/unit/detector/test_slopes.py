@@ -4,11 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from lightmill import models
 from lightmill.detector import FitRamps, ScaleGain
-from lightmill.errors import ConfigurationError, DataError
-from lightmill.models import RateIntsModel, RateModel
+from lightmill.errors import DataError
+from lightmill.kernels import ramp_fit
+from lightmill.models import FitOptModel, RateIntsModel, RateModel
 from lightmill.models.dq import PIXEL
 from lightmill.pipeline import Status
+from lightmill.pipeline.bands import Stage, through_bands
 from lightmill.testing import make_ramp, make_reference, ramps
 
 DNU, SAT, JUMP = PIXEL["DO_NOT_USE"], PIXEL["SATURATED"], PIXEL["JUMP_DET"]
@@ -246,11 +249,127 @@ def test_without_a_factor_nothing_is_done(image):
     assert_array_equal(outcome.model.data, image.data)
 
 
-def test_what_cannot_be_saved_yet_is_refused():
-    with pytest.raises(ConfigurationError) as error:
-        fit(make_ramp(rate=10), save_opt=True)
+@pytest.fixture
+def segments(tmp_path):
+    """The fit of the segments of a ramp, saved and opened."""
 
-    assert error.value.place == "ramp_fit.save_opt"
+    def segments(ramp, name="fitopt", **parameters):
+        outcome = fit(ramp, save_opt=True, output_dir=tmp_path, **parameters)
+        (path,) = outcome.written
+        assert path.name.endswith(f"_{name}.fits")
+        return models.open(path), outcome
+
+    return segments
+
+
+def test_the_line_of_each_segment_is_saved(segments):
+    # physics: 10 DN/s, and 500 DN from a cosmic ray before group 4 of one pixel
+    ramp = make_ramp(rate=10.0, n_ints=2, pedestal=100.0, jumps=[(1, 4, 2, 3, 500.0)])
+    ramp.groupdq[1, 4, 2, 3] |= JUMP
+
+    fitted, _ = segments(ramp)
+
+    assert isinstance(fitted, FitOptModel)
+    assert fitted.slope.shape == (2, 2, 6, 8)
+    assert_allclose(fitted.slope[1, :, 2, 3], 10.0, rtol=1e-4)
+    assert_allclose(fitted.yint[1, :, 2, 3], [200, 700], rtol=1e-4)
+    assert_allclose(fitted.pedestal, 100.0, rtol=1e-4)
+    assert fitted.crmag[1, 0, 2, 3] == pytest.approx(600)  # the ray, and what fell in a group
+    others = np.ones((2, 6, 8), bool)
+    others[1, 2, 3] = False
+    assert not fitted.slope[:, 1][others].any()
+    assert not fitted.crmag[:, 0][others].any()
+
+
+def test_the_segments_make_the_rate_of_their_integration(segments):
+    ramp = make_ramp(rate=10.0, seed=5, jumps=[(0, 4, 2, 3, 500.0)])
+    ramp.groupdq[0, 4, 2, 3] |= JUMP
+
+    fitted, outcome = segments(ramp)
+
+    weights, slopes = fitted.weights[0].astype(float), fitted.slope[0].astype(float)
+    mean = (weights * slopes).sum(axis=0) / weights.sum(axis=0)
+    assert_allclose(outcome.models["rateints"].data[0], mean, rtol=1e-4)
+
+
+def test_the_errors_of_a_segment_are_what_read_noise_does_to_its_line(segments):
+    # theory: of unweighted least squares of n points, sigma in the slope and at the first point
+    ramp = make_ramp(rate=0.0, n_groups=8, group_time=10.0)
+
+    fitted, _ = segments(ramp, readnoise=7.0)
+
+    sigma, n = 7.0 / np.sqrt(2), 8
+    assert_allclose(fitted.sigslope, sigma / 10.0 * np.sqrt(12 / (n**3 - n)), rtol=1e-5)
+    assert_allclose(fitted.sigyint, sigma * np.sqrt((4 * n - 2) / (n * (n + 1))), rtol=1e-5)
+
+
+@given(rate=st.floats(0, 3000))
+def test_the_error_of_a_weighted_slope_is_not_below_the_best_one(rate):
+    ramp = make_ramp(rate=rate, n_groups=8, group_time=10.0, shape=(1, 1))
+    arrays = (ramp.data, ramp.groupdq, ramp.pixeldq, *np.full((2, 1, 1), [[[1.5]], [[7.0]]], "f4"))
+
+    found = ramp_fit.fit_ramps(*arrays, group_time=10.0, segments=True).segments
+
+    # theory: equal weights are best against read noise (Gauss & Markov)
+    assert found.sigslope[0, 0, 0, 0] >= np.sqrt(found.var_rnoise[0, 0, 0, 0]) * (1 - 1e-6)
+
+
+def test_the_signal_at_the_reset_does_not_need_the_first_group(segments):
+    ramp = make_ramp(rate=10.0, pedestal=300.0)
+    ramp.groupdq[:, 0] |= DNU
+    ramp.groupdq[:, 1, 2, 3] |= DNU
+
+    fitted, _ = segments(ramp)
+
+    assert_allclose(fitted.pedestal, 300.0, rtol=1e-4)
+
+
+def test_segments_are_the_same_however_the_frame_is_cut():
+    ramp = make_ramp(rate=10.0, shape=(40, 8), seed=2, jumps=[(0, 4, 33, 3, 500.0)])
+    ramp.groupdq[0, 4, 33, 3] |= JUMP
+    ramp.groupdq[0, 2, 5, 5] |= JUMP
+    ramp.groupdq[0, 5, 5, 5] |= JUMP
+
+    def fitted(height):
+        step = FitRamps(save_opt=True)
+        stage = Stage(step, "ramp_fit", {n: make_reference(n, ramp, 2.0) for n in step.references})
+        through_bands(ramp, [stage], height=height, threads=2)
+        return stage.beside["fitopt"].copy()
+
+    whole, bands = fitted(40), fitted(7)
+    for name in whole.arrays:
+        assert_array_equal(getattr(whole, name), getattr(bands, name))
+    assert whole.slope.shape == (1, 3, 40, 8)
+
+
+def test_the_likelihood_fit_saves_how_well_lines_fit(segments):
+    # physics: noise as it is said to be: chi squared of 7 differences less 1 parameter
+    ramp = make_ramp(rate=50.0, seed=3, shape=(40, 40), gain=1.5, read_noise=7.0 / np.sqrt(2))
+
+    fitted, _ = segments(ramp, "likely_chisq", algorithm="LIKELY")
+
+    # 1600 pixels: the mean of chi squared is known to sqrt(2 * 6 / 1600) = 0.09
+    assert fitted.data.mean() == pytest.approx(6.0, abs=0.3)
+    assert not fitted.unit("data") or "BUNIT" not in fitted.foreign.headers[("SCI", 1)]
+
+
+def test_with_too_few_groups_the_segments_are_saved_instead(segments):
+    fitted, _ = segments(make_ramp(rate=10.0, n_groups=3), algorithm="LIKELY")
+
+    assert_allclose(fitted.slope, 10.0, rtol=1e-4)
+
+
+def test_the_product_of_segments_can_have_a_name_of_its_own(segments):
+    _, outcome = segments(make_ramp(rate=10.0), opt_name="mine.fits")
+
+    assert outcome.written[0].name == "mine_fitopt.fits"
+
+
+def test_without_save_opt_nothing_is_saved_beside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert not fit(make_ramp(rate=10.0)).written
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_ramp_of_one_group_gives_its_signal_over_the_time():

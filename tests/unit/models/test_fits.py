@@ -244,7 +244,7 @@ def test_a_file_that_does_not_say_what_it_is_goes_by_its_shape(
 def test_a_kind_nobody_knows_keeps_everything(tmp_path):
     primary = fits.PrimaryHDU()
     primary.header["TELESCOP"] = "JWST"
-    primary.header["DATAMODL"] = "RampFitOutputModel"
+    primary.header["DATAMODL"] = "SomethingModel"
     hdus = [primary] + [
         fits.ImageHDU(np.full((2, 3), i, np.float32), name=name)
         for i, name in enumerate(["SLOPE", "WEIGHTS"])
@@ -256,7 +256,7 @@ def test_a_kind_nobody_knows_keeps_everything(tmp_path):
 
     assert type(back) is models.Model
     assert back.weights.tolist() == [[1, 1, 1]] * 2
-    assert back.meta.model_type == "RampFitOutputModel"
+    assert back.meta.model_type == "SomethingModel"
     assert back.cut(Region(0, 1, 0, 2)).slope.shape == (1, 2)
 
 
