@@ -23,7 +23,7 @@ from lightmill.pipeline.runner import Options, Outcome, Run, Status
 from lightmill.pipeline.settings import Settings, merge, unknown_parameter
 from lightmill.pipeline.step import known_steps
 from lightmill.reference import References
-from lightmill.reference.rulebook import RuleBook, rules_are_at_hand
+from lightmill.reference.at_hand import rules_are_at_hand
 from lightmill.yaml_files import read_yaml
 
 __all__ = ["StepInfo", "discover", "pipelines", "register", "run", "steps"]
@@ -451,6 +451,7 @@ def _prepared(arguments: dict[str, Any], source: Any) -> tuple[Step, tuple[dict[
     kept: tuple[dict[str, Any], ...] = ()
     if arguments.get("parameter_references") and rules_are_at_hand(arguments["crds_path"]):
         from lightmill.pipeline.parameter_references import parameter_references
+        from lightmill.reference.rulebook import RuleBook
 
         book = RuleBook.at(arguments["crds_path"], arguments["context"])
         found = parameter_references(step, source, book, aliases())

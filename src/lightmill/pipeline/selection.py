@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightmill.errors import IncompleteReferencesError, LightmillError, NothingSelectedError
 from lightmill.models import Model
@@ -18,7 +18,10 @@ from lightmill.pipeline.outcome import Options
 from lightmill.pipeline.pipeline import Pipeline
 from lightmill.pipeline.provenance import Record
 from lightmill.pipeline.step import Step
-from lightmill.reference.rulebook import RuleBook, rules_are_at_hand
+from lightmill.reference.at_hand import rules_are_at_hand
+
+if TYPE_CHECKING:
+    from lightmill.reference.rulebook import RuleBook
 
 __all__ = ["Choice", "Need", "Selection", "is_none", "needs_of"]
 
@@ -219,6 +222,8 @@ class Selection:
             if options.rules is not None:
                 self._book = options.rules
             elif rules_are_at_hand(options.crds_path):
+                from lightmill.reference.rulebook import RuleBook
+
                 self._book = RuleBook.at(options.crds_path, options.context)
         return self._book
 

@@ -13,36 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from lightmill.errors import ConfigurationError, LightmillError, NothingSelectedError
 from lightmill.models import Model
-from lightmill.reference.digests import cache_home
 from lightmill.reference.headers import header_of
 
 if TYPE_CHECKING:
     from lightmill.reference.library import Library, Selected
     from lightmill.reference.rules import Context
 
-__all__ = ["RuleBook", "rules_are_at_hand"]
+__all__ = ["RuleBook"]
 
-_PLACES = (
-    "CRDS_PATH",
-    "CRDS_PATH_SINGLE",
-    "CRDS_DEFAULT_CACHE",
-    "CRDS_MAPPATH",
-    "CRDS_MAPPATH_SINGLE",
-)
 _books: dict[tuple[object, ...], RuleBook] = {}
-
-
-def rules_are_at_hand(crds_path: str | Path | None = None) -> bool:
-    """Say whether anything tells where rules are; nothing is read.
-
-    Parameters
-    ----------
-    crds_path : path_like, optional
-        The cache the user named.
-    """
-    if crds_path is not None or any(os.environ.get(name) for name in _PLACES):
-        return True
-    return (cache_home() / "crds" / "mappings").is_dir()
 
 
 class RuleBook:
