@@ -13,7 +13,7 @@ import os
 import threading
 from pathlib import Path
 
-__all__ = ["cache_home", "known_sha1", "remember_sha1", "sha1_of"]
+__all__ = ["cache_home", "forget", "known_sha1", "remember_sha1", "sha1_of"]
 
 _KEPT = 20000
 _known: dict[str, str] | None = None
@@ -71,6 +71,12 @@ def remember_sha1(path: Path, sha1: str) -> None:
                 aside.replace(target)
             finally:
                 aside.unlink(missing_ok=True)
+
+
+def forget(path: Path) -> None:
+    """Have the SHA-1 of a file computed again."""
+    with _guard, contextlib.suppress(OSError):
+        _table().pop(_key(path), None)
 
 
 def _key(path: Path) -> str:

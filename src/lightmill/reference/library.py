@@ -101,7 +101,7 @@ class Selected:
         return "" if row is None else str(row)
 
 
-def raise_together(answers: Mapping[str, Selected | LightmillError], place: object = None) -> None:
+def raise_together(answers: Mapping[str, Any], place: object = None) -> None:
     """Raise one error that tells all that went wrong, if anything did.
 
     Parameters
@@ -191,9 +191,10 @@ class Library:
         except ConfigurationError:
             if self.client is None:
                 raise
-            return self._told_by_server(self._asked, observatory)
+            return self.told_by_server(self._asked, observatory)
 
-    def _told_by_server(self, spec: str | None, observatory: str) -> str:
+    def told_by_server(self, spec: str | None, observatory: str) -> str:
+        """Return the context a spec means, as the server says."""
         assert self.client is not None
         what = (spec or "").removeprefix(f"{observatory}-")
         config = self.client.for_observatory(observatory)
@@ -400,8 +401,9 @@ class Library:
         names: Iterable[str],
         observatory: str,
         *,
-        instruments: Mapping[str, str | None] | None = None,
+        instruments: Mapping[str, str] | Mapping[str, str | None] | None = None,
         progress: Progress | None = None,
+        workers: int = 4,
     ) -> dict[str, tuple[Path, str | None] | LightmillError]:
         """Return where files are, fetched and repaired as far as there is a client.
 
@@ -415,6 +417,8 @@ class Library:
             Name → instrument, where the name does not say it.
         progress : callable, optional
             Told the name of a file that is fetched, the bytes so far and those in all.
+        workers : int
+            Transfers at the same time.
 
         Returns
         -------
@@ -438,6 +442,7 @@ class Library:
                 self.client,
                 observatory=observatory,
                 instruments=known,
+                workers=workers,
                 progress=progress,
                 replace=True,
             )

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightmill.errors import ConfigurationError, CorruptFileError
 from lightmill.reference.config import FileInfo
 from lightmill.reference.digests import sha1_of
+
+if TYPE_CHECKING:
+    from lightmill.reference.cache import Cache
 
 __all__ = ["ReferenceLock"]
 
@@ -78,6 +81,31 @@ class ReferenceLock:
                 expected=f"JSON with format {_FORMAT!r}",
                 remedy="write one: lightmill refs lock LOCK FILES",
             ) from error
+
+    @classmethod
+    def of(
+        cls, cache: Cache, observatory: str, rules: Sequence[str], references: Iterable[str]
+    ) -> ReferenceLock:
+        """Return a lock of files a cache has.
+
+        Parameters
+        ----------
+        cache : Cache
+            Where the files are.
+        observatory : str
+            Whose files.
+        rules : sequence of str
+            Names of rules; the first is the context.
+        references : iterable of str
+            Names of references.
+        """
+        held = {name: cache.path(name, observatory) for name in references}
+        return cls(
+            observatory,
+            rules[0],
+            {name: sha1_of(cache.mapping_path(name)) for name in rules},
+            {name: FileInfo(name, p.stat().st_size, sha1_of(p)) for name, p in held.items()},
+        )
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the lock file, whole or not at all, and return its path."""

@@ -115,6 +115,8 @@ def writing(
     """
     aside = target.parent / _ASIDE
     try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
         with contextlib.ExitStack() as stack:
             held = _lock_in(stack, aside, target.name, what)
             own = "" if held else f".{os.getpid()}.{os.urandom(4).hex()}"
