@@ -7,16 +7,21 @@ too. A file is known by its path, inode, size and time of change.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 __all__ = ["cache_home", "forget", "known_sha1", "remember_sha1", "sha1_of"]
 
-_KEPT = 20000
+_KEPT = 50000
+_EVERY = 2.0  # seconds between two writes of the table
 _known: dict[str, str] | None = None
+_saved = float("-inf")
+_unsaved = False
 _guard = threading.Lock()
 
 
@@ -56,21 +61,37 @@ def remember_sha1(path: Path, sha1: str) -> None:
 
     A table that cannot be written is no failure: the sum is computed again.
     """
-    global _known  # noqa: PLW0603 - one table a process
+    global _unsaved  # noqa: PLW0603 - one table a process
+    with _guard, contextlib.suppress(OSError):
+        _table()[_key(path)] = sha1
+        if not _unsaved:
+            atexit.register(_save)
+        _unsaved = True
+        if time.monotonic() - _saved > _EVERY:
+            _write()
+
+
+def _save() -> None:
     with _guard:
-        ours = _table()
-        ours[_key(path)] = sha1
-        table = {**_read(), **ours}
-        _known = dict(list(table.items())[-_KEPT:])
-        with contextlib.suppress(OSError, RuntimeError):
-            target = _file()
-            target.parent.mkdir(parents=True, exist_ok=True)
-            aside = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
-            try:
-                aside.write_text(json.dumps(_known), encoding="utf-8")
-                aside.replace(target)
-            finally:
-                aside.unlink(missing_ok=True)
+        _write()
+
+
+def _write() -> None:
+    """Write the table, with what other processes added meanwhile."""
+    global _known, _saved, _unsaved  # noqa: PLW0603 - one table a process
+    table = {**_read(), **_table()}
+    _known = dict(list(table.items())[-_KEPT:])
+    _saved, _unsaved = time.monotonic(), False
+    atexit.unregister(_save)
+    with contextlib.suppress(OSError, RuntimeError):
+        target = _file()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            aside.write_text(json.dumps(_known), encoding="utf-8")
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def forget(path: Path) -> None:

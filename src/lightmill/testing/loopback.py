@@ -40,6 +40,8 @@ class LoopbackServer:
         Name → facts of a file to announce instead of the true ones.
     facts : dict
         More facts for what the server says about itself.
+    answers : dict
+        Name of a question → the answer.
     """
 
     observatory: str
@@ -47,6 +49,7 @@ class LoopbackServer:
     faults: dict[str, list[str]] = field(default_factory=dict)
     announced: dict[str, dict[str, str]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict)
     url: str = ""
     requests: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -88,6 +91,8 @@ class LoopbackServer:
     def answer(self, method: str, params: list[Any]) -> Any:
         """Return the answer to a question."""
         info = self.info()
+        if method in self.answers:
+            return self.answers[method]
         if method == "get_server_info":
             return info
         if method == "get_default_context":
