@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lightmill.detector.frames import reference_borders
-from lightmill.errors import ConfigurationError, DataError
+from lightmill.errors import DataError
 from lightmill.kernels import arithmetic
 from lightmill.kernels import linearity as polynomial
 from lightmill.kernels.ipc import convolve_ipc
@@ -21,7 +21,8 @@ from lightmill.models import (
     SaturationModel,
     SuperbiasModel,
 )
-from lightmill.pipeline import Skipped, Step, param
+from lightmill.models.lineage import descend, force
+from lightmill.pipeline import Beside, SideProduct, Skipped, Step, param
 
 __all__ = [
     "CorrectLinearity",
@@ -174,23 +175,17 @@ class SubtractDark(Step):
 
     @dataclass(frozen=True)
     class Parameters:
-        dark_output: str | None = param(None, "file for the dark as it was subtracted")
+        dark_output: str | None = param(None, "save the dark as it was subtracted in this file")
         average_dark_current: float | None = param(
             None, "dark current that adds to the Poisson noise, all pixels alike", ge=0, unit="e-/s"
         )
 
-    def survey(self, rows: Any, **references: Any) -> None:  # noqa: ARG002 - looks at no data
-        """Refuse what cannot be done yet, before anything is computed."""
-        if self.parameters.dark_output is not None:
-            raise ConfigurationError(
-                "the dark that was subtracted cannot be saved yet",
-                place="dark_current.dark_output",
-                found=self.parameters.dark_output,
-                expected=None,
-                remedy="leave it out; lightmill.detector.corrections.dark_groups returns it",
-            )
+    def side_products(self) -> tuple[SideProduct, ...]:
+        """Return the dark as it was subtracted, if a file is named for it."""
+        file = self.parameters.dark_output
+        return (SideProduct("dark", file, exact=True),) if file else ()
 
-    def apply(self, ramp: RampModel, *, dark: DarkModel) -> RampModel | Skipped:
+    def apply(self, ramp: RampModel, *, dark: DarkModel) -> RampModel | Skipped | Beside:
         """Subtract group by group, from as many dark frames as the exposure averaged."""
         exposure = ramp.meta.exposure
         nframes, gap = exposure.nframes or 1, exposure.groupgap or 0
@@ -205,6 +200,7 @@ class SubtractDark(Step):
         ramp = ramp.evolve(average_dark_current=self._average(ramp, dark))
         nints, ngroups = ramp.data.shape[:2]
         first = exposure.integration_start or 1
+        subtracted = []
         for number, dark_integration in dark_of_integrations(dark, nints, first):
             signal = dark_groups(
                 dark_integration,
@@ -214,12 +210,17 @@ class SubtractDark(Step):
                 same=(dark_nframes, dark_gap) == (nframes, gap),
             )
             arithmetic.subtract(ramp.data[number], signal)
+            subtracted.append(signal)
+        flags = None
         if dark.has("dq"):
             flags = dark.dq
             if flags.ndim > 2:
                 flags = np.bitwise_or.reduce(flags.reshape(-1, *flags.shape[-2:]), axis=0)
-            arithmetic.flag_or(ramp.pixeldq, np.ascontiguousarray(flags, dtype=np.uint32))
-        return ramp
+            flags = np.ascontiguousarray(flags, dtype=np.uint32)
+            arithmetic.flag_or(ramp.pixeldq, flags)
+        if not self.side_products():
+            return ramp
+        return Beside(ramp, {"dark": _dark_as_subtracted(ramp, dark, subtracted, flags)})
 
     def _average(self, ramp: RampModel, dark: DarkModel) -> np.ndarray:
         value: Any = self.parameters.average_dark_current
@@ -228,6 +229,24 @@ class SubtractDark(Step):
         if value is None:
             value = dark.meta.get("exposure.average_dark_current") or 0.0
         return np.array(np.broadcast_to(value, ramp.data.shape[-2:]), np.float32)
+
+
+def _dark_as_subtracted(
+    ramp: RampModel, dark: DarkModel, subtracted: list[np.ndarray], dq: np.ndarray | None
+) -> DarkModel:
+    """Return what was subtracted as a dark of the exposure's own frames, groups and subarray."""
+    groups = [np.nan_to_num(signal, nan=0.0) for signal in subtracted]
+    taken = {
+        path: value
+        for path, value in ramp.meta.flat().items()
+        if path.startswith("subarray.")
+        or path in {"exposure.nframes", "exposure.groupgap", "exposure.ngroups"}
+    }
+    model: DarkModel = dark.evolve(data=groups[0] if dark.data.ndim == 3 else np.stack(groups), dq=dq)
+    for path, value in taken.items():
+        force(model, path, value)
+    descend(model, ramp)
+    return model
 
 
 def dark_of_integrations(dark: DarkModel, nints: int, first: int) -> list[tuple[slice, np.ndarray]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,8 +15,9 @@ from lightmill.detector.groups import (
     unusable_groups,
 )
 from lightmill.kernels import jump
-from lightmill.models import GainModel, RampModel, ReadnoiseModel
-from lightmill.pipeline import Skipped, Step, param
+from lightmill.models import GainModel, RampModel, ReadnoiseModel, Region
+from lightmill.models.lineage import region_of
+from lightmill.pipeline import Beside, Skipped, Step, param
 
 __all__ = ["DetectJumps"]
 
@@ -36,6 +38,8 @@ class DetectJumps(Step):
     references = {"gain": GainModel, "readnoise": ReadnoiseModel}
     rows = True
     extensions = frozenset({"statistic", "group_time"})
+    counts = True
+    version = "2"  # counts what it finds
 
     @dataclass(frozen=True)
     class Parameters:
@@ -135,8 +139,14 @@ class DetectJumps(Step):
         return _Known(int(ngroups - unusable.sum()), median)
 
     def apply(
-        self, ramp: RampModel, *, gain: GainModel, readnoise: ReadnoiseModel, survey: _Known
-    ) -> RampModel | Skipped:
+        self,
+        ramp: RampModel,
+        *,
+        gain: GainModel,
+        readnoise: ReadnoiseModel,
+        survey: _Known,
+        own: Region,
+    ) -> Beside | Skipped:
         """Compare the differences of neighbouring groups with their median [1]_.
 
         References
@@ -153,7 +163,8 @@ class DetectJumps(Step):
         exposure = ramp.meta.exposure
         flag_gain(ramp.pixeldq, gain.data)
         group_time = group_time_of(ramp, parameters.group_time, self.name)
-        jump.flag_jumps(
+        y0 = region_of(ramp).y0
+        found = jump.flag_jumps(
             ramp.data,
             ramp.groupdq,
             ramp.pixeldq,
@@ -177,19 +188,36 @@ class DetectJumps(Step):
             only_use_ints=parameters.only_use_ints,
             minimum_sigclip_groups=parameters.minimum_sigclip_groups,
             method="peer" if parameters.statistic == "absolute" else "signed",
+            count_rows=(own.y0 - y0, own.y1 - y0),
         )
-        return ramp
+        differences = ramp.data.shape[0] * (survey.usable - 1) * own.shape[0] * own.shape[1]
+        return Beside(ramp, counts={"jumps": found, "differences": differences})
+
+    def tell(self, counts: Mapping[str, int], model: RampModel) -> dict[str, float]:
+        """Return how many cosmic rays there were per 1000 pixels and second, and large events."""
+        searched = counts["differences"] * group_time_of(
+            model, self.parameters.group_time, self.name
+        )
+        told = {"exposure.primary_cosmic_rays": 1e3 * counts["jumps"] / searched}
+        if "events" in counts:
+            told["exposure.extended_emission_events"] = 1e6 * counts["events"] / searched
+        return told
 
     def finishes(self, model: Any) -> bool:  # noqa: ARG002
         """Large events are seen on the whole frame only."""
         return self.parameters.expand_large_events or self.parameters.find_showers
 
-    def finish(self, ramp: RampModel, *, gain: GainModel, readnoise: ReadnoiseModel) -> RampModel:
-        """Flag snowballs and showers."""
+    def finish(self, ramp: RampModel, *, gain: GainModel, readnoise: ReadnoiseModel) -> Beside:
+        """Flag snowballs and showers, and count them."""
         from lightmill.detector import large_events
 
+        events = 0
         if self.parameters.expand_large_events:
-            ramp = large_events.flag_snowballs(ramp, self.parameters)
+            ramp, found = large_events.flag_snowballs(ramp, self.parameters)
+            events += found
         if self.parameters.find_showers:
-            ramp = large_events.flag_showers(ramp, gain.data, readnoise.data, self.parameters)
-        return ramp
+            ramp, found = large_events.flag_showers(
+                ramp, gain.data, readnoise.data, self.parameters
+            )
+            events += found
+        return Beside(ramp, counts={"events": events})

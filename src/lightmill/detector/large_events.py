@@ -125,7 +125,7 @@ def ellipses_of(image: np.ndarray, min_area: float) -> list[Ellipse]:
     return found
 
 
-def flag_snowballs(ramp: RampModel, parameters: Any) -> RampModel:
+def flag_snowballs(ramp: RampModel, parameters: Any) -> tuple[RampModel, int]:
     """Flag snowballs in every integration: halo as jump, core as saturated.
 
     Parameters
@@ -138,27 +138,32 @@ def flag_snowballs(ramp: RampModel, parameters: Any) -> RampModel:
     -------
     ramp : RampModel
         The same exposure with more JUMP_DET and SATURATED in its ``groupdq``.
+    count : int
+        Snowballs found.
     """
     group_time = group_time_of(ramp, parameters.group_time, "jump")
     later = int(parameters.snowball_time_masked_next_int // group_time)
     cores: list[Ellipse] = []
+    count = 0
     store = Integrations(ramp)
     for number in range(store.nints):
         flags = store.read("groupdq", number)
-        found = _snowballs_of(flags, parameters)
+        found, events = _snowballs_of(flags, parameters)
+        count += events
         if parameters.mask_snowball_core_next_int:
             for core in cores:
                 box, inside = core.pixels(flags.shape[-2:])
                 flags[1:later, box[0], box[1]] |= np.where(inside, JUMP, 0).astype(np.uint8)
         cores = found
         store.write("groupdq", number, flags)
-    return store.finish()
+    return store.finish(), count
 
 
-def _snowballs_of(flags: np.ndarray, parameters: Any) -> list[Ellipse]:
-    """Flag the snowballs of one integration (ngroups, ny, nx); return their cores."""
+def _snowballs_of(flags: np.ndarray, parameters: Any) -> tuple[list[Ellipse], int]:
+    """Flag the snowballs of one integration (ngroups, ny, nx); return their cores, and how many."""
     ngroups, ny, nx = flags.shape
     all_cores: list[Ellipse] = []
+    count = 0
     for group in range(1, ngroups):
         jumps = ellipses_of((flags[group] & JUMP) != 0, parameters.min_jump_area)
         cores = ellipses_of(_newly_saturated(flags, group), parameters.min_sat_area)
@@ -169,6 +174,7 @@ def _snowballs_of(flags: np.ndarray, parameters: Any) -> list[Ellipse]:
         for event in jumps:
             if not _is_snowball(event, near, (ny, nx), parameters):
                 continue
+            count += 1
             factor, most = parameters.expand_factor, 2.0 * parameters.max_extended_radius
             halo = event.grown(
                 min(event.major + (factor - 1) * event.minor, most),
@@ -177,7 +183,7 @@ def _snowballs_of(flags: np.ndarray, parameters: Any) -> list[Ellipse]:
             box, inside = halo.pixels((ny, nx))
             part = flags[group][box]
             part[inside & ((part & SATURATED) == 0)] |= np.uint8(JUMP)
-    return all_cores
+    return all_cores, count
 
 
 def _newly_saturated(flags: np.ndarray, group: int) -> np.ndarray:
@@ -213,7 +219,7 @@ def _is_snowball(
 
 def flag_showers(
     ramp: RampModel, gain: np.ndarray, readnoise: np.ndarray, parameters: Any
-) -> RampModel:
+) -> tuple[RampModel, int]:
     """Flag the showers of every integration.
 
     Parameters
@@ -230,10 +236,13 @@ def flag_showers(
     -------
     ramp : RampModel
         As it was where there are fewer than ten differences in all.
+    count : int
+        Showers found.
     """
     store = Integrations(ramp)
     if store.nints * (store.ngroups - 1) < MINIMUM_SHOWER_DIFFERENCES:
-        return ramp
+        return ramp, 0
+    count = 0
     nframes = ramp.meta.exposure.nframes or 1
     group_time = group_time_of(ramp, parameters.group_time, "jump")
     after = int(parameters.time_masked_after_shower // group_time)
@@ -254,6 +263,7 @@ def flag_showers(
             for event in ellipses_of(
                 smooth > parameters.extend_snr_threshold, parameters.extend_min_area
             ):
+                count += 1
                 factor = parameters.extend_ellipse_expand_ratio
                 most = 2.0 * parameters.max_extended_radius
                 grown = event.grown(
@@ -265,7 +275,7 @@ def flag_showers(
                 part[free] |= np.uint8(JUMP)
         _undo_where_rate_changes(data, flags, before, limit)
         store.write("groupdq", number, flags)
-    return store.finish()
+    return store.finish(), count
 
 
 def _undo_where_rate_changes(

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from lightmill import models
 from lightmill.detector import (
     CorrectLinearity,
     DeconvolveIpc,
@@ -12,7 +13,7 @@ from lightmill.detector import (
     SubtractReset,
     SubtractSuperbias,
 )
-from lightmill.errors import DataError, NothingSelectedError
+from lightmill.errors import DataError, NothingSelectedError, OutputError
 from lightmill.models.dq import PIXEL
 from lightmill.pipeline import Status
 from lightmill.testing import make_ramp, make_reference
@@ -308,6 +309,74 @@ def test_unmeasured_dark_subtracts_nothing_and_its_flags_stay():
 
     assert_array_equal(model.data, ramp.data)
     assert model.pixeldq[1, 1] == PIXEL["HOT"]
+
+
+def test_the_dark_is_saved_as_it_was_subtracted(tmp_path):
+    # physics: the dark's frames are 1, 2, 3 … DN; a group averages two frames and one is dropped
+    ramp = make_ramp(n_groups=3, n_frames=2, group_gap=1, shape=(6, 8), n_ints=2)
+    dark = make_reference("dark", ramp, exposure__nframes=1, exposure__groupgap=0)
+    frames = np.arange(1, 10, dtype=np.float32)[:, None, None] * np.ones((6, 8), np.float32)
+    dark = dark.evolve(data=frames)
+    dark.data[:, 2, 3] = np.nan
+    dark.dq[2, 3] = PIXEL["HOT"]
+
+    outcome = SubtractDark(dark_output="mine.fits").run(
+        ramp, override_dark=dark, output_dir=tmp_path
+    )
+
+    (path,) = outcome.written
+    applied = models.open(path)
+    assert path == tmp_path / "mine.fits"
+    assert applied.model_type == "DarkModel"
+    assert_allclose(applied.data, np.broadcast_to(ramp.data - outcome.model.data, (2, 3, 6, 8))[0])
+    assert applied.data[:, 2, 3].tolist() == [0, 0, 0]
+    assert applied.dq[2, 3] == PIXEL["HOT"]
+    assert (applied.meta.exposure.nframes, applied.meta.exposure.groupgap) == (2, 1)
+    again = SubtractDark().run(ramp, override_dark=path).model
+    assert_array_equal(again.data, outcome.model.data)
+
+
+def test_a_dark_of_each_integration_is_saved_for_each(tmp_path):
+    ramp = make_ramp(n_ints=3)
+    data = np.arange(2 * 8, dtype=np.float32).reshape(2, 8, 1, 1) * np.ones((6, 8), np.float32)
+    dark = make_reference("dark", ramp).evolve(data=data)
+
+    step = SubtractDark(dark_output="mine.fits")
+    (path,) = step.run(ramp, override_dark=dark, output_dir=tmp_path).written
+
+    assert_array_equal(models.open(path).data, data)
+
+
+def test_the_dark_of_a_subarray_says_where_it_lies(tmp_path):
+    whole = make_ramp(shape=(12, 16))
+    whole.meta.subarray.xstart = whole.meta.subarray.ystart = 1
+    ramp = make_ramp(shape=(6, 8))
+    ramp.meta.subarray.xstart, ramp.meta.subarray.ystart = 5, 3
+
+    step = SubtractDark(dark_output="mine.fits")
+    outcome = step.run(ramp, override_dark=make_reference("dark", whole, 2.0), output_dir=tmp_path)
+
+    applied = models.open(outcome.written[0])
+    assert applied.shape == (8, 6, 8)
+    assert (applied.meta.subarray.xstart, applied.meta.subarray.ystart) == (5, 3)
+
+
+def test_the_dark_does_not_take_the_place_of_the_input(tmp_path):
+    ramp = models.open(make_ramp().save(tmp_path / "mine.fits"))
+
+    with pytest.raises(OutputError) as error:
+        SubtractDark(dark_output="mine.fits").run(
+            ramp, override_dark=make_reference("dark", ramp), output_dir=tmp_path
+        )
+
+    assert error.value.place == "dark_current: dark"
+
+
+def test_the_dark_is_not_saved_outside_the_output_folder(tmp_path):
+    with pytest.raises(OutputError, match="outside"):
+        SubtractDark(dark_output="../mine.fits").run(
+            make_ramp(), override_dark=make_reference("dark", make_ramp()), output_dir=tmp_path
+        )
 
 
 @given(st.floats(0, 50), st.floats(0, 50))

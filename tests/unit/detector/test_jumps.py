@@ -3,10 +3,12 @@ import pytest
 from hypothesis import given
 from numpy.testing import assert_array_equal
 
+from lightmill import models
 from lightmill.detector import DetectJumps
 from lightmill.errors import DataError
 from lightmill.models.dq import PIXEL
 from lightmill.pipeline import Status
+from lightmill.pipeline.bands import Stage, through_bands
 from lightmill.testing import make_ramp, make_reference, ramps
 
 DNU, SAT, JUMP = PIXEL["DO_NOT_USE"], PIXEL["SATURATED"], PIXEL["JUMP_DET"]
@@ -214,3 +216,71 @@ def test_a_shower_is_found_where_no_pixel_alone_is_bright_enough():
 
     assert alone < 0.2
     assert found > 0.7
+
+
+# -- how many -------------------------------------------------------------------------------
+
+
+def test_cosmic_rays_are_counted_per_pixel_and_time():
+    # physics: two rays in 6 x 8 pixels, seven times ten seconds
+    ramp = make_ramp(rate=2.0, jumps=[(0, 2, 3, 4, 60.0), (0, 5, 1, 1, 60.0)])
+
+    outcome = search(ramp)
+
+    rate = outcome.model.meta.get("exposure.primary_cosmic_rays")
+    assert rate == pytest.approx(1000 * 2 / (7 * 10.0 * 48))
+
+
+def test_neighbours_are_not_counted():
+    ramp = make_ramp(rate=1.0, jumps=[(0, 4, 3, 4, 500.0)])
+
+    outcome = search(ramp)
+
+    assert jumps(outcome).sum() == 5
+    rate = outcome.model.meta.get("exposure.primary_cosmic_rays")
+    assert rate == pytest.approx(1000 / (7 * 10.0 * 48))
+
+
+def test_every_cosmic_ray_is_counted_once_however_the_frame_is_cut():
+    ramp = make_ramp(rate=2.0, shape=(40, 8), jumps=[(0, 2, y, 4, 60.0) for y in range(0, 40, 3)])
+    counts = []
+    for height in (40, 7, 3):
+        step = DetectJumps()
+        stage = Stage(step, "jump", {n: make_reference(n, ramp, 2.0) for n in step.references})
+
+        through_bands(ramp, [stage], height=height, threads=2)
+
+        counts.append(stage.counts)
+
+    assert counts == [{"jumps": 14, "differences": 7 * 320}] * 3
+
+
+def test_large_events_are_counted_where_they_are_looked_for():
+    ramp = make_ramp(rate=2.0, shape=(64, 64))
+    y, x = np.mgrid[:64, :64]
+    ramp.groupdq[0, 3][np.hypot(y - 32, x - 32) < 6] |= JUMP
+    ramp.groupdq[0, 3:, 31:34, 31:34] = SAT
+
+    plain = search(ramp).model.meta
+    found = search(ramp, expand_large_events=True).model.meta
+
+    assert plain.get("exposure.extended_emission_events") is None
+    events = found.get("exposure.extended_emission_events")
+    assert events == pytest.approx(1e6 / (7 * 10.0 * 64 * 64))
+    assert found.get("exposure.primary_cosmic_rays") == plain.get("exposure.primary_cosmic_rays")
+
+
+def test_the_count_is_in_products_written_while_they_are_computed(tmp_path):
+    ramp = make_ramp(rate=2.0, jumps=[(0, 2, 3, 4, 60.0), (0, 5, 1, 1, 60.0)])
+
+    outcome = DetectJumps().run(
+        ramp.save(tmp_path / "a_ramp.fits"),
+        override_gain=make_reference("gain", ramp, 1.5),
+        override_readnoise=make_reference("readnoise", ramp, 7.0),
+        output_dir=tmp_path,
+        save_results=True,
+    )
+
+    written = models.open(outcome.written[0])
+    rate = written.meta.get("exposure.primary_cosmic_rays")
+    assert rate == pytest.approx(1000 * 2 / (7 * 10.0 * 48))
