@@ -128,13 +128,10 @@ LM_INLINE void find_worst(const jump_search *s, block *b, lane_search *found)
         float n = b->used[l], of_few = n == 3 ? of_three : n == 2 ? of_two : LM_NO_LIMIT;
         limit[l] = n >= 4 ? of_more : of_few;
     }
-    lm_begin_search(&b->h, limit, found);
-    for (size_t k = b->h.n; k-- > 0;) {
-        if (look_at_one(LM_ROW(b->h.inverse, k), LM_ROW(b->h.ratio, k), LM_ROW(b->h.mask, k),
-                        LM_ROW(b->h.x, k), LM_ROW(b->h.z, k), found))
-            keep_worst_one((float)k, found);
-        memcpy(found->next.own, found->now.own, sizeof found->now.own);
-    }
+    lm_begin_search(&b->h, LM_LANES, limit, found);
+    for (size_t k = b->h.n; k-- > 0;)
+        if (look_at_one(LM_LANES, k, &b->h, found))
+            keep_worst_one(LM_LANES, k, found);
 }
 
 /* Leave it out; returns whether there was one. */
@@ -179,7 +176,7 @@ static void search_queue(jump_search *s, block *b)
     begin_block(s, b, 0, 1, poisson, read);
     memset(b->jumps, 0, b->h.n * LM_LANES);
     do {
-        lm_solve(&b->h, poisson, read);
+        lm_solve(&b->h, LM_LANES, poisson, read);
         find_worst(s, b, &found);
     } while (leave_out_worst(b, &found));
 }
@@ -193,7 +190,7 @@ static void look_at_block(jump_search *s, block *b, size_t pixel, uint8_t *suspe
     float poisson[LM_LANES], read[LM_LANES];
     lane_search found;
     begin_block(s, b, pixel, 0, poisson, read);
-    lm_solve(&b->h, poisson, read);
+    lm_solve(&b->h, LM_LANES, poisson, read);
     find_worst(s, b, &found);
     for (int l = 0; l < LM_LANES; l++)
         suspect[l] = found.worst[l] >= 0;

@@ -40,7 +40,7 @@ typedef struct {
     size_t n; /* differences */
     /* rates are in DN/s at gain 1, read variances in DN^2 */
     double *step;
-    chain h;
+    chain h, few; /* of the block, of a few of its lanes */
     int *two_reads; /* group between differences k and k + 1 has several reads */
     float *sorted; /* [n][LM_LANES] */
     lane_result *results; /* [n_ints] */
@@ -61,6 +61,18 @@ LM_INLINE void mask_differences(const float *restrict now, const float *restrict
     }
 }
 
+/* Ask for the next block while this one is fitted: its groups lie in as many places of the memory. */
+LM_INLINE void fetch_ahead(const float *data, const uint8_t *dq)
+{
+#if defined(__GNUC__)
+    for (size_t l = 0; l < LM_LANES; l += 16)
+        __builtin_prefetch(data + LM_LANES + l);
+    __builtin_prefetch(dq + LM_LANES);
+#else
+    (void)data, (void)dq;
+#endif
+}
+
 /* Differences, their masks, and the flags of the groups. */
 LM_INLINE void load_differences(fit *f, size_t i, size_t pixel, size_t n_lanes, lane_result *r)
 {
@@ -72,6 +84,7 @@ LM_INLINE void load_differences(fit *f, size_t i, size_t pixel, size_t n_lanes, 
     uint8_t flags[2][LM_LANES], any[LM_LANES], others = (uint8_t)~LM_PERSISTENCE;
     lm_load_floats(data, n_lanes, values[0]);
     lm_load_bytes(dq, n_lanes, flags[0]);
+    fetch_ahead(data, dq);
     if (f->p->first_group > 0)
         for (int l = 0; l < LM_LANES; l++)
             flags[0][l] &= (uint8_t)~LM_JUMP_DET; /* what it jumped from was cut off */
@@ -81,6 +94,7 @@ LM_INLINE void load_differences(fit *f, size_t i, size_t pixel, size_t n_lanes, 
         uint8_t *dq_before = flags[k & 1], *dq_now = flags[!(k & 1)];
         lm_load_floats(data + (k + 1) * stride, n_lanes, now);
         lm_load_bytes(dq + (k + 1) * dq_stride, n_lanes, dq_now);
+        fetch_ahead(data + (k + 1) * stride, dq + (k + 1) * dq_stride);
         /* a jump lies before the mean time of its group, but within the group's reads if it has several */
         int spoils_next = f->p->jump_masks_both || f->p->n_reads[f->p->first_group + k] > 1;
         uint8_t forgiven = spoils_next ? others : (uint8_t)(others & ~LM_JUMP_DET);
@@ -121,76 +135,126 @@ LM_INLINE void first_guess(fit *f, double *rate, double *used)
 /* ---- jumps ---------------------------------------------------------------------------------- */
 
 /* Of four or more: of three, either pair leaves one, which fits itself. */
-LM_INLINE void keep_worst_pair(double k, double two, const double *restrict ratio,
-                               const double *restrict x, const double *restrict next_x,
-                               const double *restrict mask, const double *restrict next_mask,
+LM_INLINE void keep_worst_pair(int width, size_t k, double two, const chain *h,
                                const double *restrict used, lane_search *restrict s)
 {
-    for (int l = 0; l < LM_LANES; l++) {
-        double between = -ratio[l] * s->next.own[l] - x[l] * next_x[l] * s->per_ones[l];
-        double product = s->now.variance[l] * s->next.variance[l];
+    const double *restrict ratio = LM_ROW(h->ratio, k);
+    const double *restrict x = LM_ROW(h->x, k), *restrict next_x = LM_ROW(h->x, k + 1);
+    const double *restrict mask = LM_ROW(h->mask, k), *restrict next_mask = LM_ROW(h->mask, k + 1);
+    const lane_residual *restrict now = lm_now(s, k), *restrict next = lm_next(s, k);
+    const double number = (double)k;
+    for (int l = 0; l < width; l++) {
+        double between = -ratio[l] * next->own[l] - x[l] * next_x[l] * s->per_ones[l];
+        double product = now->variance[l] * next->variance[l];
         double determinant = product - between * between;
-        double sum = s->now.weight[l] * s->now.weight[l] * s->next.variance[l] -
-                     2 * s->now.weight[l] * s->next.weight[l] * between +
-                     s->next.weight[l] * s->next.weight[l] * s->now.variance[l];
+        double sum = now->weight[l] * now->weight[l] * next->variance[l] -
+                     2 * now->weight[l] * next->weight[l] * between +
+                     next->weight[l] * next->weight[l] * now->variance[l];
         double drop = sum / determinant - two;
         int is_worse = determinant > 1e-12 * product && mask[l] * next_mask[l] > 0 &&
                        used[l] >= 4 && drop > s->excess[l];
         s->excess[l] = is_worse ? drop : s->excess[l];
-        s->worst[l] = is_worse ? k : s->worst[l];
+        s->worst[l] = is_worse ? number : s->worst[l];
         s->pair[l] = is_worse ? 1 : s->pair[l];
     }
 }
 
-/* Leave out the worst difference, or pair, of every lane that has one beyond the limits; returns
- * whether any lane had. The groups that jumped are marked in `jumps` [n][LM_LANES], or NULL. */
-LM_INLINE int leave_out_worst(fit *f, lane_result *r, uint8_t *jumps)
+/* The lanes of a block that are still searched, side by side. */
+typedef struct {
+    size_t n;
+    uint8_t lane[LM_LANES]; /* of the block */
+} lane_list;
+
+/* Find in `h` the worst difference, or pair, of every lane listed that has one beyond the limits, and
+ * leave it out of the block. Those lanes are listed afterwards. The groups that jumped get
+ * LM_JUMP_DET in `jumps` [n][LM_LANES], or NULL. */
+LM_INLINE void leave_out_worst(fit *f, const chain *h, int width, lane_list *list, lane_result *r,
+                               uint8_t *jumps)
 {
-    size_t n = f->n;
-    double one = f->p->one_omit, two = f->p->two_omit, limit[LM_LANES];
+    size_t n = f->n, n_left = 0;
+    double one = f->p->one_omit, two = f->p->two_omit, limit[LM_LANES], used[LM_LANES];
     lane_search s;
-    for (int l = 0; l < LM_LANES; l++)
-        limit[l] = r->used[l] >= 3 ? one : LM_NO_LIMIT; /* of fewer, none can be told to be wrong */
-    lm_begin_search(&f->h, limit, &s);
-    for (size_t k = n; k-- > 0;) {
-        const double *ratio = LM_ROW(f->h.ratio, k), *mask = LM_ROW(f->h.mask, k), *x = LM_ROW(f->h.x, k);
-        if (look_at_one(LM_ROW(f->h.inverse, k), ratio, mask, x, LM_ROW(f->h.z, k), &s))
-            keep_worst_one((double)k, &s);
-        if (k + 1 < n && f->two_reads[k])
-            keep_worst_pair((double)k, two, ratio, x, x + LM_LANES, mask, mask + LM_LANES, r->used, &s);
-        s.next = s.now;
+    for (int j = 0; j < width; j++) {
+        used[j] = (size_t)j < list->n ? r->used[list->lane[j]] : 0;
+        limit[j] = used[j] >= 3 ? one : LM_NO_LIMIT; /* of fewer, none can be told to be wrong */
     }
-    int any = 0;
-    for (size_t l = 0; l < LM_LANES; l++) {
-        if (s.worst[l] < 0)
+    lm_begin_search(h, width, limit, &s);
+    for (size_t k = n; k-- > 0;) {
+        if (look_at_one(width, k, h, &s))
+            keep_worst_one(width, k, &s);
+        if (k + 1 < n && f->two_reads[k])
+            keep_worst_pair(width, k, two, h, used, &s);
+    }
+    for (size_t j = 0; j < list->n; j++) {
+        if (s.worst[j] < 0)
             continue;
-        size_t at = (size_t)s.worst[l] * LM_LANES + l;
-        any = 1;
+        const uint8_t l = list->lane[j];
+        size_t at = (size_t)s.worst[j] * LM_LANES + l;
+        list->lane[n_left++] = l;
         r->flags[l] |= LM_JUMP_DET;
         if (jumps)
-            jumps[at] = 1;
-        for (double side = 0; side <= s.pair[l]; side++, at += LM_LANES) {
+            jumps[at] = LM_JUMP_DET;
+        for (double side = 0; side <= s.pair[j]; side++, at += LM_LANES) {
             f->h.mask[at] = f->h.y[at] = 0;
             r->used[l]--;
         }
     }
-    return any;
+    list->n = n_left;
+}
+
+/* Solve again for the lanes listed, and leave out what is still wrong in them. */
+LM_INLINE void search_again(fit *f, int width, const double *restrict poisson, const double *restrict read,
+                            lane_list *list, lane_result *r, uint8_t *jumps)
+{
+    chain *few = &f->few;
+    double poisson_of[LM_LANES], read_of[LM_LANES];
+    for (size_t j = 0; j < (size_t)width; j++) {
+        const size_t l = list->lane[j < list->n ? j : 0];
+        poisson_of[j] = poisson[l];
+        read_of[j] = read[l];
+        for (size_t k = 0; k < f->n; k++) {
+            LM_ROW(few->y, k)[j] = LM_ROW(f->h.y, k)[l];
+            LM_ROW(few->mask, k)[j] = LM_ROW(f->h.mask, k)[l];
+        }
+    }
+    lm_solve(few, width, poisson_of, read_of);
+    for (size_t j = 0; j < list->n; j++) {
+        f->h.ones[list->lane[j]] = few->ones[j];
+        f->h.data[list->lane[j]] = few->data[j];
+    }
+    leave_out_worst(f, few, width, list, r, jumps);
+}
+
+/* Leave out one difference, or pair, after the other, until chi^2 tells of none any more. Most pixels
+ * have none, so only those that had one are looked at again. */
+LM_INLINE void leave_out_jumps(fit *f, const double *restrict poisson, const double *restrict read,
+                               lane_result *r, uint8_t *jumps)
+{
+    lane_list list = {.n = LM_LANES};
+    for (int l = 0; l < LM_LANES; l++)
+        list.lane[l] = (uint8_t)l;
+    leave_out_worst(f, &f->h, LM_LANES, &list, r, jumps);
+    while (list.n) {
+        if (list.n <= 8)
+            search_again(f, 8, poisson, read, &list, r, jumps);
+        else
+            search_again(f, LM_LANES, poisson, read, &list, r, jumps);
+    }
 }
 
 /* ---- one integration of a block ------------------------------------------------------------- */
 
 LM_INLINE void add_variance(covariance c, const double *restrict x, const double *restrict next_x,
                             const double *restrict z, const double *restrict y,
-                            const double *restrict mask, const double *restrict next_mask,
                             const double *restrict slope, double *restrict poisson,
                             double *restrict noise, double *restrict chisq)
 {
     for (int l = 0; l < LM_LANES; l++) {
-        double square = x[l] * x[l] * mask[l];
-        double product = 2 * x[l] * next_x[l] * mask[l] * next_mask[l];
+        double square = x[l] * x[l];
+        double product = 2 * x[l] * next_x[l];
         poisson[l] += c.own_p * square + c.beside_p * product;
         noise[l] += c.own_r * square + c.beside_r * product;
-        chisq[l] += mask[l] * (y[l] - slope[l]) * (z[l] - slope[l] * x[l]);
+        chisq[l] += (y[l] - slope[l]) * (z[l] - slope[l] * x[l]);
     }
 }
 
@@ -203,9 +267,8 @@ LM_INLINE void summarise(fit *f, const double *restrict expected,
     for (int l = 0; l < LM_LANES; l++)
         slope[l] = f->h.data[l] / f->h.ones[l];
     for (size_t k = 0; k < n; k++) {
-        add_variance(f->h.c[k], LM_ROW(f->h.x, k), k + 1 < n ? LM_ROW(f->h.x, k + 1) : lm_zeros, LM_ROW(f->h.z, k),
-                     LM_ROW(f->h.y, k), LM_ROW(f->h.mask, k), k + 1 < n ? LM_ROW(f->h.mask, k + 1) : lm_zeros, slope,
-                     poisson, noise, chisq);
+        add_variance(f->h.c[k], LM_ROW(f->h.x, k), k + 1 < n ? LM_ROW(f->h.x, k + 1) : lm_zeros,
+                     LM_ROW(f->h.z, k), LM_ROW(f->h.y, k), slope, poisson, noise, chisq);
     }
     for (int l = 0; l < LM_LANES; l++) {
         double norm = 1 / (f->h.ones[l] * f->h.ones[l]);
@@ -226,15 +289,15 @@ LM_INLINE void fit_integration(fit *f, size_t i, size_t pixel, size_t n_lanes,
     first_guess(f, rate, r->used);
     for (int l = 0; l < LM_LANES; l++)
         poisson[l] = rate[l] / gain[l];
-    do
-        lm_solve(&f->h, poisson, read);
-    while (f->p->one_omit > 0 && leave_out_worst(f, r, jumps));
+    lm_solve(&f->h, LM_LANES, poisson, read);
+    if (f->p->one_omit > 0)
+        leave_out_jumps(f, poisson, read, r, jumps);
     for (int l = 0; l < LM_LANES; l++) {
         double slope = f->h.data[l] / f->h.ones[l];
         rate[l] = (slope > 0 ? slope : 0) + dark[l];
         poisson[l] = rate[l] / gain[l];
     }
-    lm_solve(&f->h, poisson, read);
+    lm_solve(&f->h, LM_LANES, poisson, read);
     summarise(f, rate, gain, read, r);
 }
 
@@ -326,14 +389,14 @@ LM_INLINE void write_lanes(const lm_rate_planes *out, size_t at, float *chisq,
         lm_store(chisq, o.chisq, n_lanes);
 }
 
-static void flag_found(fit *f, size_t i, size_t pixel, size_t n_lanes, const uint8_t *jumps)
+LM_INLINE void flag_found(fit *f, size_t i, size_t pixel, size_t n_lanes, const uint8_t *restrict jumps)
 {
     for (size_t k = 0; k < f->n; k++) {
-        size_t group = f->p->first_group + k + 1;
-        uint8_t *dq = f->groupdq + i * f->dq_shape->int_stride + group * f->dq_shape->group_stride + pixel;
+        const size_t group = f->p->first_group + k + 1;
+        uint8_t *restrict dq =
+            f->groupdq + i * f->dq_shape->int_stride + group * f->dq_shape->group_stride + pixel;
         for (size_t l = 0; l < n_lanes; l++)
-            if (jumps[k * LM_LANES + l])
-                dq[l] |= LM_JUMP_DET;
+            dq[l] |= jumps[k * LM_LANES + l];
     }
 }
 
@@ -430,7 +493,7 @@ lm_status lm_fit_ramps_likelihood(const float *data, const lm_shape *shape, uint
     f.step = malloc(n * sizeof *f.step);
     f.h.c = malloc(n * sizeof *f.h.c);
     f.h.n = n;
-    double *buffers = aligned_alloc(64, 6 * rows * sizeof *buffers);
+    double *buffers = aligned_alloc(64, 12 * rows * sizeof *buffers);
     f.two_reads = malloc(n * sizeof *f.two_reads);
     f.sorted = malloc(rows * sizeof *f.sorted);
     f.results = malloc(shape->n_ints * sizeof *f.results);
@@ -438,10 +501,13 @@ lm_status lm_fit_ramps_likelihood(const float *data, const lm_shape *shape, uint
     status = LM_NO_MEMORY;
     if (f.step && f.h.c && buffers && f.two_reads && f.sorted && f.results &&
         (jumps || !parameters->flag_groups)) {
-        double **buffer[] = {&f.h.y, &f.h.mask, &f.h.inverse, &f.h.ratio, &f.h.x, &f.h.z};
-        for (size_t k = 0; k < 6; k++)
+        double **buffer[] = {&f.h.y, &f.h.mask, &f.h.inverse, &f.h.ratio, &f.h.x, &f.h.z,
+                             &f.few.y, &f.few.mask, &f.few.inverse, &f.few.ratio, &f.few.x, &f.few.z};
+        for (size_t k = 0; k < 12; k++)
             *buffer[k] = buffers + k * rows;
         fill_covariance(&f);
+        f.few.c = f.h.c;
+        f.few.n = n;
         size_t n_pixels = shape->n_rows * shape->n_cols;
         for (size_t pixel = 0; pixel < n_pixels; pixel += LM_LANES)
             fit_block(&f, pixel, n_pixels - pixel < LM_LANES ? n_pixels - pixel : LM_LANES, jumps);
