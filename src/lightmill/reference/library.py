@@ -460,6 +460,9 @@ class Library:
     def _remember(self, observatory: str, names: Iterable[str]) -> None:
         """Keep what the server told of files that were fetched, to verify them without it."""
         assert self.client is not None
+        names = list(names)
+        if not names:
+            return
         config = self.cache.config(observatory)
         if config is None:
             self.refresh(observatory)
