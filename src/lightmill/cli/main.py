@@ -21,6 +21,7 @@ COMMANDS = {
     "diff": "lightmill.cli.difference:diff",
     "demo": "lightmill.cli.night:demo",
     "simulate": "lightmill.cli.night:simulate",
+    "refs": "lightmill.cli.refs:refs",
 }
 _ALONE: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False}
 

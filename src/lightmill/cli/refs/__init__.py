@@ -1,0 +1,23 @@
+"""``lightmill refs``: the calibration references, their rules and their cache."""
+
+from __future__ import annotations
+
+import click
+
+from lightmill.cli.commands import Commands
+
+__all__ = ["refs"]
+
+COMMANDS = {
+    "list": "lightmill.cli.refs.holdings:holdings",
+    "sync": "lightmill.cli.refs.sync:sync",
+    "verify": "lightmill.cli.refs.sync:verify",
+    "bundle": "lightmill.cli.refs.bundling:bundle",
+    "unbundle": "lightmill.cli.refs.bundling:unbundle",
+    "lock": "lightmill.cli.refs.bundling:lock",
+}
+
+
+@click.group("refs", cls=Commands, places=COMMANDS, no_args_is_help=True)
+def refs() -> None:
+    """Choose, fetch and look after calibration references."""

@@ -1,0 +1,129 @@
+"""What can go wrong when rules are read, and when they are asked.
+
+Every kind has a short name, `kind`, which never changes: it is what machines
+are told, and what answers of different tools are compared by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lightmill.errors import (
+    ConfigurationError,
+    CorruptFileError,
+    DataError,
+    NothingSelectedError,
+    UnknownNameError,
+)
+
+__all__ = [
+    "AmbiguousRulesError",
+    "DateFormatError",
+    "HeaderValueError",
+    "NoMatchError",
+    "RulesChecksumError",
+    "RulesFormatError",
+    "RulesKeyError",
+    "RulesMissingError",
+    "UnknownInstrumentError",
+]
+
+
+class NoMatchError(NothingSelectedError):
+    """No row of the rules fits the data."""
+
+    code = "no-matching-reference"
+    kind = "lookup"
+
+
+class HeaderValueError(NothingSelectedError):
+    """A header value is not among those the rules know."""
+
+    code = "header-value-unknown-to-rules"
+    kind = "validation"
+
+
+class DateFormatError(DataError):
+    """A date is written in no known way, or does not exist."""
+
+    code = "date-format"
+    kind = "validation"
+
+
+class AmbiguousRulesError(ConfigurationError):
+    """Several rows fit equally well, and their answers cannot be joined."""
+
+    code = "ambiguous-rules"
+    kind = "ambiguous"
+
+
+class RulesFormatError(ConfigurationError):
+    """A file of rules is not written as such files are.
+
+    Parameters
+    ----------
+    line, column : int, optional
+        Where it stops making sense, counted from 1.
+    """
+
+    code = "rules-format"
+    kind = "format"
+
+    def __init__(
+        self,
+        fact: str,
+        *,
+        place: object = None,
+        found: object = None,
+        expected: object = None,
+        remedy: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+    ) -> None:
+        self.line, self.column = line, column
+        if line is not None:
+            place = f"{place or 'rules'}:{line}"
+        if column is not None:
+            fact = f"{fact} (column {column})"
+        super().__init__(fact, place=place, found=found, expected=expected, remedy=remedy)
+
+
+class RulesKeyError(RulesFormatError):
+    """A key of a row cannot be what its selector needs."""
+
+    code = "rules-key"
+    kind = "validation"
+
+
+class RulesChecksumError(CorruptFileError):
+    """A file of rules is not what was released under its name."""
+
+    code = "rules-checksum"
+    kind = "checksum"
+
+
+class RulesMissingError(ConfigurationError):
+    """A file of rules is not there, or cannot be read."""
+
+    code = "rules-missing"
+    kind = "missing"
+
+
+class UnknownInstrumentError(UnknownNameError):
+    """The rules know no such instrument or type of reference, or the data name none.
+
+    Parameters
+    ----------
+    kind : str
+        ``instrument`` or ``type of reference``.
+    name : str
+        The name met.
+    known : iterable of str
+        The names there are.
+    """
+
+    code = "unknown-instrument"
+    kind = "instrument"
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, place: object = None) -> None:
+        super().__init__(kind, name, known, place=place)
