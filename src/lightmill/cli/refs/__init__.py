@@ -9,6 +9,8 @@ from lightmill.cli.commands import Commands
 __all__ = ["refs"]
 
 COMMANDS = {
+    "select": "lightmill.cli.refs.choosing:select",
+    "bestrefs": "lightmill.cli.refs.choosing:bestrefs",
     "list": "lightmill.cli.refs.holdings:holdings",
     "sync": "lightmill.cli.refs.sync:sync",
     "verify": "lightmill.cli.refs.sync:verify",
