@@ -357,8 +357,8 @@ def run(
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
 
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(inputs)), mp_context=context) as pool:
+        method = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(jobs, len(inputs)), mp_context=method) as pool:
             futures = [pool.submit(_run_quietly, path, arguments) for path in inputs]
             return [future.result() for future in futures]
     if len(inputs) == 1:

@@ -114,17 +114,26 @@ class _Cache:
         contexts = sorted(self.mappings.glob(f"{self.observatory}_*.pmap"))
         if not contexts:
             return
-        from lightmill.reference.rules import load
-
-        context = load(contexts[-1])
-        self.instruments = {name.lower(): file for name, file in context.instruments.items()}
-        if self.instrument not in self.instruments:
-            return
-        known = context.rules(self.instrument)
-        self.types = {kind.lower(): file for kind, file in known.types.items()}
+        self.instruments = {
+            name.lower(): file for name, file in self._selector(contexts[-1].name).items()
+        }
+        if self.instrument in self.instruments:
+            types = self._selector(self.instruments[self.instrument])
+            self.types = {kind.lower(): file for kind, file in types.items()}
         for kind, file in self.types.items():
-            if file.endswith(".rmap"):
-                self.rows[kind] = _rows_of(known.rules(kind))
+            if file.endswith(".rmap") and kind in self.rules.types:
+                self.rows[kind] = {
+                    (match if isinstance(match, tuple) else (match,)): {
+                        date: name for date, name, _ in dates.items
+                    }
+                    for match, dates, _ in self._selector(file).items
+                }
+
+    def _selector(self, name: str) -> Any:
+        """Return what rules of this module's say: a table, or rows."""
+        from lightmill.reference.rules.text import parse_mapping
+
+        return parse_mapping((self.mappings / name).read_text(), name).selector
 
     def add(self, exposure: SimulatedExposure) -> None:
         """Take the references of one exposure in, for all exposures like it."""
@@ -153,9 +162,8 @@ class _Cache:
 
     def write_rules(self) -> str:
         """Write the rules that are not there yet, and return the name of the context."""
-        types: dict[str, Any] = dict.fromkeys(
-            sorted({*self.rules.types, *self.rules.not_applicable}), "N/A"
-        )
+        ours = {*self.rules.types, *self.rules.not_applicable}
+        types = {**self.types, **dict.fromkeys(ours, "N/A")}  # others' types stay as they are
         for kind, rows in sorted(self.rows.items()):
             types[kind] = self._write(
                 f"{self.instrument}_{kind}",
@@ -171,7 +179,7 @@ class _Cache:
             )
         header = {"instrument": self.facts.name, "mapping": "INSTRUMENT", "parkey": ("REFTYPE",)}
         self.instruments[self.instrument] = self._write(
-            self.instrument, "imap", header, _table(types)
+            self.instrument, "imap", header, _table(dict(sorted(types.items())))
         )
         header = {"mapping": "PIPELINE", "parkey": (self.rules.instrument,)}
         instruments = {name.upper(): file for name, file in sorted(self.instruments.items())}
@@ -237,15 +245,6 @@ class _Cache:
 def _sha1(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
-
-
-def _rows_of(rules: Any) -> Rows:
-    """Return the rows of the rules of one type, as this module writes them."""
-    rows: Rows = {}
-    for row in rules.rows():
-        match, (date,) = row.keys
-        rows.setdefault(tuple(match), {})[date] = row.answer
-    return rows
 
 
 def _match(rows: Rows) -> str:

@@ -39,7 +39,6 @@ def test_each_file_of_rules_carries_the_checksum_of_its_other_lines(facts, empty
 
 
 def test_the_same_simulation_again_changes_nothing(near_infrared, empty, tmp_path):
-    pytest.importorskip("lightmill.reference.rules")
     before = _night(near_infrared, empty, tmp_path, seed=1)
     names = _names(tmp_path)
 
@@ -50,7 +49,6 @@ def test_the_same_simulation_again_changes_nothing(near_infrared, empty, tmp_pat
 
 
 def test_another_detector_drawn_for_the_same_rows_gets_new_numbers(near_infrared, empty, tmp_path):
-    pytest.importorskip("lightmill.reference.rules")
     _night(near_infrared, empty, tmp_path, seed=1)
     dark = tmp_path / "crds/references/jwst/niriss/jwst_niriss_dark_0001.fits"
     content = dark.read_bytes()
@@ -66,7 +64,6 @@ def test_another_detector_drawn_for_the_same_rows_gets_new_numbers(near_infrared
 
 
 def test_a_second_instrument_joins_the_first(near_infrared, averaging, empty, tmp_path):
-    pytest.importorskip("lightmill.reference.rules")
     _night(near_infrared, empty, tmp_path, seed=1)
 
     after = _night(averaging, empty, tmp_path, seed=1)
