@@ -143,6 +143,12 @@ def _story(file: Path, record: dict[str, Any], *, everything: bool) -> str:
     if record.get("inputs"):
         lines.append("\ninputs:")
         lines.append(table(_file_row(one) for one in record["inputs"]))
+    if record.get("context"):
+        lines.append(f"\nrules: {record['context']}")
+        taken = record.get("parameter_references", [])
+        lines += [table([("parameters", *_file_row(one), _rule(one)) for one in taken])] * bool(
+            taken
+        )
     if record.get("parameters"):
         lines += _parameters(record["parameters"], everything=everything)
     lines.append("\nsteps:")
@@ -175,6 +181,11 @@ def _file_row(facts: dict[str, Any]) -> tuple[str, str, str]:
     )
 
 
+def _rule(facts: dict[str, Any]) -> str:
+    """Return by which row of the rules a file was chosen; nothing where no rules chose it."""
+    return f"by {facts['row']}" if facts.get("row") else ""
+
+
 def step_lines(step: dict[str, Any], *, everything: bool = False) -> list[str]:
     """Return what a run record says of one step, for people.
 
@@ -197,7 +208,10 @@ def step_lines(step: dict[str, Any], *, everything: bool = False) -> list[str]:
     cost = _cost(step) if ran else ""
     lines = [f"{line:<36}{cost}" if cost else line]
     references = step.get("references") or {}
-    rows = [("reference", reftype, *_file_row(facts)) for reftype, facts in references.items()]
+    rows = [
+        ("reference", reftype, *_file_row(facts), _rule(facts))
+        for reftype, facts in references.items()
+    ]
     if rows:
         lines.append(table(rows, indent=6))
     if ran:
