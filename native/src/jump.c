@@ -317,6 +317,7 @@ uint8_t lm_flags_of_block(const jump_search *s, size_t pixel)
     for (size_t i = 0; i < b->n_ints; i++)
         for (size_t g = 0; g < b->n_groups; g++) {
             const uint8_t *from = s->groupdq + i * b->int_stride + g * b->group_stride + pixel;
+            lm_fetch_next(from, sizeof *from);
             for (size_t w = 0; w < WORDS; w++) {
                 memcpy(&word, from + w * sizeof word, sizeof word);
                 any[w] |= word;
@@ -370,6 +371,7 @@ LM_INLINE size_t load_differences(jump_search *s, size_t pixel, size_t n_lanes, 
             const uint8_t *dq = s->dq_lanes + (i * a->n_groups + g) * LM_LANES;
             int live = !(flags & LM_UNUSABLE) || !dead_for_all(dq);
             float *now = buffer[g & 1], *before = buffer[!(g & 1)];
+            lm_fetch_next(data + g * a->group_stride, sizeof *data);
             if (live) {
                 lm_load_floats(data + g * a->group_stride, n_lanes, now);
                 for (int l = 0; l < LM_LANES; l++)

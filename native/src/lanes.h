@@ -20,6 +20,18 @@
 #define LM_NO_OVERLAP
 #endif
 
+/* Ask for the block after `lanes` while this one is computed: the groups of a ramp lie in as many places
+ * of the memory, more than the processor foresees. Nothing is read, so it may lie past the end. */
+LM_INLINE void lm_fetch_next(const void *lanes, size_t size)
+{
+#if defined(__GNUC__)
+    for (size_t at = 0; at < LM_LANES * size; at += 64)
+        __builtin_prefetch((const char *)lanes + LM_LANES * size + at);
+#else
+    (void)lanes, (void)size;
+#endif
+}
+
 /* Put the smaller of each lane in `low`, the larger in `high`. In two loops: in one, the compiler sees
  * that half the stores store what is there and makes branches of them. */
 LM_INLINE void lm_exchange(float *restrict low, float *restrict high)

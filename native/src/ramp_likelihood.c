@@ -61,18 +61,6 @@ LM_INLINE void mask_differences(const float *restrict now, const float *restrict
     }
 }
 
-/* Ask for the next block while this one is fitted: its groups lie in as many places of the memory. */
-LM_INLINE void fetch_ahead(const float *data, const uint8_t *dq)
-{
-#if defined(__GNUC__)
-    for (size_t l = 0; l < LM_LANES; l += 16)
-        __builtin_prefetch(data + LM_LANES + l);
-    __builtin_prefetch(dq + LM_LANES);
-#else
-    (void)data, (void)dq;
-#endif
-}
-
 /* Differences, their masks, and the flags of the groups. */
 LM_INLINE void load_differences(fit *f, size_t i, size_t pixel, size_t n_lanes, lane_result *r)
 {
@@ -84,7 +72,8 @@ LM_INLINE void load_differences(fit *f, size_t i, size_t pixel, size_t n_lanes, 
     uint8_t flags[2][LM_LANES], any[LM_LANES], others = (uint8_t)~LM_PERSISTENCE;
     lm_load_floats(data, n_lanes, values[0]);
     lm_load_bytes(dq, n_lanes, flags[0]);
-    fetch_ahead(data, dq);
+    lm_fetch_next(data, sizeof *data);
+    lm_fetch_next(dq, sizeof *dq);
     if (f->p->first_group > 0)
         for (int l = 0; l < LM_LANES; l++)
             flags[0][l] &= (uint8_t)~LM_JUMP_DET; /* what it jumped from was cut off */
@@ -94,7 +83,8 @@ LM_INLINE void load_differences(fit *f, size_t i, size_t pixel, size_t n_lanes, 
         uint8_t *dq_before = flags[k & 1], *dq_now = flags[!(k & 1)];
         lm_load_floats(data + (k + 1) * stride, n_lanes, now);
         lm_load_bytes(dq + (k + 1) * dq_stride, n_lanes, dq_now);
-        fetch_ahead(data + (k + 1) * stride, dq + (k + 1) * dq_stride);
+        lm_fetch_next(data + (k + 1) * stride, sizeof *data);
+        lm_fetch_next(dq + (k + 1) * dq_stride, sizeof *dq);
         /* a jump lies before the mean time of its group, but within the group's reads if it has several */
         int spoils_next = f->p->jump_masks_both || f->p->n_reads[f->p->first_group + k] > 1;
         uint8_t forgiven = spoils_next ? others : (uint8_t)(others & ~LM_JUMP_DET);

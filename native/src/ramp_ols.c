@@ -89,11 +89,13 @@ LM_INLINE int is_clean(const uint8_t *from, size_t stride, size_t n_groups)
 {
     enum { WORDS = LM_LANES / sizeof(uint64_t) };
     uint64_t any[WORDS] = {0}, all = 0, word;
-    for (size_t k = 0; k < n_groups; k++)
+    for (size_t k = 0; k < n_groups; k++) {
+        lm_fetch_next(from + k * stride, sizeof *from);
         for (size_t w = 0; w < WORDS; w++) {
             memcpy(&word, from + k * stride + w * sizeof word, sizeof word);
             any[w] |= word;
         }
+    }
     for (size_t w = 0; w < WORDS; w++)
         all |= any[w];
     return !all;
@@ -206,6 +208,8 @@ LM_INLINE void fit_lanes(ols_fit *f, size_t i, size_t pixel, const float *restri
     size_t n = run->n - 1, stride = f->shape->group_stride;
     const float *from =
         f->data + i * f->shape->int_stride + (run->first + f->p->first_group) * stride + pixel;
+    for (size_t k = 0; k <= n; k++)
+        lm_fetch_next(from + k * stride, sizeof *from);
     if (n <= LM_FEW)
         LM_FOR_FEW(n, medians_of_few, from, stride, gain, read, median, run->power)
     else
