@@ -266,6 +266,7 @@ def run(
     references: Path | None = None,
     crds_path: Path | None = None,
     context: str | None = None,
+    lock: Path | None = None,
     parameter_references: bool = True,
     profile: str | None = None,
     skip: list[str] | None = None,
@@ -299,6 +300,8 @@ def run(
         by default what the variable ``CRDS_PATH`` says.
     context : str, optional
         Name of the rules; by default what ``CRDS_CONTEXT`` says, or the cache.
+    lock : Path, optional
+        A file that pins rules and references, as ``lightmill refs lock`` writes it.
     parameter_references : bool
         Take the parameters that the rules choose, where there are rules.
     profile : str, optional
@@ -339,6 +342,7 @@ def run(
         "references": references,
         "crds_path": crds_path,
         "context": context,
+        "lock": lock,
         "parameter_references": parameter_references,
         "profile": profile,
         "skip": skip or [],
@@ -404,6 +408,7 @@ def _run_one(
         references=References(arguments["references"]),
         crds_path=arguments["crds_path"],
         context=arguments["context"],
+        lock=arguments["lock"],
         parameter_references=kept,
         overrides=arguments["overrides"],
         skip=frozenset(arguments["skip"]),
@@ -449,12 +454,12 @@ def _prepared(arguments: dict[str, Any], source: Any) -> tuple[Step, tuple[dict[
     step = cls()
     layers = _observatory_layers(step, source)
     kept: tuple[dict[str, Any], ...] = ()
-    if arguments.get("parameter_references") and rules_are_at_hand(arguments["crds_path"]):
+    named = [arguments.get(name) for name in ("crds_path", "context", "lock")]
+    if arguments.get("parameter_references") and rules_are_at_hand(*named):
         from lightmill.pipeline.parameter_references import parameter_references
         from lightmill.reference.rulebook import RuleBook
 
-        book = RuleBook.at(arguments["crds_path"], arguments["context"])
-        found = parameter_references(step, source, book, aliases())
+        found = parameter_references(step, source, RuleBook.at(*named), aliases())
         layers += found.layers
         kept = found.facts
     layers += _profile_layer(step, source, arguments["profile"])

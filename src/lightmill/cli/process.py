@@ -56,6 +56,7 @@ _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
     help="Cache of rules and reference files ($CRDS_PATH).",
 )
 @click.option("--context", metavar="NAME", help="Rules to choose references by ($CRDS_CONTEXT).")
+@click.option("--lock", type=_PATH, metavar="FILE", help="Use nothing but what this file pins.")
 @click.option(
     "--no-parameter-references",
     "--disable-crds-steppars",
@@ -119,6 +120,7 @@ def run(
     references: Path | None,
     crds_path: Path | None,
     context: str | None,
+    lock: Path | None,
     no_parameter_references: bool,
     profile: str | None,
     save_parameters: Path | None,
@@ -175,6 +177,7 @@ def run(
             references=references,
             crds_path=crds_path,
             context=context,
+            lock=lock,
             parameter_references=not no_parameter_references,
             profile=profile,
             skip=steps,

@@ -38,6 +38,7 @@ class Options:
     references: References = field(default_factory=References)
     crds_path: Path | str | None = None  # cache of rules and references; None: CRDS_PATH
     context: str | None = None  # rules in force; None: CRDS_CONTEXT, or what the cache says
+    lock: Path | str | None = None  # file that pins rules and references
     rules: RuleBook | None = None  # rules at hand, instead of those of a cache
     parameter_references: tuple[dict[str, Any], ...] = ()  # those taken, for the record
     overrides: dict[str, Any] = field(default_factory=dict)

@@ -221,10 +221,10 @@ class Selection:
             options = self._options
             if options.rules is not None:
                 self._book = options.rules
-            elif rules_are_at_hand(options.crds_path):
+            elif rules_are_at_hand(options.crds_path, options.context, options.lock):
                 from lightmill.reference.rulebook import RuleBook
 
-                self._book = RuleBook.at(options.crds_path, options.context)
+                self._book = RuleBook.at(options.crds_path, options.context, options.lock)
         return self._book
 
     def _missing(

@@ -16,15 +16,15 @@ _PLACES = (
 )
 
 
-def rules_are_at_hand(crds_path: str | Path | None = None) -> bool:
+def rules_are_at_hand(*named: str | Path | None) -> bool:
     """Say whether anything tells where rules are.
 
     Parameters
     ----------
-    crds_path : path_like, optional
-        The cache the user named.
+    *named : path_like or None
+        What the user named: a cache, a context, a lock file.
     """
-    if crds_path is not None or any(os.environ.get(name) for name in _PLACES):
+    if any(one is not None for one in named) or any(os.environ.get(name) for name in _PLACES):
         return True
     from lightmill.reference.digests import cache_home
 

@@ -37,7 +37,12 @@ class RuleBook:
         self.library = library
 
     @classmethod
-    def at(cls, crds_path: str | Path | None = None, context: str | None = None) -> RuleBook:
+    def at(
+        cls,
+        crds_path: str | Path | None = None,
+        context: str | None = None,
+        lock: str | Path | None = None,
+    ) -> RuleBook:
         """Return the rules of a cache; read once, however many exposures ask.
 
         Parameters
@@ -45,19 +50,23 @@ class RuleBook:
         crds_path : path_like, optional
             The cache; by default what the ``CRDS_*`` variables say.
         context : str, optional
-            The context; by default what ``CRDS_CONTEXT`` says, or the cache.
+            The context; by default what the lock file, ``CRDS_CONTEXT`` or the cache say.
+        lock : path_like, optional
+            A lock file: nothing but what it pins is used.
         """
         from lightmill.reference.cache import Cache
         from lightmill.reference.client import Client
         from lightmill.reference.library import Library
+        from lightmill.reference.lock_file import ReferenceLock
 
-        context = context or os.environ.get("CRDS_CONTEXT") or None
+        pinned = None if lock is None else ReferenceLock.read(lock)
         cache = Cache(crds_path)
         said = tuple(sorted((n, v) for n, v in os.environ.items() if n.startswith("CRDS_")))
-        key = (str(cache.root.absolute()), context, said, _age(cache.root))
+        key = (str(cache.root.absolute()), context, repr(pinned), said, _age(cache.root))
         if key not in _books:
             _books.clear()  # one is enough: another is asked for when something changed
-            _books[key] = cls(Library(cache, Client.from_environment(), context=context))
+            client = Client.from_environment()
+            _books[key] = cls(Library(cache, client, context=context, lock=pinned))
         return _books[key]
 
     def knows(self, model: Model) -> bool:
