@@ -256,11 +256,14 @@ def test_a_lock_file_names_all_files_with_their_sums(ended, raw, tmp_path):
 
 
 @pytest.mark.usefixtures("synced")
-def test_data_that_do_not_say_where_they_come_from_are_refused(ended, raw):
-    content = raw.read_bytes().replace(b"INSTRUME", b"INSTRUMX")
-    raw.write_bytes(content)
+def test_data_that_do_not_say_where_they_come_from_are_refused(ended, tmp_path):
+    path = (
+        make_uncal(shape=(32, 32))
+        .evolve(meta={"instrument.name": None})
+        .save(tmp_path / "a_uncal.fits")
+    )
 
-    status, _, err = ended("sync", raw)
+    status, _, err = ended("sync", path)
 
     assert status == 3
     assert "INSTRUME" in err
