@@ -7,14 +7,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lightmill.detector.groups import Integrations
+from lightmill.detector.groups import Integrations, put_integration, room_like
+from lightmill.detector.sky import background_mask, sky_model
 from lightmill.errors import ConfigurationError, ShapeError
-from lightmill.models import Model, RampModel
+from lightmill.models import Model, RampModel, SkyMaskIntsModel, SkyMaskModel
 from lightmill.models.dq import PIXEL
-from lightmill.models.lineage import primary_of
-from lightmill.pipeline import Skipped, Step, param
+from lightmill.models.lineage import descend, primary_of
+from lightmill.pipeline import Beside, SideProduct, Skipped, Step, param
+from lightmill.pipeline.spool import Spool
 
-__all__ = ["CleanFlickerNoise", "background_mask", "clipped_statistics", "stripes"]
+__all__ = ["CleanFlickerNoise", "stripes"]
 
 DO_NOT_USE, SATURATED, JUMP = PIXEL["DO_NOT_USE"], PIXEL["SATURATED"], PIXEL["JUMP_DET"]
 NON_SCIENCE = PIXEL["NON_SCIENCE"]
@@ -41,7 +43,7 @@ class CleanFlickerNoise(Step):
 
     @dataclass(frozen=True)
     class Parameters:
-        autoparam: bool = param(False, "choose parameters by the data: not available yet")
+        autoparam: bool = param(False, "choose parameters by the data: not available")
         fit_method: Literal["median", "fft"] = param("median", "how the noise is fitted")
         fit_by_channel: bool = param(False, "fit each output on its own")
         background_method: Literal["median", "model", "median_image"] | None = param(
@@ -55,18 +57,30 @@ class CleanFlickerNoise(Step):
         n_sigma: float = param(
             2.0, "pixels brighter than this above the sky are sources", gt=0, unit="sigma"
         )
-        fit_histogram: bool = param(False, "find the noise of the sky by a fit to its histogram")
+        fit_histogram: bool = param(
+            False, "find level and noise of the sky by a Gaussian fitted to the histogram"
+        )
         single_mask: bool = param(True, "one mask for all integrations")
         user_mask: str | None = param(None, "file of a mask: true where there is sky")
-        save_mask: bool = param(False, "save the mask: not available yet")
-        save_background: bool = param(False, "save the sky: not available yet")
-        save_noise: bool = param(False, "save the noise: not available yet")
+        save_mask: bool = param(False, "save the mask of pixels that see nothing but sky")
+        save_background: bool = param(False, "save the sky level of each group")
+        save_noise: bool = param(False, "save the noise that was subtracted from each group")
 
     def uses(self, reftype: str) -> bool:  # noqa: ARG002 - there is one
         """Say whether the flat is divided by."""
         return bool(self.parameters.apply_flat_field)
 
-    def apply(self, ramp: RampModel, *, flat: Model | None) -> RampModel | Skipped:
+    def side_products(self) -> tuple[SideProduct, ...]:
+        """Return the mask, the sky and the noise, as far as they are asked for."""
+        parameters = self.parameters
+        asked = {
+            "mask": parameters.save_mask,
+            "flicker_bkg": parameters.save_background,
+            "flicker_noise": parameters.save_noise,
+        }
+        return tuple(SideProduct(suffix) for suffix, wanted in asked.items() if wanted)
+
+    def apply(self, ramp: RampModel, *, flat: Model | None) -> RampModel | Beside | Skipped:
         """Clean group after group; the first group stays as it is."""
         self._refuse()
         slow = abs(ramp.meta.subarray.slowaxis or 0)
@@ -81,17 +95,31 @@ class CleanFlickerNoise(Step):
         given = self._given_mask(science.shape)
         if self.parameters.single_mask:
             rates = [_mean(rates)] * store.nints
+        kept = _Kept(ramp, {product.suffix for product in self.side_products()})
         for number in range(store.nints):
             mask = given if given is not None else self._mask(rates[number], science)
             data, dq = store.read("data", number), store.read("groupdq", number)
-            self._clean(data, dq, mask, flat_image, 0 if slow == 2 else 1)
+            raw = data.copy()
+            sky = self._clean(data, raw, dq, mask, flat_image, 0 if slow == 2 else 1)
             store.write("data", number, data)
-        return store.finish()
+            if self.side_products():
+                kept.keep(number, mask=mask, flicker_bkg=sky, flicker_noise=raw - data)
+        cleaned = store.finish()
+        if not self.side_products():
+            return cleaned
+        return Beside(cleaned, kept.products(single=self.parameters.single_mask))
 
     def _clean(
-        self, data: np.ndarray, dq: np.ndarray, mask: np.ndarray, flat: Any, line_axis: int
-    ) -> None:
-        raw = data.copy()
+        self,
+        data: np.ndarray,
+        raw: np.ndarray,
+        dq: np.ndarray,
+        mask: np.ndarray,
+        flat: Any,
+        line_axis: int,
+    ) -> np.ndarray:
+        """Clean the groups of one integration in `data`; return the sky of each, before the flat."""
+        sky = np.zeros(data.shape, np.float32)
         groups = range(1, len(data)) if len(data) > 1 else range(1)
         for group in groups:
             before = raw[group - 1] if len(data) > 1 else 0.0
@@ -99,6 +127,7 @@ class CleanFlickerNoise(Step):
             good = mask & ((dq[group] & (DO_NOT_USE | JUMP)) == 0) & np.isfinite(image)
             fitted = image / flat if flat is not None else image
             background = self._background(fitted, good)
+            sky[group] = background if flat is None else background * flat
             residual = fitted - background
             clipped = good & background_mask(residual, good, self.parameters.n_sigma)
             channel = CHANNEL if self.parameters.fit_by_channel else None
@@ -107,6 +136,7 @@ class CleanFlickerNoise(Step):
                 noise = noise * flat
             cleaned = image - noise
             data[group] = cleaned + (data[group - 1] if len(data) > 1 else 0.0)
+        return sky
 
     def _background(self, image: np.ndarray, good: np.ndarray) -> Any:
         method = self.parameters.background_method
@@ -114,12 +144,13 @@ class CleanFlickerNoise(Step):
             return np.float32(0)
         clipped = good & background_mask(image, good, self.parameters.n_sigma)
         if method == "model":
-            return _sky_model(image, clipped, self.parameters.background_box_size or [32, 32])
+            return sky_model(image, clipped, self.parameters.background_box_size or [32, 32])
         return np.float32(np.median(image[clipped])) if clipped.any() else np.float32(0)
 
     def _mask(self, rate: np.ndarray, science: np.ndarray) -> np.ndarray:
         usable = science & np.isfinite(rate) & (rate != 0)
-        return usable & background_mask(rate, usable, self.parameters.n_sigma, clip=3.0)
+        n_sigma, fits = self.parameters.n_sigma, self.parameters.fit_histogram
+        return usable & background_mask(rate, usable, n_sigma, fit_histogram=fits)
 
     def _given_mask(self, shape: tuple[int, int]) -> np.ndarray | None:
         if self.parameters.user_mask is None:
@@ -152,73 +183,52 @@ class CleanFlickerNoise(Step):
     def _refuse(self) -> None:
         """Say which of the parameters ask for what is not available yet."""
         parameters = self.parameters
-        for name, asked in (
-            ("fit_method", parameters.fit_method == "fft"),
-            ("background_method", parameters.background_method == "median_image"),
-            *(
-                (n, getattr(parameters, n))
-                for n in (
-                    "autoparam",
-                    "fit_histogram",
-                    "save_mask",
-                    "save_background",
-                    "save_noise",
-                )
+        for name, asked, why in (
+            ("fit_method", parameters.fit_method == "fft", "noise is fitted by medians alone"),
+            (
+                "background_method",
+                parameters.background_method == "median_image",
+                "how the sky follows the light curve of the source is not published",
             ),
+            ("autoparam", parameters.autoparam, "the limits it chooses by are not published"),
         ):
             if asked:
                 raise ConfigurationError(
-                    "this is not available yet",
+                    f"this is not available yet: {why}",
                     place=f"{self.name}.{name}",
                     found=getattr(parameters, name),
                     expected="the default",
+                    remedy="choose the other parameters of the step yourself",
                 )
 
 
-def clipped_statistics(
-    values: np.ndarray, limit: float = 3.0, rounds: int = 5
-) -> tuple[float, float]:
-    """Return median and standard deviation of values, outliers left out."""
-    values = np.asarray(values, np.float64).ravel()
-    for _ in range(rounds):
-        median, sigma = float(np.median(values)), float(values.std())
-        kept = values[np.abs(values - median) <= limit * sigma]
-        if len(kept) == len(values) or not len(kept):
-            break
-        values = kept
-    return float(np.median(values)), float(values.std())
+class _Kept:
+    """What was found in each integration, for those of it the user wants to see."""
 
+    def __init__(self, ramp: RampModel, wanted: set[str]) -> None:
+        self._ramp = ramp
+        shape = ramp.array("data").shape
+        shapes = {"mask": (shape[0], *shape[-2:]), "flicker_bkg": shape, "flicker_noise": shape}
+        self._arrays = {name: room_like(shapes[name], np.dtype(np.float32)) for name in wanted}
 
-def background_mask(
-    image: np.ndarray, usable: np.ndarray, n_sigma: float, clip: float = 3.0
-) -> np.ndarray:
-    """Find the pixels that see nothing but sky.
+    def keep(self, number: int, **found: np.ndarray) -> None:
+        """Take what was found in one integration."""
+        for name, array in self._arrays.items():
+            put_integration(array, number, found[name])
 
-    The noise of the sky is taken from the lower half of its distribution,
-    which sources do not reach, mirrored at the median.
-
-    Parameters
-    ----------
-    image : (ny, nx) ndarray
-    usable : (ny, nx) ndarray of bool
-        Pixels to look at.
-    n_sigma : float
-        Brighter than this above the median is a source.
-    clip : float
-        Fainter than this below the median is bad.
-
-    Returns
-    -------
-    sky : (ny, nx) ndarray of bool
-        True where a usable pixel lies between the two limits; nowhere where none is usable.
-    """
-    if not usable.any():
-        return np.zeros(image.shape, bool)
-    median, _ = clipped_statistics(image[usable], clip)
-    lower = image[usable & (image <= median)] - median
-    _, sigma = clipped_statistics(np.concatenate([lower, -lower]), clip)
-    low, high = median - clip * sigma, median + n_sigma * sigma
-    return usable & (image >= low) & (image <= high)
+    def products(self, *, single: bool) -> dict[str, Model]:
+        """Return the models to be saved; one mask where all integrations have the same."""
+        made: dict[str, Model] = {}
+        for name, array in self._arrays.items():
+            if name == "mask" and single:
+                first = array.read(planes=slice(0, 1)) if isinstance(array, Spool) else array[:1]
+                made[name] = SkyMaskModel(meta=self._ramp.meta, data=first[0])
+            elif name == "mask":
+                made[name] = SkyMaskIntsModel(meta=self._ramp.meta, data=array)
+            else:
+                made[name] = RampModel(meta=self._ramp.meta, data=array)
+            descend(made[name], self._ramp)
+        return made
 
 
 def stripes(
@@ -287,26 +297,3 @@ def _mean(images: list[np.ndarray]) -> np.ndarray:
         total[there] += image[there]
         count += there
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-
-
-def _sky_model(image: np.ndarray, good: np.ndarray, box: list[int]) -> np.ndarray:
-    """Return a smooth sky: medians of boxes, their 5 x 5 median, interpolated."""
-    from scipy import ndimage
-
-    ny, nx = image.shape
-    by, bx = box[0], box[-1]
-    rows, columns = max(1, round(ny / by)), max(1, round(nx / bx))
-    edges_y = np.linspace(0, ny, rows + 1).astype(int)
-    edges_x = np.linspace(0, nx, columns + 1).astype(int)
-    overall = np.median(image[good])
-    mesh = np.full((rows, columns), overall)
-    for j in range(rows):
-        for i in range(columns):
-            part = (slice(edges_y[j], edges_y[j + 1]), slice(edges_x[i], edges_x[i + 1]))
-            if good[part].sum() > 0.1 * good[part].size:
-                mesh[j, i] = np.median(image[part][good[part]])
-    mesh = ndimage.median_filter(mesh, size=5, mode="nearest")
-    y = (np.arange(ny) + 0.5) / ny * rows - 0.5
-    x = (np.arange(nx) + 0.5) / nx * columns - 0.5
-    grid = np.meshgrid(y, x, indexing="ij")
-    return ndimage.map_coordinates(mesh, grid, order=1, mode="nearest").astype(np.float32)

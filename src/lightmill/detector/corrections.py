@@ -242,7 +242,9 @@ def _dark_as_subtracted(
         if path.startswith("subarray.")
         or path in {"exposure.nframes", "exposure.groupgap", "exposure.ngroups"}
     }
-    model: DarkModel = dark.evolve(data=groups[0] if dark.data.ndim == 3 else np.stack(groups), dq=dq)
+    model: DarkModel = dark.evolve(
+        data=groups[0] if dark.data.ndim == 3 else np.stack(groups), dq=dq
+    )
     for path, value in taken.items():
         force(model, path, value)
     descend(model, ramp)

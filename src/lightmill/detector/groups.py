@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from lightmill.models import RampModel
     from lightmill.pipeline.bands import Rows
 
-__all__ = ["Integrations", "flag_gain", "flags_whole_groups", "group_time_of", "unusable_groups"]
+__all__ = [
+    "Integrations",
+    "flag_gain",
+    "flags_whole_groups",
+    "group_time_of",
+    "put_integration",
+    "room_like",
+    "unusable_groups",
+]
 
 
 def flags_whole_groups(rows: Rows) -> bool:
@@ -95,25 +103,28 @@ class Integrations:
     def write(self, name: str, number: int, values: np.ndarray) -> None:
         """Put the values of one integration back."""
         if name not in self._written:
-            old = self.ramp.array(name)
-            size = int(np.prod(old.shape, dtype=np.int64)) * values.dtype.itemsize
-            new: Any = (
-                np.empty(old.shape, values.dtype)
-                if size <= IN_MEMORY_BYTES
-                else Spool(old.shape, values.dtype)
-            )
+            new = room_like(self.ramp.array(name).shape, values.dtype)
             for other in range(self.nints):
                 if other != number:
-                    self._put(new, other, self.read(name, other))
+                    put_integration(new, other, self.read(name, other))
             self._written[name] = new
-        self._put(self._written[name], number, values)
+        put_integration(self._written[name], number, values)
 
     def finish(self) -> RampModel:
         """Return the ramp with what was written."""
         return self.ramp.evolve(**self._written)
 
-    def _put(self, array: Any, number: int, values: np.ndarray) -> None:
-        if isinstance(array, Spool):
-            array.write(0, values, first_plane=number * self.ngroups)
-        else:
-            array[number] = values
+
+def room_like(shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """Return an array to be written integration by integration: in memory, or a file if large."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return np.empty(shape, dtype) if size <= IN_MEMORY_BYTES else Spool(shape, dtype)
+
+
+def put_integration(array: Any, number: int, values: np.ndarray) -> None:
+    """Write the values of one integration into what `room_like` returned."""
+    if isinstance(array, Spool):
+        groups = int(np.prod(array.shape[1:-2], dtype=np.int64))
+        array.write(0, values, first_plane=number * groups)
+    else:
+        array[number] = values

@@ -25,6 +25,8 @@ __all__ = [
     "ResetModel",
     "RscdModel",
     "SaturationModel",
+    "SkyMaskIntsModel",
+    "SkyMaskModel",
     "SuperbiasModel",
     "UncalModel",
     "class_named",
@@ -151,6 +153,19 @@ class ChisqModel(_Exposure):
 
     schema: ClassVar[str] = "chisq-1.0.0"
     model_type: ClassVar[str] = "RateModel"
+
+
+class SkyMaskModel(_Exposure):
+    """Pixels that see nothing but sky, 1 or 0, (y, x); files hold it as any image."""
+
+    schema: ClassVar[str] = "skymask-1.0.0"
+    model_type: ClassVar[str] = "RateModel"
+
+
+class SkyMaskIntsModel(SkyMaskModel):
+    """The same for every integration, (integration, y, x)."""
+
+    model_type: ClassVar[str] = "RateIntsModel"
 
 
 @define

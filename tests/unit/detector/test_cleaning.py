@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from lightmill import models
 from lightmill.detector import CleanFlickerNoise
-from lightmill.detector.cleaning import background_mask, clipped_statistics, stripes
+from lightmill.detector.cleaning import stripes
+from lightmill.detector.sky import background_mask, clipped_statistics, histogram_statistics
 from lightmill.errors import ConfigurationError, ShapeError
 from lightmill.models import Model
 from lightmill.pipeline import Status
@@ -110,13 +112,58 @@ def test_a_mask_must_fit(striped, tmp_path):
     [
         {"fit_method": "fft"},
         {"background_method": "median_image"},
-        {"save_mask": True},
         {"autoparam": True},
     ],
 )
 def test_what_is_not_there_yet_is_refused(striped, parameters):
     with pytest.raises(ConfigurationError, match="not available yet"):
         clean(striped, **parameters)
+
+
+# -- what is saved beside -------------------------------------------------------------------
+
+
+def saved(ramp, folder, **parameters):
+    outcome = CleanFlickerNoise(skip=False, **parameters).run(ramp, output_dir=folder)
+    found = {path.stem.partition("_")[2]: models.open(path) for path in outcome.written}
+    return found, outcome.model
+
+
+def test_the_noise_saved_is_what_was_subtracted(striped, tmp_path):
+    found, cleaned = saved(striped, tmp_path, save_noise=True)
+
+    assert list(found) == ["flicker_noise"]
+    # 24 bits of what is subtracted from, at most 100 DN
+    assert_allclose(cleaned.data + found["flicker_noise"].data, striped.data, atol=2e-5)
+    assert not found["flicker_noise"].data[:, 0].any()
+
+
+def test_the_sky_saved_is_that_of_each_group(tmp_path):
+    # physics: 3 DN/s of sky for ten seconds a group; the first group is not looked at
+    ramp = make_ramp(rate=3.0, n_groups=4, n_ints=2, shape=(40, 60), group_time=10.0)
+
+    found, _ = saved(ramp, tmp_path, save_background=True)
+
+    assert_allclose(found["flicker_bkg"].data[:, 1:], 30.0, rtol=1e-5)
+    assert not found["flicker_bkg"].data[:, 0].any()
+
+
+@pytest.mark.parametrize(("single", "shape"), [(True, (40, 600)), (False, (1, 40, 600))])
+def test_the_mask_saved_leaves_sources_out_and_can_be_given_again(striped, tmp_path, single, shape):
+    striped.data[:, :, 10:14, 20:30] += 300.0 * np.arange(1, 6)[:, None, None].astype(np.float32)
+
+    found, cleaned = saved(striped, tmp_path, save_mask=True, single_mask=single)
+    mask = found["mask"]
+
+    assert mask.shape == shape
+    assert set(np.unique(mask.data)) == {0, 1}
+    assert not mask.data[..., 10:14, 20:30].any()
+    again = clean(striped, user_mask=str(mask.path))
+    assert_array_equal(again.model.data, cleaned.data)
+
+
+def test_nothing_is_saved_unless_it_is_asked_for(striped, tmp_path):
+    assert not saved(striped, tmp_path)[0]
 
 
 # -- the functions --------------------------------------------------------------------------
@@ -159,3 +206,26 @@ def test_statistics_leave_outliers_out():
 
     assert median == pytest.approx(5, abs=0.1)
     assert sigma == pytest.approx(2, rel=0.05)  # three sigma clipped leave 1.97
+
+
+def test_a_histogram_gives_the_sky_below_many_sources():
+    # physics: sky of 5 +- 2, and a fifth of the pixels with a star's wing, up to 6 brighter
+    dice = np.random.default_rng(1)
+    values = dice.normal(5, 2, 50000)
+    values[:10000] += dice.uniform(0, 6, 10000)
+
+    centre, sigma = histogram_statistics(values)
+    median, scatter = clipped_statistics(values)
+
+    assert abs(centre - 5) < abs(median - 5)
+    assert abs(sigma - 2) < abs(scatter - 2)
+    assert centre == pytest.approx(5, abs=0.4)
+
+
+@pytest.mark.parametrize("values", [np.ones(10), np.ones(1)])
+def test_values_without_a_histogram_have_plain_statistics(values):
+    assert histogram_statistics(values) == pytest.approx(clipped_statistics(values))
+
+
+def test_a_mask_can_be_made_from_the_histogram(striped):
+    assert line_scatter(clean(striped, fit_histogram=True).model.data) < 0.7
