@@ -22,6 +22,7 @@ from lightmill.reference.layout import (
     folders_in,
     is_mapping,
     is_true,
+    known_server,
     plain_name,
 )
 from lightmill.reference.storing import Place, mismatch, refused, writing
@@ -363,7 +364,7 @@ class Cache:
             found=f"rules of {', '.join(others)}" if others else "an empty cache",
             expected=str(self.layout.folder("mappings", observatory) / "*.pmap"),
             remedy="set CRDS_PATH to a cache that has them; or fill this one: lightmill refs sync "
-            f"--contexts {observatory}-latest --server URL; or lightmill refs unbundle FILE",
+            f"--contexts {observatory}-latest --server {known_server(observatory)}; or lightmill refs unbundle FILE",
         )
 
     # -- writing --------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 from lightmill.errors import ConfigurationError
 from lightmill.reference.digests import cache_home
 
-__all__ = ["Layout", "is_mapping", "is_true", "plain_name"]
+__all__ = ["Layout", "is_mapping", "is_true", "known_server", "plain_name"]
 
 MAPPING_KINDS = (".pmap", ".imap", ".rmap")
 _VARIABLES = {"mappings": "CRDS_MAPPATH", "references": "CRDS_REFPATH", "config": "CRDS_CFGPATH"}
@@ -50,6 +50,21 @@ def plain_name(name: str, place: object = None) -> str:
             remedy="correct the rules or the archive that name it",
         )
     return name
+
+
+def known_server(observatory: str) -> str:
+    """Return the address of an observatory's server as its folder says it, else ``URL``.
+
+    It is for messages only: nobody is asked who was not named by the user.
+    """
+    from lightmill.instrument import observatories
+    from lightmill.yaml_files import read_yaml
+
+    for one in observatories():
+        facts = one.home / "references.yaml"
+        if one.name.lower() == observatory.lower() and facts.is_file():
+            return str((read_yaml(facts) or {}).get("server") or "URL")
+    return "URL"
 
 
 class Layout:

@@ -8,7 +8,8 @@ the cache has.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from lightmill.reference.cache import Cache
 from lightmill.reference.client import Client
 from lightmill.reference.config import STATES, FileInfo, is_date
 from lightmill.reference.download import DownloadError, Progress, download
-from lightmill.reference.layout import is_mapping, is_true
+from lightmill.reference.layout import is_mapping, is_true, known_server
 from lightmill.reference.lock_file import ReferenceLock
 
 if TYPE_CHECKING:
@@ -218,6 +219,9 @@ class Library:
         from lightmill.reference.rules import Context, load
 
         observatory = observatory.lower()
+        own = None if observatory in self._contexts else self._own_rules(observatory)
+        if own is not None:
+            self._contexts[observatory] = own
         if observatory not in self._contexts:
             name = self.context_name(observatory)
             self.refuse_bad_rules(observatory, [name])
@@ -230,6 +234,19 @@ class Library:
                 )
             self._contexts[observatory] = found
         return self._contexts[observatory]
+
+    def _own_rules(self, observatory: str) -> Context | None:
+        """Return the rules in an observatory's own folder, where nobody names others."""
+        from lightmill.instrument import observatories
+
+        if self._asked or self.client or self.cache.mappings(observatory):
+            return None
+        for one in observatories():
+            if one.name.lower() == observatory:
+                from lightmill.reference.yaml_rules import has_rules, rules_of
+
+                return rules_of(one.home) if has_rules(one.home) else None
+        return None
 
     def rules(self, observatory: str, instrument: str) -> InstrumentRules:
         """Return the rules in force for an instrument."""
@@ -427,7 +444,7 @@ class Library:
         """
         files: dict[str, tuple[Path, str | None] | LightmillError] = {}
         wrong: dict[str, LightmillError] = {}
-        for name in dict.fromkeys(names):
+        for name in dict.fromkeys(_with_pairs(names)):
             one = self._local(name, observatory, (instruments or {}).get(name))
             files[name] = one
             if isinstance(one, LightmillError):
@@ -503,15 +520,16 @@ class Library:
                 place=path,
                 remedy="unset CRDS_READONLY_CACHE, or use a cache that has it (CRDS_PATH)"
                 if self.cache.readonly
-                else "fetch it: lightmill refs sync FILES --server URL; or import a bundle that has "
-                "it: lightmill refs unbundle",
+                else f"fetch it: lightmill refs sync FILES --server {known_server(observatory)}; or "
+                "import a bundle that has it: lightmill refs unbundle",
             )
         problem = self.cache.verify(name, observatory, info=info, path=path)
         if problem:
             return CorruptFileError(
                 f"the file in the cache is damaged: {problem}",
                 place=path,
-                remedy="lightmill refs verify --repair --server URL, or remove the file"
+                remedy=f"lightmill refs verify --repair --server {known_server(observatory)}, or "
+                "remove the file"
                 if not self.lock
                 else f"{self.lock.path} pins other content: restore the file, or write a new lock",
             )
@@ -543,6 +561,14 @@ def instrument_of(header: Mapping[str, Any]) -> str | None:
         if key.upper().endswith("INSTRUMENT.NAME") or key.upper() == "INSTRUME":
             return str(value).lower()
     return None
+
+
+def _with_pairs(names: Iterable[str]) -> Iterator[str]:
+    """Return names, and after the header of a GEIS image (``.r4h``) its data (``.r4d``)."""
+    for name in names:
+        yield name
+        if re.search(r"\.r\dh$", name):
+            yield name[:-1] + "d"
 
 
 class _Source:
