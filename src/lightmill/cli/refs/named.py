@@ -1,0 +1,43 @@
+"""Rules as the command line names them: a file, an observatory's folder, or a context of the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightmill.reference.parsed import Source
+    from lightmill.reference.rules.text import MappingText
+
+__all__ = ["rules_named"]
+
+
+def rules_named(spec: str, crds_path: Path | None) -> tuple[MappingText, Source, str]:
+    """Return the parse of rules, the source of the mappings they name, and their place.
+
+    Parameters
+    ----------
+    spec : str
+        Path of a mapping file or YAML file, folder of an observatory with YAML rules, or
+        name of a context or mapping of the cache: ``jwst_1234.pmap``, ``jwst-latest``.
+    crds_path : Path, optional
+        The cache.
+    """
+    from lightmill.reference.parsed import opened, parsed
+
+    path = Path(spec)
+    if path.is_dir():
+        from lightmill.reference.yaml_rules import collect
+
+        rules = collect(path)
+        return rules.parsed_mapping(rules.context), rules, str(path)
+    if path.is_file():
+        mapping, source = opened(path)
+        return mapping, source, str(path)
+    from lightmill.reference.cache import Cache
+
+    cache = Cache(crds_path)
+    name = spec
+    if path.suffix not in {".pmap", ".imap", ".rmap"}:
+        name = cache.resolve_context(spec, spec.partition("-")[0].lower())
+    return parsed(name, cache), cache, str(cache.mapping_path(name))
