@@ -97,7 +97,7 @@ def test_who_waits_for_another_process_says_so(server, root):
             _, said = second.communicate(timeout=30)
         first.communicate(timeout=30)
 
-    assert f"waiting to fetch {NAMES[0]}: process {first.pid}" in said
+    assert f"waiting to fetch {NAMES[0]}: process {first.pid} on" in said
     assert second.returncode == 0
     assert seen(root) == NAMES[:1]
 

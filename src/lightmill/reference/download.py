@@ -303,6 +303,12 @@ class _Transfer:
         """Go on from what an earlier process left, if it is of the same file."""
         self._start = {"url": self.task.url, **asdict(self.task.info)}
         left = 0
+        if self.part.exists() and not os.access(self.part, os.R_OK | os.W_OK):
+            for path in (
+                self.part,
+                self.note,
+            ):  # another user's: not to be continued, but in the way
+                path.unlink(missing_ok=True)
         try:
             noted = json.loads(self.note.read_text(encoding="utf-8"))
             left = self.part.stat().st_size
@@ -328,6 +334,8 @@ class _Transfer:
 
     def _attempt(self) -> None:
         headers = {}
+        if self.done and self.version is None and self.task.info.sha1 is None:
+            self._start_over()  # nothing would tell that the rest is of another file
         if self.done:
             headers["Range"] = f"bytes={self.done}-"
             if self.version:

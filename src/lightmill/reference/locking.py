@@ -82,7 +82,9 @@ def _acquire(
         if free and _is_same(descriptor, path):
             os.ftruncate(descriptor, 0)
             with contextlib.suppress(OSError):  # a full disk: only the message is poorer
-                os.write(descriptor, f"process {os.getpid()}, {what}".encode())
+                os.write(
+                    descriptor, f"process {os.getpid()} on {os.uname().nodename}, {what}".encode()
+                )
             return descriptor, True
         holder = "another process" if free else _holder(descriptor)
         os.close(descriptor)
@@ -105,7 +107,10 @@ def _acquire(
 
 def _opened(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with contextlib.suppress(OSError):
+            os.fchmod(descriptor, 0o666)  # other users of a shared cache wait for it, too
+        return descriptor
     except OSError as error:
         raise OutputError(
             f"a lock cannot be made ({error.strerror})",

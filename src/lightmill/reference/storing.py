@@ -139,7 +139,10 @@ def writing(
 def _lock_in(stack: contextlib.ExitStack, aside: Path, name: str, what: str) -> bool:
     """Take the lock of one file; the folder may vanish while another process tidies up."""
     for _ in range(100):
-        aside.mkdir(parents=True, exist_ok=True)
+        if not aside.is_dir():
+            aside.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # whoever may write to the folder may write here
+                aside.chmod(aside.parent.stat().st_mode & 0o7777)
         try:
             return stack.enter_context(file_lock(aside / f"{name}.lock", what))
         except OutputError as error:

@@ -49,7 +49,7 @@ def test_who_waits_says_for_whom(holder, tmp_path):
         pass
 
     assert len(said) == 1
-    assert f"process {holder.pid}, fetch a dark" in said[0]
+    assert f"process {holder.pid} on {os.uname().nodename}, fetch a dark" in said[0]
     assert "fetch a flat" in said[0]
     assert str(holder.pid) in caught.value.found
 
