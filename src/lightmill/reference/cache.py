@@ -33,7 +33,7 @@ _MANY = 20  # more visible files than that without a note on the layout: an old,
 
 
 def observatory_of(name: str) -> str:
-    """Return the observatory a file name begins with: ``tmt`` of ``tmt_iris_0001.imap``."""
+    """Return the observatory a file name begins with: ``tmt`` of ``tmt_wide_0001.imap``."""
     return re.split(r"[_.-]", name, maxsplit=1)[0].lower()
 
 
