@@ -1,0 +1,421 @@
+"""What a server can hand out: the files and contexts of a cache, as they are now.
+
+Folders are listed again when they change, so that a context put into the cache
+is served without a restart. Only what was listed is served: a name that leads
+elsewhere is a name nobody has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError
+from lightmill.reference.cache import Cache, observatory_of
+from lightmill.reference.config import STATES, FileInfo, ServerConfig, is_date
+from lightmill.reference.digests import known_sha1, sha1_of
+from lightmill.reference.layout import folders_in, is_mapping
+
+if TYPE_CHECKING:
+    from lightmill.reference.rules import Context
+
+__all__ = ["Holdings", "NotHereError"]
+
+_SMALL = 16 << 20  # bytes; the sum of a larger file is computed aside, not while a client waits
+_UNSETTLED = 2.0  # s: a folder that changed so lately may change again within the clock's tick
+_KEPT = 8  # contexts in memory; the rules of a mission take some 50 MB
+_T = TypeVar("_T")
+
+
+class NotHereError(UnknownNameError):
+    """A name the server does not have."""
+
+    code = "not-here"
+
+
+@dataclass
+class _Seen:
+    """A value that holds while some folders or files stay as they are."""
+
+    stamp: object
+    value: Any
+
+
+@dataclass
+class _Sums:
+    """SHA-1 of files, by what tells that a file is unchanged."""
+
+    known: dict[tuple[object, ...], str] = field(default_factory=dict)
+    waiting: queue.SimpleQueue[Path] = field(default_factory=queue.SimpleQueue)
+    asked: set[tuple[object, ...]] = field(default_factory=set)
+    worker: threading.Thread | None = None
+
+
+class Holdings:
+    """The files and contexts of a cache.
+
+    Parameters
+    ----------
+    cache : Cache
+        Where they are; nothing is written to it.
+    operational : iterable of str, optional
+        Names of the contexts in use, at most one for each observatory. By default what
+        the configuration of the cache says, and without one the context with the
+        greatest number.
+    only : iterable of str, optional
+        The observatories to serve; by default all the cache has rules of.
+
+    Raises
+    ------
+    ConfigurationError
+        If a context or an observatory is not in the cache.
+    """
+
+    def __init__(
+        self, cache: Cache, *, operational: Iterable[str] = (), only: Iterable[str] | None = None
+    ) -> None:
+        self.cache = cache
+        self.only = None if only is None else {name.lower() for name in only}
+        self._guard = threading.RLock()
+        self._seen: dict[tuple[str, str], _Seen] = {}
+        self._contexts: dict[str, _Seen] = {}
+        self._sums = _Sums()
+        self._operational: dict[str, str] = {}
+        if self.only:
+            for name in self.only:
+                self.require_observatory(name)
+        for name in operational:
+            observatory = observatory_of(name)
+            if name not in self.contexts(observatory):
+                raise NotHereError("context", name, self.contexts(observatory))
+            self._operational[observatory] = name
+
+    # -- observatories and contexts -------------------------------------------------------
+
+    def observatories(self) -> list[str]:
+        """Return the names of the observatories the cache has rules of."""
+        return [
+            name
+            for name in self.cache.observatories()
+            if (self.only is None or name in self.only) and self.mappings(name)
+        ]
+
+    def require_observatory(self, name: str | None) -> str:
+        """Return an observatory's name as it is written here; by default that of the only one.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is none of this name, or several and none was named.
+        """
+        known = self.observatories()
+        if name:
+            if name.lower() not in known:
+                raise NotHereError("observatory", name, known)
+            return name.lower()
+        if len(known) == 1:
+            return known[0]
+        raise ConfigurationError(
+            "this server has several observatories, and none was named"
+            if known
+            else "this server has no rules yet",
+            found=", ".join(known) or None,
+            remedy="add the name to the address of the server: CRDS_SERVER_URL=…/NAME"
+            if known
+            else "put contexts into the cache it serves",
+        )
+
+    def contexts(self, observatory: str) -> list[str]:
+        """Return the names of an observatory's contexts, the newest first."""
+        found = [name for name in self.mappings(observatory) if name.endswith(".pmap")]
+        return sorted(found, key=_version, reverse=True)
+
+    def config(self, observatory: str) -> ServerConfig | None:
+        """Return what the cache was told of its own server; None if nothing, or if unreadable."""
+        path = self.cache.layout.folder("config", observatory) / "server_config"
+
+        def read() -> ServerConfig | None:
+            try:
+                return ServerConfig.parse(path.read_text(encoding="utf-8"), path)
+            except (OSError, UnicodeDecodeError, LightmillError):
+                return None
+
+        return self._while_same(("config", observatory), [path], read)
+
+    def operational(self, observatory: str) -> str:
+        """Return the name of the context in use.
+
+        Raises
+        ------
+        ConfigurationError
+            If the observatory has no context.
+        """
+        known = self.contexts(observatory)
+        if not known:
+            raise ConfigurationError(f"there is no context of {observatory!r} here")
+        named = self._operational.get(observatory)
+        if named is None:
+            config = self.config(observatory)
+            named = config.context() if config else None
+        return named if named in known else known[0]
+
+    def state(self, observatory: str, state: str | None) -> str:
+        """Return the name of the context in a state: ``operational``, ``latest``, ``edit``.
+
+        The latest is that with the greatest number; what the configuration does not tell
+        is the context in use.
+        """
+        if state == "latest":
+            return self.contexts(observatory)[0]
+        config = self.config(observatory)
+        named = config.context(state) if config and state in STATES[2:] else None
+        return named if named in self.contexts(observatory) else self.operational(observatory)
+
+    def resolve(self, spec: str | None, observatory: str | None = None) -> str:
+        """Return the name of the context somebody means.
+
+        Parameters
+        ----------
+        spec : str or None
+            A name, a state (``edit``, ``jwst-edit``), or a date; None is the one in use.
+        observatory : str, optional
+            Whose, where `spec` does not say it.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is not here.
+        """
+        if spec and spec.endswith((".pmap", ".imap", ".rmap")):
+            whose = self.require_observatory(observatory_of(spec))
+            if spec not in self.mappings(whose):
+                raise NotHereError("context", spec, self.contexts(whose))
+            return spec
+        known = [name for name in self.observatories() if (spec or "").startswith(name)]
+        whose = self.require_observatory(known[0] if known else observatory)
+        what = (spec or "").removeprefix(whose).removeprefix("-")
+        if is_date(what):
+            return self.at_date(what, whose)
+        if what and what not in STATES:
+            raise NotHereError("context", spec or "", self.contexts(whose))
+        return self.state(whose, what)
+
+    def at_date(self, date: str, observatory: str) -> str:
+        """Return the context that was in use at a date.
+
+        Raises
+        ------
+        ConfigurationError
+            If the cache has no history of contexts, or that context is not here.
+        """
+        date = date.removeprefix(f"{observatory}-")
+        config = self.config(observatory)
+        named = config.context_at(date) if config and is_date(date) else None
+        if named is None:
+            raise ConfigurationError(
+                "nobody told this server which context was in use then",
+                place=observatory,
+                found=date,
+                remedy="name the context",
+            )
+        return self.resolve(named)
+
+    def rules(self, name: str) -> Context:
+        """Return a context, loaded once.
+
+        Raises
+        ------
+        LightmillError
+            If it is not here, or its rules cannot be read.
+        """
+        from lightmill.reference import rules
+
+        name = self.resolve(name)
+        path = self.mappings(observatory_of(name))[name]
+        stamp = _stamp(path)
+        with self._guard:
+            seen = self._contexts.get(name)
+            if seen is None or seen.stamp != stamp:
+                seen = _Seen(stamp, rules.load(name, self.cache))
+            self._contexts.pop(name, None)
+            self._contexts[name] = seen  # the last one used is the last one dropped
+            for old in list(self._contexts)[:-_KEPT]:
+                del self._contexts[old]
+        found: Context = seen.value
+        return found
+
+    # -- files ----------------------------------------------------------------------------
+
+    def mappings(self, observatory: str) -> dict[str, Path]:
+        """Return the rule files: name → where it is."""
+        folder = self.cache.layout.folder("mappings", observatory)
+
+        def listed() -> dict[str, Path]:
+            return {name: folder / name for name in self.cache.mappings(observatory)}
+
+        return self._while_same(("mappings", observatory), [folder], listed)
+
+    def references(self, observatory: str) -> dict[str, Path]:
+        """Return the reference files: name → where it is."""
+        folder = self.cache.layout.folder("references", observatory)
+
+        def listed() -> dict[str, Path]:
+            return {path.name: path for path in self.cache.references(observatory)}
+
+        return self._while_same(("references", observatory), [folder, *folders_in(folder)], listed)
+
+    def path(self, name: str, observatory: str) -> Path:
+        """Return where a file is.
+
+        Raises
+        ------
+        NotHereError
+            If it is not here.
+        """
+        files = (self.mappings if is_mapping(name) else self.references)(observatory)
+        if name not in files:
+            raise NotHereError("file", name, ())
+        return files[name]
+
+    def info(self, name: str, observatory: str, *, wait: bool = False) -> FileInfo:
+        """Return size and SHA-1 of a file.
+
+        What the cache was told of a file counts more than what the file is now: a client
+        that fetches a damaged one finds out. Of large files nobody told about, the sum is
+        computed aside; until then it is not known.
+
+        Parameters
+        ----------
+        name : str
+            File name.
+        observatory : str
+            Whose file.
+        wait : bool
+            Whether to compute an unknown sum of a large file now.
+
+        Raises
+        ------
+        NotHereError
+            If it is not here.
+        """
+        path = self.path(name, observatory)
+        config = None if is_mapping(name) else self.config(observatory)
+        told = config.file_info(name) if config else None
+        if told is not None and told.size is not None and told.sha1:
+            return told
+        try:
+            size = path.stat().st_size
+            return FileInfo(name, size, self._sum(path, wait=wait))
+        except OSError as error:
+            raise NotHereError("file", name, ()) from error
+
+    def infos(self, observatory: str) -> dict[str, FileInfo]:
+        """Return size and SHA-1 of all files."""
+        found = {}
+        for name in (*self.mappings(observatory), *self.references(observatory)):
+            try:
+                found[name] = self.info(name, observatory)
+            except NotHereError:
+                continue  # it has gone since it was listed
+        return found
+
+    def unsummed(self) -> int:
+        """Return how many files wait for their sum."""
+        return self._sums.waiting.qsize()
+
+    def problems(self) -> list[str]:
+        """Return what keeps this server from serving; nothing when all is well."""
+        root = self.cache.root
+        try:
+            next(root.iterdir(), None)
+        except OSError as error:
+            return [f"the cache cannot be read: {root} ({error.strerror})"]
+        known = self.observatories()
+        if not known:
+            return [f"the cache has no rules: {root}"]
+        return [
+            f"{one}: there is no context, only parts of one"
+            for one in known
+            if not self.contexts(one)
+        ]
+
+    # -- what is behind -------------------------------------------------------------------
+
+    def _while_same(self, key: tuple[str, str], places: list[Path], make: Callable[[], _T]) -> _T:
+        """Return a value made before, if the places it was made from are unchanged."""
+        stamp = tuple((place, _stamp(place)) for place in places)
+        seen = self._seen.get(key)
+        if seen is None or seen.stamp != stamp or _is_unsettled(places):
+            seen = _Seen(stamp, make())
+            self._seen[key] = seen
+        found: _T = seen.value
+        return found
+
+    def _sum(self, path: Path, *, wait: bool) -> str | None:
+        status = path.stat()
+        key = (path, status.st_ino, status.st_size, status.st_mtime_ns)
+        found = self._sums.known.get(key)
+        if found is None and status.st_size > _SMALL:
+            found = known_sha1(path) or (sha1_of(path) if wait else None)
+            if found is None:
+                self._sum_aside(path, key)
+                return None
+        if found is None:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, _sha1).hexdigest()
+        self._sums.known[key] = found
+        return found
+
+    def _sum_aside(self, path: Path, key: tuple[object, ...]) -> None:
+        with self._guard:
+            if key in self._sums.asked:
+                return
+            self._sums.asked.add(key)
+            self._sums.waiting.put(path)
+            if self._sums.worker is None:
+                self._sums.worker = threading.Thread(
+                    target=self._sum_waiting, name="sums of references", daemon=True
+                )
+                self._sums.worker.start()
+
+    def _sum_waiting(self) -> None:
+        while True:
+            path = self._sums.waiting.get()
+            try:
+                self._sum(path, wait=True)
+            except OSError:
+                continue  # it has gone, or is asked for again
+
+
+def _sha1() -> Any:
+    return hashlib.sha1(usedforsecurity=False)
+
+
+def _version(name: str) -> tuple[list[int], str]:
+    return [int(number) for number in re.findall(r"\d+", name)], name
+
+
+def _stamp(place: Path) -> tuple[int, ...] | None:
+    try:
+        status = place.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _is_unsettled(places: Iterable[Path]) -> bool:
+    now = time.time()
+    for place in places:
+        try:
+            if abs(now - place.stat().st_mtime) < _UNSETTLED:
+                return True
+        except OSError:
+            continue
+    return False

@@ -1,0 +1,131 @@
+"""Run the server until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from lightmill.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+__all__ = ["listening", "run", "running"]
+
+_CONNECTIONS = 1000  # at the same time; more are told to come back (503)
+_BACKLOG = 2048  # connections the system keeps until they are looked at
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; a port of 0 takes a free one.
+
+    Raises
+    ------
+    ConfigurationError
+        If the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        found.close()
+        raise ConfigurationError(
+            "the server cannot listen there",
+            place=f"{host}:{port}",
+            found=getattr(error, "strerror", None) or str(error),
+            remedy="choose another --port (0 takes a free one) or --host",
+        ) from error
+    return found
+
+
+def run(app: Any, place: socket.socket, started: Callable[[str], None] | None = None) -> None:
+    """Serve until interrupted; transfers under way are given time to end.
+
+    Parameters
+    ----------
+    app : ASGI application
+        What to serve.
+    place : socket
+        Where; see `listening`. It is closed at the end.
+    started : callable, optional
+        Told the address when the server answers.
+    """
+    _server(app, place, started).run(sockets=[place])
+
+
+@contextlib.contextmanager
+def running(app: Any, host: str = "127.0.0.1") -> Iterator[str]:
+    """Serve from a thread while the context lasts.
+
+    Parameters
+    ----------
+    app : ASGI application
+        What to serve.
+    host : str
+        On which of this machine's addresses.
+
+    Yields
+    ------
+    url : str
+        The server's address; it answers.
+    """
+    answers, addresses = threading.Event(), []
+
+    def started(url: str) -> None:
+        addresses.append(url)
+        answers.set()
+
+    place = listening(host, 0)
+    server = _server(app, place, started)
+
+    def serve() -> None:
+        try:
+            server.run(sockets=[place])
+        finally:
+            answers.set()
+
+    thread = threading.Thread(target=serve, name="reference server", daemon=True)
+    thread.start()
+    answers.wait()
+    try:
+        if not addresses:
+            raise ConfigurationError("the server did not start")
+        yield addresses[0]
+    finally:
+        server.should_exit = True
+        thread.join()
+        place.close()
+
+
+def _server(
+    app: Any, place: socket.socket, started: Callable[[str], None] | None
+) -> uvicorn.Server:
+    import uvicorn
+
+    host, port = place.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started and started:
+                started(address)
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        backlog=_BACKLOG,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=20,
+        timeout_graceful_shutdown=10,
+        proxy_headers=True,
+    )
+    return Server(config)
