@@ -121,7 +121,7 @@ def _print(observatory: str, facts: dict[str, Any], names: list[str], *, status:
     if status:
         rows = [
             ("context in force", facts["default_context"] or facts["problem"]),
-            *((" and ".join(held), name) for name, held in facts["states"].items()),
+            *((", ".join(held), name) for name, held in facts["states"].items()),
             *facts["places"].items(),
             ("layout", facts["layout"]),
             ("server", facts["server"] or "none"),

@@ -51,10 +51,12 @@ def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def library_at(crds_path: Path | None, context: str | None, server: str | None = None) -> Library:
     """Return the references of a cache; a server is asked only if one is named."""
+    from lightmill import app
     from lightmill.reference.cache import Cache
     from lightmill.reference.client import Client
     from lightmill.reference.library import Library
 
+    app.discover()  # observatories say what their headers mean, and where their server is
     client = Client(server) if server else None
     return Library(Cache(crds_path), client, context=context)
 
@@ -120,10 +122,9 @@ def needs_of(files: Iterable[Path], library: Library, types: Sequence[str] = ())
     DataError
         If a file does not say which observatory and instrument it comes from.
     """
-    from lightmill import app, models
+    from lightmill import models
     from lightmill.reference.headers import header_of
 
-    app.discover()
     found = []
     for path in files:
         model = models.open(path)
