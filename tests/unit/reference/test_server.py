@@ -1,5 +1,6 @@
 """A server of references answers clients and people, and serves nothing else."""
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -52,34 +53,44 @@ def put(root, files):
         (folder / name).write_bytes(content)
 
 
-@pytest.fixture
-def root(tmp_path):
-    put(tmp_path, small_context("lantern", "glowcam", ROWS))
-    folder = tmp_path / "references" / "lantern" / "glowcam"
+def fill(root):
+    put(root, small_context("lantern", "glowcam", ROWS))
+    folder = root / "references" / "lantern" / "glowcam"
     folder.mkdir(parents=True)
     (folder / FLAT).write_bytes(CONTENT)
     (folder / DARK).write_bytes(b"dark")
-    (tmp_path / "secret.txt").write_text("not for sale")
-    return tmp_path
+    (folder.parent / ".hidden").write_text("not for sale")
+    (root / "secret.txt").write_text("not for sale")
+    return root
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Return a cache of the test's own."""
+    return fill(tmp_path / "cache")
+
+
+@contextlib.contextmanager
+def serving(root, **options):
+    from lightmill.reference.server.app import create_app
+    from lightmill.reference.server.serving import running
+
+    with running(create_app(Cache(root, readonly=True), **options)) as url:
+        yield url
 
 
 @pytest.fixture
 def serve():
     """Start servers that end with the test."""
-    import contextlib
-
-    from lightmill.reference.server.app import create_app
-    from lightmill.reference.server.serving import running
-
     with contextlib.ExitStack() as stack:
-        yield lambda root, **options: stack.enter_context(
-            running(create_app(Cache(root, readonly=True), **options))
-        )
+        yield lambda root, **options: stack.enter_context(serving(root, **options))
 
 
-@pytest.fixture
-def url(serve, root):
-    return serve(root)
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    """Address of a server whose cache no test changes."""
+    with serving(fill(tmp_path_factory.mktemp("shared") / "cache")) as address:
+        yield address
 
 
 def ask(url, method, path, body=None, **headers):
@@ -199,16 +210,15 @@ def test_the_length_is_told_without_the_file(url):
         "/static/..%2fapp.py",
     ],
 )
-def test_what_is_not_listed_is_not_there(url, root, path):
-    (root / "references/lantern/.hidden").write_text("not for sale")
-
+def test_what_is_not_listed_is_not_there(url, path):
     status, _, content = get(url, path)
 
     assert status == 404
     assert b"not for sale" not in content
 
 
-def test_a_file_put_into_the_cache_is_served_at_once(url, root):
+def test_a_file_put_into_the_cache_is_served_at_once(serve, root):
+    url = serve(root)
     assert get(url, "/lantern/references/new.fits")[0] == 404
 
     (root / "references/lantern/glowcam/new.fits").write_bytes(b"new")
@@ -262,7 +272,6 @@ class Breaking:
                 self.asked += spans or [None]
                 left = self.after.pop(0) if self.after else None
             far.sendall(question)
-            far.shutdown(socket.SHUT_WR)
             while block := far.recv(1 << 16):
                 near.sendall(block if left is None else block[:left])
                 if left is not None:
@@ -350,8 +359,8 @@ def test_what_a_server_was_told_is_told_on(serve, root):
 # -- contexts -------------------------------------------------------------------------------
 
 
-def test_a_context_put_into_the_cache_is_served_at_once(url, root):
-    client = client_of(url)
+def test_a_context_put_into_the_cache_is_served_at_once(serve, root):
+    client = client_of(serve(root))
     assert client.default_context("lantern") == "lantern_0001.pmap"
 
     put(root, small_context("lantern", "glowcam", ROWS, number=2))

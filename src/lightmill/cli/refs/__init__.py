@@ -17,6 +17,7 @@ COMMANDS = {
     "bundle": "lightmill.cli.refs.bundling:bundle",
     "unbundle": "lightmill.cli.refs.bundling:unbundle",
     "lock": "lightmill.cli.refs.bundling:lock",
+    "serve": "lightmill.cli.refs.serve:serve",
     "diff": "lightmill.cli.refs.diff:diff",
     "convert": "lightmill.cli.refs.convert:convert",
     "checksum": "lightmill.cli.refs.checksum:checksum",
