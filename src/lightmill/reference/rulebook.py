@@ -121,7 +121,8 @@ class RuleBook:
     def _header(
         model: Model, context: Context, instrument: str, types: list[str]
     ) -> Mapping[str, Any]:
-        return header_of(model, context.required_keys(instrument, types))
+        keys = [*context.header["parkey"], *context.required_keys(instrument, types)]
+        return header_of(model, dict.fromkeys(keys))
 
 
 def _observatory(model: Model) -> str:
