@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from lightmill.errors import ConfigurationError
+from lightmill.errors import ConfigurationError, UnknownNameError
 from lightmill.reference.rules.text import MappingText, Node, parse_mapping
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "leaves",
     "opened",
     "parsed",
+    "rules_for",
     "tables",
 ]
 
@@ -159,6 +160,40 @@ def tables(mapping: MappingText, source: Source) -> Iterator[MappingText]:
             if isinstance(name, str) and name not in SPECIAL and name not in seen:
                 seen.add(name)
                 waiting.append(parsed(name, source))
+
+
+def rules_for(mapping: MappingText, source: Source, reference: str | Path) -> MappingText:
+    """Return the rules of the type of a reference, as it says itself.
+
+    Parameters
+    ----------
+    mapping : MappingText
+        Rules of any level that hold those of the type.
+    source : Source
+        Where the mappings it names are.
+    reference : path_like
+        The reference.
+
+    Raises
+    ------
+    UnknownNameError
+        If there are none for its instrument or type.
+    """
+    from lightmill.reference.headers import header_of
+
+    header = header_of(reference, ("META.INSTRUMENT.NAME", "INSTRUME", "META.REFTYPE", "REFTYPE"))
+    words = {
+        "PIPELINE": ("instrument", header.get("META.INSTRUMENT.NAME") or header.get("INSTRUME")),
+        "INSTRUMENT": ("type", header.get("META.REFTYPE") or header.get("REFTYPE")),
+    }
+    while not isinstance(mapping.selector, Node):
+        word, said = words[str(mapping.header.get("mapping", "")).upper()]
+        table = {str(name).lower(): name for name in mapping.selector}
+        named = mapping.selector.get(table.get(str(said).lower(), ""))
+        if not isinstance(named, str) or named.upper() in SPECIAL:
+            raise UnknownNameError(f"{word} with rules", str(said), table, place=mapping.name)
+        mapping = parsed(named, source)
+    return mapping
 
 
 def leaves(node: Node, above: tuple[tuple[str, Any, int], ...] = ()) -> Iterator[Leaf]:

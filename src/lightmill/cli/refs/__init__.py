@@ -19,6 +19,7 @@ COMMANDS = {
     "lock": "lightmill.cli.refs.bundling:lock",
     "serve": "lightmill.cli.refs.serve:serve",
     "diff": "lightmill.cli.refs.diff:diff",
+    "certify": "lightmill.cli.refs.certify:certify",
     "convert": "lightmill.cli.refs.convert:convert",
     "checksum": "lightmill.cli.refs.checksum:checksum",
 }
