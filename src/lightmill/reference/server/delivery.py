@@ -10,13 +10,13 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import AsyncIterator
 from email.utils import formatdate
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 __all__ = ["deliver", "wanted_range"]
 
@@ -109,8 +109,7 @@ async def deliver(request: Request, path: Path, sha1: str | None) -> Response:
         if stop - start <= _BLOCK:
             content = await run_in_threadpool(_read, file, start, stop)
             return Response(content, status_code=code, headers=headers)
-        blocks = _blocks(io.FileIO(os.dup(file.fileno())), start, stop)
-        return StreamingResponse(blocks, status_code=code, headers=headers)
+        return _Blocks(os.dup(file.fileno()), start, stop, code, headers)
     finally:
         file.close()
 
@@ -141,7 +140,23 @@ def _read(file: io.FileIO, start: int, stop: int) -> bytes:
     return b"".join(pieces)
 
 
-async def _blocks(file: io.FileIO, start: int, stop: int) -> AsyncIterator[bytes]:
-    with file:
-        for at in range(start, stop, _BLOCK):
-            yield await run_in_threadpool(_read, file, at, min(at + _BLOCK, stop))
+class _Blocks(Response):
+    """A part of an open file, sent block by block; the file is closed however that ends."""
+
+    def __init__(
+        self, descriptor: int, start: int, stop: int, code: int, headers: dict[str, str]
+    ) -> None:
+        super().__init__(status_code=code, headers=headers)
+        self.descriptor, self.start, self.stop = descriptor, start, stop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the part."""
+        del scope, receive
+        with io.FileIO(self.descriptor) as file:
+            start = {"type": "http.response.start", "status": self.status_code}
+            await send({**start, "headers": self.raw_headers})
+            for at in range(self.start, self.stop, _BLOCK):
+                end = min(at + _BLOCK, self.stop)
+                block = await run_in_threadpool(_read, file, at, end)
+                more = end < self.stop
+                await send({"type": "http.response.body", "body": block, "more_body": more})
