@@ -7,6 +7,10 @@ takes the peer's side, so that what is compared means the same:
 - ramp_fit: average dark current added without dividing by the gain (`ramp_fit.dark_current_unit=DN`);
 - ramp_fit: variances of two estimates that were not made (`ramp_fit.variances=bound`).
 
+No parameter brings back what the peer gets wrong in its optional products: the errors of segments
+are in electrons there, a group's rate not divided by its time, and weights taken for inverse
+variances; the pedestal leaves out the group time; the saved 1/f noise has the other sign.
+
 What remains is rounding: the peer computes some sums in float64 and some in float32, in another
 order. A pixel whose jump or saturation test lies within rounding of its threshold may fall on the
 other side; hence 99.99 %, not all.
@@ -18,9 +22,13 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from benchmarks import agreement, cases
+from lightmill.models.dq import PIXEL
+from lightmill.models.lineage import primary_of
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
@@ -75,6 +83,12 @@ def bench(peer, root, tmp_path_factory):
 def calibrated(request, bench):
     """A case calibrated by both, with the same meaning."""
     case = bench.case(request.param, *EXPOSURES[request.param])
+    case = bench.variant(
+        case,
+        "saved",
+        ramp_fit={"save_opt": True},
+        dark_current={"dark_output": "subtracted_dark.fits"},
+    )
     bench.run_peer(case, "peer", "--save-ramp")
     bench.run_ours(case, "ours", "--save_calibrated_ramp=true", *COMPATIBLE)
     return case
@@ -112,6 +126,7 @@ def test_the_calibrated_ramp_is_that_of_the_peer(calibrated):
 
 def test_the_peer_opens_our_products_and_finds_nothing_to_complain_of(calibrated, peer):
     products = sorted((calibrated / "ours").glob("*.fits"))
+    assert len(products) == 5
     code = (
         "import sys, json\n"
         "from stdatamodels.jwst import datamodels\n"
@@ -119,14 +134,20 @@ def test_the_peer_opens_our_products_and_finds_nothing_to_complain_of(calibrated
         "for path in sys.argv[1:]:\n"
         "    with datamodels.open(path, strict_validation=True) as model:\n"
         "        model.validate()\n"
-        "        found[path] = [type(model).__name__, list(model.data.shape)]\n"
+        "        found[path] = type(model).__name__\n"
         "print(json.dumps(found))\n"
     )
 
     found = json.loads(ask_peer(peer, code, *products).splitlines()[-1])
 
-    kinds = {Path(path).stem.rpartition("_")[2]: kind for path, (kind, _) in found.items()}
-    assert kinds == {"rate": "ImageModel", "rateints": "CubeModel", "ramp": "RampModel"}
+    kinds = {Path(path).stem.rpartition("_")[2]: kind for path, kind in found.items()}
+    assert kinds.pop("dark") in {"DarkModel", "DarkMIRIModel"}
+    assert kinds == {
+        "rate": "ImageModel",
+        "rateints": "CubeModel",
+        "ramp": "RampModel",
+        "fitopt": "RampFitOutputModel",
+    }
 
 
 def test_we_open_every_product_of_the_peer(calibrated):
@@ -135,8 +156,118 @@ def test_we_open_every_product_of_the_peer(calibrated):
     for path in sorted((calibrated / "peer").glob("*.fits")):
         model = models.open(path)
 
-        assert model.data.shape == model.array("data").shape
+        assert getattr(model, primary_of(model)).shape == model.shape
         assert model.meta.instrument.name
+
+
+def test_cosmic_rays_are_counted_as_the_peer_does(calibrated):
+    ours, theirs = (
+        fits.getval(cases.product(calibrated / who, "rate"), "PRIMECRS") for who in ("ours", "peer")
+    )
+
+    # a jump within rounding of the threshold may fall on the other side
+    assert ours == pytest.approx(theirs, rel=1e-3)
+
+
+def test_the_dark_saved_is_that_of_the_peer(calibrated):
+    ours, theirs = (
+        fits.getdata(calibrated / who / "subtracted_dark.fits", "SCI") for who in ("ours", "peer")
+    )
+
+    # theirs has all integrations of the reference, ours those that were subtracted
+    used = theirs[: len(ours)] if theirs.ndim == 4 else theirs
+    np.testing.assert_array_equal(ours, np.nan_to_num(used))
+
+
+@pytest.fixture
+def fitopts(calibrated):
+    """The arrays of both products of segments, and what they are to be compared with."""
+    ours, theirs = {}, {}
+    for arrays, who in ((ours, "ours"), (theirs, "peer")):
+        with fits.open(cases.product(calibrated / who, "fitopt")) as file:
+            arrays.update(
+                {
+                    hdu.name: hdu.data.astype(float)
+                    for hdu in file
+                    if hdu.is_image and hdu.data is not None
+                }
+            )
+    header = fits.getheader(cases.product(calibrated / "peer", "fitopt"))
+    dq = fits.getdata(cases.product(calibrated / "peer", "ramp"), "GROUPDQ")
+    hit = (dq & (PIXEL["JUMP_DET"] | PIXEL["SATURATED"])) != 0
+    whole = ~(hit & ((dq & PIXEL["DO_NOT_USE"]) == 0)).any(axis=1)
+    return ours, theirs, header, whole & (theirs["SIGYINT"][:, 0] > 0)
+
+
+def test_segments_are_those_of_the_peer(fitopts):
+    ours, theirs, *_ = fitopts
+    # theirs is not a number in the first segment of pixels that are not to be used
+    there = (theirs["WEIGHTS"] > 0) & np.isfinite(theirs["SLOPE"])
+
+    def agree(name, limit):
+        return np.mean((np.abs(ours[name] - theirs[name]) <= limit)[there])
+
+    assert list(ours) == list(theirs)
+    assert {n: a.shape for n, a in ours.items()} == {n: a.shape for n, a in theirs.items()}
+    error = np.sqrt(theirs["VAR_POISSON"] + theirs["VAR_RNOISE"])
+    assert agree("SLOPE", agreement.RATE * error) >= AGREE
+    assert agree("YINT", agreement.RATE * (theirs["SIGYINT"] + np.abs(theirs["YINT"]))) >= AGREE
+    for name in ("VAR_POISSON", "VAR_RNOISE", "WEIGHTS"):
+        assert agree(name, agreement.ERROR * theirs[name]) >= AGREE
+    magnitude = np.abs(theirs["CRMAG"])
+    assert np.mean(np.abs(ours["CRMAG"] - theirs["CRMAG"]) <= 1e-4 * magnitude) >= AGREE
+
+
+def test_errors_of_segments_are_those_of_the_peer_in_other_units(fitopts, calibrated):
+    ours, theirs, header, whole = fitopts
+    gain = _gain(calibrated, whole.shape[1:])
+
+    scales = {"SIGSLOPE": gain * header["TGROUP"], "SIGYINT": gain}
+    for name, scale in scales.items():
+        more = (theirs[name][:, 0] / scale)[whole] / ours[name][:, 0][whole]
+
+        # weights taken for inverse variances: up to 6 % too much in the slope, 11 % at the start
+        assert np.mean((more > 0.999) & (more < 1.12)) >= AGREE
+
+
+def test_the_pedestal_lies_on_the_line_where_that_of_the_peer_does_not(fitopts, calibrated):
+    ours, theirs, header, whole = fitopts
+    first = fits.getdata(cases.product(calibrated / "peer", "ramp"), "SCI")[:, 0]
+    dq = fits.getdata(cases.product(calibrated / "peer", "ramp"), "GROUPDQ")[:, 0]
+    rate = fits.getdata(cases.product(calibrated / "peer", "rateints"), "SCI")
+    reads = (header["NFRAMES"] + 1) / 2
+    good = whole & (dq == 0)
+
+    def off(pedestal, seconds):
+        error = np.abs(pedestal - (first - rate * seconds))[good]
+        return np.count_nonzero(error > 1e-3 * (10 + np.abs(first[good])))
+
+    assert off(ours["PEDESTAL"], reads * header["TFRAME"]) <= (1 - AGREE) * good.sum()
+    # theirs goes back by a share of a second: the group time is left out
+    share = reads / (header["NFRAMES"] + header["GROUPGAP"])
+    assert off(theirs["PEDESTAL"], share) <= (1 - AGREE) * good.sum()
+
+
+def _gain(case, frame):
+    """Return the gain of each pixel of the frame."""
+    name = json.loads((case / "overrides.json").read_text())["ramp_fit"]["override_gain"]
+    gain = fits.getdata(name, "SCI")
+    assert gain.shape == frame
+    return gain
+
+
+def test_chi_squared_of_the_likelihood_fit_is_that_of_the_peer(bench):
+    case = bench.case("niriss", *EXPOSURES["niriss"])
+    case = bench.variant(case, "likely", ramp_fit={"save_opt": True, "algorithm": "LIKELY"})
+    bench.run_peer(case, "peer", "--alg", "LIKELY")
+    bench.run_ours(case, "ours", *COMPATIBLE)
+
+    ours, theirs = (
+        fits.getdata(cases.product(case / who, "likely_chisq"), "SCI") for who in ("ours", "peer")
+    )
+
+    # where a jump found by one and not by the other moves chi squared by 20, 3e-4 of the pixels
+    assert np.mean(agreement.same(ours, theirs, 1e-3 * np.abs(theirs))) > 0.999
 
 
 def test_the_peers_next_step_runs_on_our_rate(bench, peer):

@@ -211,16 +211,14 @@ class SubtractDark(Step):
             )
             arithmetic.subtract(ramp.data[number], signal)
             subtracted.append(signal)
-        flags = None
         if dark.has("dq"):
             flags = dark.dq
             if flags.ndim > 2:
                 flags = np.bitwise_or.reduce(flags.reshape(-1, *flags.shape[-2:]), axis=0)
-            flags = np.ascontiguousarray(flags, dtype=np.uint32)
-            arithmetic.flag_or(ramp.pixeldq, flags)
+            arithmetic.flag_or(ramp.pixeldq, np.ascontiguousarray(flags, dtype=np.uint32))
         if not self.side_products():
             return ramp
-        return Beside(ramp, {"dark": _dark_as_subtracted(ramp, dark, subtracted, flags)})
+        return Beside(ramp, {"dark": _dark_as_subtracted(ramp, dark, subtracted)})
 
     def _average(self, ramp: RampModel, dark: DarkModel) -> np.ndarray:
         value: Any = self.parameters.average_dark_current
@@ -232,19 +230,23 @@ class SubtractDark(Step):
 
 
 def _dark_as_subtracted(
-    ramp: RampModel, dark: DarkModel, subtracted: list[np.ndarray], dq: np.ndarray | None
+    ramp: RampModel, dark: DarkModel, subtracted: list[np.ndarray]
 ) -> DarkModel:
     """Return what was subtracted as a dark of the exposure's own frames, groups and subarray."""
     groups = [np.nan_to_num(signal, nan=0.0) for signal in subtracted]
+    changes: dict[str, Any] = {"data": groups[0]}
+    if dark.data.ndim == 4:
+        changes["data"] = np.stack(groups)
+        if dark.has("dq") and dark.dq.ndim == 4:
+            later = (ramp.meta.exposure.integration_start or 1) != 1
+            changes["dq"] = dark.dq[-1:] if later else dark.dq[: len(groups)]
     taken = {
         path: value
         for path, value in ramp.meta.flat().items()
         if path.startswith("subarray.")
         or path in {"exposure.nframes", "exposure.groupgap", "exposure.ngroups"}
     }
-    model: DarkModel = dark.evolve(
-        data=groups[0] if dark.data.ndim == 3 else np.stack(groups), dq=dq
-    )
+    model: DarkModel = dark.evolve(**changes)
     for path, value in taken.items():
         force(model, path, value)
     descend(model, ramp)
