@@ -7,9 +7,9 @@ by the user, by ``CRDS_CONTEXT``, or by the cache. Nothing is loaded before some
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightmill.errors import ConfigurationError, LightmillError, NothingSelectedError
 from lightmill.models import Model
@@ -103,9 +103,18 @@ class RuleBook:
             for one in types
             if one not in known
         }
-        asked = [one for one in types if one in known]
+        keys: dict[str, None] = dict.fromkeys(context.header["parkey"])
+        asked = []
+        for one in types:
+            if one not in known:
+                continue
+            try:
+                keys.update(dict.fromkeys(_keys(context, instrument, one)))
+                asked.append(one)
+            except LightmillError as error:  # the rules of this type are damaged
+                answers[one] = error
         if asked:
-            header = self._header(model, context, instrument, asked)
+            header = header_of(model, keys)
             answers.update(self.library.select(header, _observatory(model), asked))
         return answers
 
@@ -117,12 +126,13 @@ class RuleBook:
     def _context(self, model: Model) -> Context:
         return self.library.context(_observatory(model))
 
-    @staticmethod
-    def _header(
-        model: Model, context: Context, instrument: str, types: list[str]
-    ) -> Mapping[str, Any]:
-        keys = [*context.header["parkey"], *context.required_keys(instrument, types)]
-        return header_of(model, dict.fromkeys(keys))
+
+def _keys(context: Context, instrument: str, reftype: str) -> list[str]:
+    """Return what the rules of a type look at; expressions may look at what other types do."""
+    rules = context.rules(instrument)
+    if rules.types.get(reftype) in {"N/A", "OMIT"} or rules.rules(reftype).plain:
+        return context.required_keys(instrument, [reftype])
+    return context.required_keys(instrument)
 
 
 def _observatory(model: Model) -> str:

@@ -4,7 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from lightmill.errors import ConfigurationError, LightmillError, NothingSelectedError
+from lightmill.errors import (
+    ConfigurationError,
+    CorruptFileError,
+    LightmillError,
+    NothingSelectedError,
+)
 from lightmill.reference.at_hand import rules_are_at_hand
 from lightmill.reference.rulebook import RuleBook
 from lightmill.testing import make_ramp
@@ -30,10 +35,19 @@ class Library:
     def rules(self, instrument):
         if instrument != "lantern":
             raise ConfigurationError(f"no instrument is called {instrument!r}")
-        return SimpleNamespace(types={"DARK": "phare_lantern_dark_0001.rmap", "gain": "N/A"})
+        types = {"dark": "phare_lantern_dark_0001.rmap", "gain": "N/A"}
+        return SimpleNamespace(types=types, rules=self.of_type)
 
-    def required_keys(self, instrument, types):  # noqa: ARG002
-        return ["META.INSTRUMENT.DETECTOR", "META.EXPOSURE.NGROUPS", "META.NO.SUCH"]
+    def of_type(self, reftype):
+        if self.damaged:
+            raise CorruptFileError(f"the rules of {reftype} are damaged")
+        return SimpleNamespace(plain=self.plain)
+
+    plain, damaged = True, False
+
+    def required_keys(self, instrument, types=None):  # noqa: ARG002
+        keys = ["META.INSTRUMENT.DETECTOR", "META.EXPOSURE.NGROUPS", "META.NO.SUCH"]
+        return keys if types else [*keys, "META.EXPOSURE.NINTS"]
 
     def select(self, header, observatory, types):
         self.asked.append((header, observatory, list(types)))
@@ -72,8 +86,22 @@ def test_a_type_the_context_does_not_have_is_not_asked_for(ramp, library):
     assert answers["mask"].place == "phare_0042.pmap"
 
 
-def test_types_are_known_in_lower_case(ramp, library):
-    assert RuleBook(library).types(ramp) == ["dark", "gain"]
+def test_expressions_may_look_at_what_the_rules_of_other_types_do(ramp, library):
+    library.plain = False
+
+    RuleBook(library).choose(ramp, ["dark"])
+
+    ((header, _, _),) = library.asked
+    assert header["META.EXPOSURE.NINTS"] == "1"
+
+
+def test_damaged_rules_of_one_type_leave_the_others_alone(ramp, library):
+    library.damaged = True
+
+    answers = RuleBook(library).choose(ramp, ["dark", "gain"])
+
+    assert isinstance(answers["dark"], CorruptFileError)
+    assert answers["gain"] == "answer"
 
 
 @pytest.mark.parametrize(
