@@ -174,6 +174,7 @@ class Library:
         self._allow_bad_references = is_true(environ.get("CRDS_ALLOW_BAD_REFERENCES"))
         self._verify_rules = not is_true(environ.get("CRDS_IGNORE_MAPPING_CHECKSUM"))
         self._contexts: dict[str, Context] = {}
+        self._without_files: set[str] = set()  # observatories whose rules are in their own folder
 
     # -- rules ----------------------------------------------------------------------------
 
@@ -219,11 +220,15 @@ class Library:
         from lightmill.reference.rules import Context, load
 
         observatory = observatory.lower()
-        own = None if observatory in self._contexts else self._own_rules(observatory)
-        if own is not None:
-            self._contexts[observatory] = own
         if observatory not in self._contexts:
-            name = self.context_name(observatory)
+            try:
+                name = self.context_name(observatory)
+            except ConfigurationError:
+                own = self._own_rules(observatory)
+                if own is None:
+                    raise
+                self._contexts[observatory] = own
+                return own
             self.refuse_bad_rules(observatory, [name])
             found = load(name, source=_Source(self, observatory, name), verify=self._verify_rules)
             if not isinstance(found, Context):
@@ -239,13 +244,15 @@ class Library:
         """Return the rules in an observatory's own folder, where nobody names others."""
         from lightmill.instrument import observatories
 
-        if self._asked or self.client or self.cache.mappings(observatory):
+        if self._asked:
             return None
         for one in observatories():
             if one.name.lower() == observatory:
                 from lightmill.reference.yaml_rules import has_rules, rules_of
 
-                return rules_of(one.home) if has_rules(one.home) else None
+                if has_rules(one.home):
+                    self._without_files.add(observatory)
+                    return rules_of(one.home)
         return None
 
     def rules(self, observatory: str, instrument: str) -> InstrumentRules:
@@ -545,8 +552,20 @@ class Library:
     # -- what a context is made of --------------------------------------------------------
 
     def mappings_for(self, observatory: str, instruments: Iterable[str]) -> list[str]:
-        """Return the names of the rules that some instruments need: all they are chosen by."""
+        """Return the names of the rules that some instruments need: all they are chosen by.
+
+        Raises
+        ------
+        ConfigurationError
+            If the rules are not files of the cache, but in the observatory's own folder.
+        """
         context = self.context(observatory)
+        if observatory in self._without_files:
+            raise ConfigurationError(
+                "these rules are not in a cache, so they cannot be bundled or locked",
+                place=context.place,
+                remedy="they travel with the observatory's own folder",
+            )
         names = [Path(context.name).name]
         for instrument in instruments:
             rules = context.rules(instrument)

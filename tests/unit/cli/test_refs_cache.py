@@ -115,11 +115,15 @@ def test_sync_of_a_context_with_all_its_references(ended, server, cache):
     assert len(cache.references("lantern")) == 3
 
 
-def test_sync_without_a_server_says_what_to_do(ended, raw):
-    status, _, err = ended("sync", raw)
+def test_sync_without_a_server_says_what_to_do(ended, raw, server):
+    ended("sync", "--contexts", "lantern-latest", "--server", server.url)
 
-    assert status == 5
-    assert "--server URL" in err
+    status, out, _ = ended("sync", raw)
+
+    assert status == 4
+    assert DARK in out
+    assert FLAT in out
+    assert "--server URL" in out
 
 
 def test_sync_of_nothing_is_a_usage_error(ended):

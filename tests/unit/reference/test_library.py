@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from lightmill import app
 from lightmill.errors import ConfigurationError, CorruptFileError, LightmillError
 from lightmill.reference.bundle import read_bundle, write_bundle
 from lightmill.reference.cache import Cache
@@ -20,6 +21,7 @@ from lightmill.reference.lock_file import ReferenceLock
 from lightmill.reference.transport import Patience, ServerError
 from lightmill.testing.contexts import small_context
 from lightmill.testing.loopback import loopback_server
+from lightmill.testing.observatory.glowcam import INSTRUMENT
 
 DARK, FLAT = "lantern_glowcam_dark_0001.fits", "lantern_glowcam_flat_0001.fits"
 NEWER = "lantern_glowcam_dark_0002.fits"
@@ -214,6 +216,28 @@ def test_a_context_can_be_a_path(filled, tmp_path):
     answers = select(library(filled, context=str(aside)))
 
     assert answers["dark"].path.read_bytes() == CONTENT[DARK]
+
+
+def test_an_observatory_that_keeps_its_rules_in_its_own_folder_needs_no_cache(tmp_path):
+    app.register(INSTRUMENT)
+    own = library(Cache(tmp_path / "new"))
+
+    assert own.context("lantern").instruments
+    with pytest.raises(ConfigurationError, match="cannot be bundled"):
+        own.mappings_for("lantern", ["glowcam"])
+
+
+def test_rules_of_a_cache_go_before_those_of_the_folder(cache):
+    app.register(INSTRUMENT)
+
+    assert library(cache).context("lantern").name == "lantern_0001.pmap"
+
+
+def test_the_first_error_names_the_observatorys_own_server(tmp_path):
+    app.discover()
+
+    with pytest.raises(ConfigurationError, match="--server https://"):
+        library(Cache(tmp_path / "new")).context("jwst")
 
 
 @pytest.mark.parametrize("bad", ["lantern_0001.pmap", "lantern_glowcam_dark_0001.rmap"])
