@@ -162,14 +162,18 @@ class IncompleteReferencesError(NothingSelectedError):
         )
 
     def story(self) -> str:
-        """Return the message as a person reads it: one line for each type."""
+        """Return the message as a person reads it: a line for each type, and each reason once."""
         lines = [f"{self.place}: {self.fact}" if self.place else self.fact]
         width = max((len(one["type"]) for one in self.missing), default=0)
+        last: tuple[str, str | None] | None = None
         for one in self.missing:
+            why = one["reason"], one["remedy"]
+            if last is not None and why != last:
+                lines += _reason_lines(*last)
+            last = why
             lines.append(f"    {one['type']:<{width}}  for {', '.join(one['steps'])}")
-            lines.append(f"    {'':<{width}}  {one['reason']}")
-            if one["remedy"]:
-                lines.append(f"    {'':<{width}}  try: {one['remedy']}")
+        if last is not None:
+            lines += _reason_lines(*last)
         if self.remedy:
             lines.append(f"    try:  {self.remedy}")
         return "\n".join(lines)
@@ -220,6 +224,11 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
 
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else None
+
+
+def _reason_lines(reason: str, remedy: str | None) -> list[str]:
+    """Return why the types of the lines above are missing, and what to do."""
+    return [f"        {reason}", *([f"        try: {remedy}"] if remedy else [])]
 
 
 def _reason(error: LightmillError) -> dict[str, str | None]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightmill import simulate
 from lightmill.cli.report import write_report
 
-__all__ = ["run_demo"]
+__all__ = ["run_demo", "write_cache_beside"]
 
-Calibrate = Callable[[Path, Mapping[str, Path], Path], Mapping[str, Any]]
+Calibrate = Callable[
+    [simulate.SimulatedExposure, simulate.SimulatedCache | None, Path], Mapping[str, Any]
+]
 Progress = Callable[[str, int, int], None]
 
 
@@ -26,17 +28,17 @@ def run_demo(
     command: str = "lightmill demo",
     progress: Progress | None = None,
 ) -> Path:
-    """Simulate a scene, calibrate its exposures and write the report.
+    """Simulate a scene, calibrate its exposures by the rules beside them and write the report.
 
     Parameters
     ----------
     facts : InstrumentFacts
         The instrument to simulate.
     directory : path
-        Gets ``raw/``, ``products/`` and ``report.html``.
+        Gets ``raw/`` with the cache ``raw/crds``, ``products/`` and ``report.html``.
     calibrate : callable
-        Given a raw file, its references by type and a folder, makes the
-        products there and returns ``rate`` (path), ``record`` (the run record)
+        Given an exposure, the cache of its references (None for an instrument whose
+        rules are not known) and a folder, makes the products there and returns ``rate`` (path), ``record`` (the run record)
         and, if it was kept, ``ramp`` (path).
     scene : str
         Name of a scene.
@@ -59,6 +61,7 @@ def run_demo(
     observed = simulate.observe(
         facts, scene, seed=seed, directory=directory / "raw", progress=progress
     )
+    cache = write_cache_beside(facts, observed, directory / "raw")
     timings["simulate the raw exposures"] = time.perf_counter() - begin
     products = directory / "products"
     products.mkdir(parents=True, exist_ok=True)
@@ -66,7 +69,7 @@ def run_demo(
     mark = time.perf_counter()
     for number, one in enumerate(observed):
         tell(f"calibrate {one.uncal.name}", number, len(observed))
-        made = calibrate(one.uncal, one.references, products)
+        made = calibrate(one, cache, products)
         exposures.append({"uncal": one.uncal, "truth": one.truth, "title": one.title, **made})
     timings["calibrate them"] = time.perf_counter() - mark
     tell("write the report", 0, 1)
@@ -81,6 +84,30 @@ def run_demo(
     report = write_report(directory, exposures, record)
     tell("write the report", 1, 1)
     return report
+
+
+def write_cache_beside(
+    facts: simulate.InstrumentFacts,
+    exposures: Sequence[simulate.SimulatedExposure],
+    directory: Path,
+) -> simulate.SimulatedCache | None:
+    """Write the references of exposures, and rules that choose them, to the folder ``crds``.
+
+    Parameters
+    ----------
+    facts : InstrumentFacts
+        The instrument.
+    exposures : sequence of SimulatedExposure
+        What was simulated.
+    directory : Path
+        Where the exposures are.
+
+    Returns
+    -------
+    cache : SimulatedCache or None
+        None for an instrument of which it is not known how references are chosen.
+    """
+    return simulate.write_cache(directory / "crds", facts, exposures) if facts.rules else None
 
 
 def _nothing(what: str, done: int, total: int) -> None:

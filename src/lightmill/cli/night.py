@@ -14,7 +14,7 @@ from lightmill.cli.progress import shown_progress, somebody_looks
 from lightmill.errors import LightmillError, UnknownNameError
 
 if TYPE_CHECKING:
-    from lightmill.simulate import InstrumentFacts
+    from lightmill.simulate import InstrumentFacts, SimulatedCache, SimulatedExposure
 
 __all__ = ["demo", "simulate"]
 
@@ -71,16 +71,20 @@ def demo(directory: Path, scene: str, instrument: str | None, seed: int, quiet: 
     return 0
 
 
-def _calibrate(uncal: Path, references: Mapping[str, Path], folder: Path) -> Mapping[str, Any]:
+def _calibrate(
+    exposure: SimulatedExposure, cache: SimulatedCache | None, folder: Path
+) -> Mapping[str, Any]:
     """Calibrate one exposure, keeping the ramp for the report."""
     from lightmill import app
 
+    uncal = exposure.uncal
+    given: dict[str, Any] = (
+        {"overrides": {kind: str(path) for kind, path in exposure.references.items()}}
+        if cache is None
+        else {"crds_path": cache.root, "context": cache.context}
+    )
     (outcome,) = app.run(
-        PIPELINE,
-        [uncal],
-        overrides={reftype: str(path) for reftype, path in references.items()},
-        output_dir=folder,
-        parameters={"save_calibrated_ramp": True},
+        PIPELINE, [uncal], output_dir=folder, parameters={"save_calibrated_ramp": True}, **given
     )
     if outcome.error is not None:
         raise outcome.error
@@ -99,14 +103,17 @@ def _calibrate(uncal: Path, references: Mapping[str, Path], folder: Path) -> Map
 def simulate(scene: str, directory: Path, instrument: str | None, seed: int, quiet: bool) -> int:
     """Make raw exposures of a known scene, with references and truth.
 
-    Prints the raw files; the folder is what `lightmill run --references` wants.
+    Prints the raw files. Their references are in DIR, for `lightmill run --references DIR`, and
+    with rules that choose them in DIR/crds, for `lightmill run --crds-path DIR/crds`.
     """
     facts = _facts(instrument)
 
+    from lightmill.cli.demo import write_cache_beside
     from lightmill.simulate import observe
 
     with shown_progress(shown=somebody_looks() and not quiet) as progress:
         exposures = observe(facts, scene, seed=seed, directory=directory, progress=progress)
+        write_cache_beside(facts, exposures, directory)
     if not quiet:
         for one in exposures:
             print(one.uncal)

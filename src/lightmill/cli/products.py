@@ -183,7 +183,7 @@ def _file_row(facts: dict[str, Any]) -> tuple[str, str, str]:
 
 def _rule(facts: dict[str, Any]) -> str:
     """Return by which row of the rules a file was chosen; nothing where no rules chose it."""
-    return f"by {facts['row']}" if facts.get("row") else ""
+    return f"by {facts['rule']}" if facts.get("rule") else ""
 
 
 def step_lines(step: dict[str, Any], *, everything: bool = False) -> list[str]:

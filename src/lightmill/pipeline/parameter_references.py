@@ -18,7 +18,7 @@ from lightmill.pipeline.cache import file_digest
 from lightmill.pipeline.selection import is_none
 from lightmill.pipeline.settings import Settings
 from lightmill.pipeline.step import Step
-from lightmill.reference.rulebook import RuleBook
+from lightmill.reference.rulebook import RuleBook, rule_of
 
 __all__ = ["ParameterReferences", "parameter_references", "types_of"]
 
@@ -34,7 +34,7 @@ class ParameterReferences:
     layers : tuple of Settings
         Weakest first: those of the steps, then those of the pipeline.
     facts : tuple of dict
-        For each file its type, name, SHA-256, context and row, for the record.
+        For each file its type, name, SHA-256, context and rule, for the record.
     """
 
     layers: tuple[Settings, ...] = ()
@@ -111,7 +111,7 @@ def parameter_references(
         settings = _settings(answer, one, aliases)
         layers.append(Settings(steps={name: settings}) if name else settings)
         fact = {"type": kind, "name": answer.name, "sha256": file_digest(answer.path)}
-        fact |= {"context": answer.context} | ({"row": answer.row} if answer.row else {})
+        fact["context"], fact["rule"] = answer.context, rule_of(answer)
         facts.append(fact)
         log.info("%s: parameters of %s", name or step.name, answer.name)
     return ParameterReferences(tuple(layers), tuple(facts))

@@ -231,11 +231,12 @@ class Selection:
         self, missing: Mapping[str, tuple[list[str], LightmillError]], model: Model
     ) -> IncompleteReferencesError:
         kind = next(iter(missing)) if len(missing) == 1 else "TYPE"
-        steps = dict.fromkeys(name for names, _ in missing.values() for name in names)
+        steps = list(dict.fromkeys(name for names, _ in missing.values() for name in names))
         remedy = f"give --override-{kind}=FILE"
         if self._rules() is None:
             remedy += ", --references DIR or --crds-path DIR (or set CRDS_PATH)"
-        remedy += "; or leave out what needs it: " + " ".join(f"--skip {name}" for name in steps)
+        few = " ".join(f"--skip {name}" for name in steps) if len(steps) < 4 else "--skip STEP"
+        remedy += f"; or leave out what needs it: {few}"
         return IncompleteReferencesError(
             [(reftype, names, error) for reftype, (names, error) in missing.items()],
             place=model.path or model.meta.get("filename"),
@@ -245,9 +246,12 @@ class Selection:
 
 def _choice(selected: Any) -> Choice:
     """Return the answer of rules as a choice; what does not count does not apply."""
+    from lightmill.reference.rulebook import rule_of
+
     facts = {"context": selected.context}
-    if selected.row:
-        facts["row"] = selected.row
+    rule = rule_of(selected)
+    if rule:
+        facts["rule"] = rule
     return Choice("N/A" if selected.path is None else selected.path, facts=facts)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightmill.reference.library import Library, Selected
     from lightmill.reference.rules import Context
 
-__all__ = ["RuleBook"]
+__all__ = ["RuleBook", "rule_of"]
 
 _books: dict[tuple[object, ...], RuleBook] = {}
 
@@ -125,6 +125,18 @@ class RuleBook:
 
     def _context(self, model: Model) -> Context:
         return self.library.context(_observatory(model))
+
+
+def rule_of(selected: Selected) -> str:
+    """Return the file of rules and the row in it that chose a reference; empty where none did."""
+    try:
+        found = selected.explanation
+    except LightmillError:  # the context answers without asking rules
+        return ""
+    if found is None or not found.row:
+        return ""
+    since = f", from {found.use_after}" if found.use_after else ""
+    return f"{Path(found.mapping).name} {found.row}{since}"
 
 
 def _keys(context: Context, instrument: str, reftype: str) -> list[str]:

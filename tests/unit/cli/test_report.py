@@ -16,6 +16,7 @@ LEAF = Path(lightmill.__file__).parent / "observatories/jwst/niriss/simulate.yam
 RECORD = {
     "software": {"lightmill": "1.2.3"},
     "pipeline": "stage1",
+    "context": "obs_0042.pmap",
     "wall_s": 1.5,
     "peak_mb": 123.0,
     "steps": [
@@ -25,16 +26,24 @@ RECORD = {
             "cpu_s": 0.5,
             "wall_s": 0.6,
             "parameters": {"threshold": {"value": 5.5, "origin": "command line"}},
-            "references": {"gain": {"name": "gain.fits", "sha256": "0123456789abcdef"}},
+            "references": {
+                "gain": {
+                    "name": "gain.fits",
+                    "sha256": "0123456789abcdef",
+                    "context": "obs_0042.pmap",
+                    "rule": "obs_gain_0007.rmap: <LAMP>",
+                }
+            },
         },
         {"name": "fringe", "status": "SKIPPED", "reason": "<nothing> to do"},
     ],
 }
 
 
-def pretend(uncal, references, folder):
+def pretend(exposure, cache, folder):
     """Make a product that is the truth, with noise as large as its error says."""
-    del references
+    uncal = exposure.uncal
+    assert (cache.root / "mappings" / "jwst" / cache.context).exists()
     truth = uncal.with_name(uncal.name.replace("_uncal", "_truth"))
     rate = fits.getdata(truth, "RATE")
     noise = np.random.default_rng(1).normal(0, 2.0, rate.shape)
@@ -81,6 +90,8 @@ def test_the_record_is_told_and_escaped(report):
     for words in ("1.2.3", "gain.fits", "0123456789ab", "threshold", "command line", "jump"):
         assert words in page
     assert "&lt;nothing&gt; to do" in page
+    assert "Chosen by the rules <code>obs_0042.pmap</code>" in page
+    assert "obs_gain_0007.rmap: &lt;LAMP&gt;" in page
     assert "lightmill demo &lt;x&gt;" in page
 
 

@@ -37,7 +37,8 @@ class Rules:
             return given
         path = None if given == "N/A" else given
         name = given if path is None else given.name
-        return SimpleNamespace(path=path, name=name, context="obs_0042.pmap", row="row 1")
+        told = SimpleNamespace(mapping="obs_pars_0007.rmap", row="line 3: (N/A)", use_after=None)
+        return SimpleNamespace(path=path, name=name, context="obs_0042.pmap", explanation=told)
 
 
 @pytest.fixture
@@ -106,7 +107,8 @@ def test_the_files_taken_are_named_for_the_record(kit, ramp, add_file):
 
     (fact,) = found.facts
     assert (fact["type"], fact["name"]) == ("pars-addstep", "obs_pars-addstep_0001.asdf")
-    assert (fact["context"], fact["row"]) == ("obs_0042.pmap", "row 1")
+    assert fact["context"] == "obs_0042.pmap"
+    assert fact["rule"] == "obs_pars_0007.rmap line 3: (N/A)"
     assert len(fact["sha256"]) == 64
 
 

@@ -29,7 +29,9 @@ class Rules:
                 path=None if answer == "N/A" else answer,
                 name=getattr(answer, "name", answer),
                 context="obs_0042.pmap",
-                row=f"row of {kind}",
+                explanation=SimpleNamespace(
+                    mapping=f"/cache/obs_{kind}_0007.rmap", row="line 3: (LAMP)", use_after="1999"
+                ),
             )
             for kind in types
         }
@@ -198,13 +200,14 @@ def test_a_step_whose_reference_does_not_apply_by_the_rules_is_skipped(ramp, fil
 # -- what is recorded -----------------------------------------------------------------------
 
 
-def test_the_context_and_the_row_are_recorded(ramp, files):
+def test_the_context_and_the_rule_are_recorded(ramp, files):
     outcome = Gain().run(ramp, rules=Rules(**files))
 
     (note,) = outcome.record["steps"]
     noted = note["references"]["gain"]
     assert noted["name"] == "obs_gain_0001.fits"
-    assert (noted["context"], noted["row"]) == ("obs_0042.pmap", "row of gain")
+    assert noted["context"] == "obs_0042.pmap"
+    assert noted["rule"] == "obs_gain_0007.rmap line 3: (LAMP), from 1999"
     assert len(noted["sha256"]) == 64
     assert outcome.record["context"] == "obs_0042.pmap"
 

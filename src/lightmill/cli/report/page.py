@@ -269,14 +269,26 @@ def _steps(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _references(run: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    used: dict[str, tuple[str, str]] = {}
+def _references(run: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return each type of reference: its file, who takes it, and by which rule."""
+    used: dict[str, dict[str, Any]] = {}
     for step in run.get("steps", []):
         for kind, given in (step.get("references") or {}).items():
             facts = {"name": given} if isinstance(given, str) else given
-            if facts.get("name") not in (None, "N/A"):
-                used[kind] = (str(facts["name"]), str(facts.get("sha256", ""))[:12])
-    return [(kind, *used[kind]) for kind in sorted(used)]
+            if facts.get("name") in (None, "N/A"):
+                continue
+            shown = used.setdefault(
+                kind,
+                {
+                    "kind": kind,
+                    "name": str(facts["name"]),
+                    "hash": str(facts.get("sha256", ""))[:12],
+                    "rule": str(facts.get("rule", "")),
+                    "steps": [],
+                },
+            )
+            shown["steps"].append(str(step.get("name", "")))
+    return [{**used[kind], "steps": ", ".join(used[kind]["steps"])} for kind in sorted(used)]
 
 
 def _changed(run: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
