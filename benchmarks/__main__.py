@@ -12,6 +12,7 @@ NAMES = {
     "overhead": "what the framework costs: no-op steps, start-up",
     "memory": "peak memory against the number of integrations, and a large exposure",
     "fuzz": "a thousand mangled files: no traceback, no hang, nothing left behind",
+    "refs-serve": "two hundred clients of one reference server: latencies, and no error",
     "resume": "kill the run at random moments; resumed products are bit-identical",
 }
 
@@ -23,7 +24,7 @@ def main() -> int:
             print(f"  {name:10s} {what}")
         return 0 if len(sys.argv) > 1 and sys.argv[1] in {"-h", "--help"} else 2
     name = sys.argv.pop(1)
-    return importlib.import_module(f"benchmarks.{name}").main() or 0
+    return importlib.import_module(f"benchmarks.{name.replace('-', '_')}").main() or 0
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ def url(watched, tmp_path_factory):
 def official(peer, url, watched, tmp_path):
     """Run the official client with an empty cache: arguments → its output."""
 
-    def run(observatory, *arguments, **variables):
+    def run(observatory, *arguments, status=0, **variables):
         known = {k: v for k, v in os.environ.items() if not k.startswith(("CRDS_", "PYTHON"))}
         environ = {
             **known,
@@ -188,7 +188,7 @@ def official(peer, url, watched, tmp_path):
         answer = subprocess.run(
             [peer, *arguments], env=environ, capture_output=True, text=True, timeout=300
         )
-        assert answer.returncode == 0, answer.stdout + answer.stderr
+        assert answer.returncode == status, answer.stdout + answer.stderr
         return answer.stdout
 
     return run
@@ -249,6 +249,7 @@ def test_a_broken_transfer_is_repaired_by_the_official_client(official, watched,
         "jwst",
         *("sync", "--contexts", "jwst_0001.pmap", "--fetch-references"),
         *("--check-files", "--check-sha1sum", "--repair-files"),
+        status=1,  # something was wrong; it is right now
     )
 
     assert same(found["dark"], served)

@@ -109,7 +109,8 @@ def get(url, path, **headers):
 
 
 def post(url, path, facts):
-    status, _, content = ask(url, "POST", path, json.dumps(facts))
+    kind = {"Content_Type": "application/json"}
+    status, _, content = ask(url, "POST", path, json.dumps(facts), **kind)
     return status, json.loads(content)
 
 

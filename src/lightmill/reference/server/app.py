@@ -267,20 +267,16 @@ def _add_files(app: FastAPI, holdings: Holdings) -> None:
         response_class=Response,
         responses={code: {"description": text} for code, text in _STATUSES.items()},
     )
-    async def file(request: Request, observatory: str, kind: str, name: str) -> Response:
+    def file(request: Request, observatory: str, kind: str, name: str) -> Response:
         """Deliver a file: `kind` is `mappings` or `references`; ranges and ETags are heeded."""
-
-        def found() -> tuple[Any, str | None]:
-            whose = holdings.require_observatory(observatory)
-            if kind != ("mappings" if is_mapping(name) else "references"):
-                raise NotHereError("file", f"{kind}/{name}"[:300], ())
-            path = holdings.path(name, whose)
-            info = holdings.info(name, whose)
-            return path, info.sha1 if info.size == path.stat().st_size else None
-
+        whose = holdings.require_observatory(observatory)
+        if kind != ("mappings" if is_mapping(name) else "references"):
+            raise NotHereError("file", f"{kind}/{name}"[:300], ())
+        path = holdings.path(name, whose)
+        info = holdings.info(name, whose)
         try:
-            path, sha1 = await run_in_threadpool(found)
-            return await delivery.deliver(request, path, sha1)
+            sha1 = info.sha1 if info.size == path.stat().st_size else None
+            return delivery.deliver(request, path, sha1)
         except OSError as error:
             _log.warning("%s cannot be read: %s", name, error)
             raise NotHereError("file", name, ()) from error

@@ -53,8 +53,8 @@ def wanted_range(text: str | None, size: int) -> tuple[int, int] | None:
     return int(first), min(int(last) + 1, size) if last else size
 
 
-async def deliver(request: Request, path: Path, sha1: str | None) -> Response:
-    """Return the response that delivers a file.
+def deliver(request: Request, path: Path, sha1: str | None) -> Response:
+    """Return the response that delivers a file; short parts are read here, long ones as they are sent.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ async def deliver(request: Request, path: Path, sha1: str | None) -> Response:
     OSError
         If the file cannot be opened.
     """
-    file = await run_in_threadpool(io.FileIO, path)
+    file = io.FileIO(path)
     try:
         status = os.fstat(file.fileno())
         tag = f'"{sha1}"' if sha1 else f'"{status.st_size:x}-{status.st_mtime_ns:x}"'
@@ -107,8 +107,7 @@ async def deliver(request: Request, path: Path, sha1: str | None) -> Response:
         if request.method == "HEAD":
             return Response(status_code=code, headers=headers)
         if stop - start <= _BLOCK:
-            content = await run_in_threadpool(_read, file, start, stop)
-            return Response(content, status_code=code, headers=headers)
+            return Response(_read(file, start, stop), status_code=code, headers=headers)
         return _Blocks(os.dup(file.fileno()), start, stop, code, headers)
     finally:
         file.close()

@@ -31,6 +31,7 @@ __all__ = ["Holdings", "NotHereError"]
 _SMALL = 16 << 20  # bytes; the sum of a larger file is computed aside, not while a client waits
 _UNSETTLED = 2.0  # s: a folder that changed so lately may change again within the clock's tick
 _KEPT = 8  # contexts in memory; the rules of a mission take some 50 MB
+_NAME = re.compile(r"[a-z0-9]{1,40}")  # of an observatory
 _T = TypeVar("_T")
 
 
@@ -101,11 +102,7 @@ class Holdings:
 
     def observatories(self) -> list[str]:
         """Return the names of the observatories the cache has rules of."""
-        return [
-            name
-            for name in self.cache.observatories()
-            if (self.only is None or name in self.only) and self.mappings(name)
-        ]
+        return [name for name in self.cache.observatories() if self._has_rules(name)]
 
     def require_observatory(self, name: str | None) -> str:
         """Return an observatory's name as it is written here; by default that of the only one.
@@ -115,11 +112,11 @@ class Holdings:
         ConfigurationError
             If there is none of this name, or several and none was named.
         """
+        if name and self._has_rules(name.lower()):
+            return name.lower()
         known = self.observatories()
         if name:
-            if name.lower() not in known:
-                raise NotHereError("observatory", name, known)
-            return name.lower()
+            raise NotHereError("observatory", name[:80], known)
         if len(known) == 1:
             return known[0]
         raise ConfigurationError(
@@ -131,6 +128,11 @@ class Holdings:
             if known
             else "put contexts into the cache it serves",
         )
+
+    def _has_rules(self, observatory: str) -> bool:
+        if self.only is not None and observatory not in self.only:
+            return False
+        return _NAME.fullmatch(observatory) is not None and bool(self.mappings(observatory))
 
     def contexts(self, observatory: str) -> list[str]:
         """Return the names of an observatory's contexts, the newest first."""
@@ -354,7 +356,8 @@ class Holdings:
         seen = self._seen.get(key)
         if seen is None or seen.stamp != stamp or _is_unsettled(places):
             seen = _Seen(stamp, make())
-            self._seen[key] = seen
+            if seen.value:  # nothing is kept of names nobody has
+                self._seen[key] = seen
         found: _T = seen.value
         return found
 

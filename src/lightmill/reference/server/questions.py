@@ -11,7 +11,7 @@ import fnmatch
 import functools
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lightmill.errors import DataError, LightmillError, UnknownNameError
@@ -19,6 +19,9 @@ from lightmill.reference.cache import observatory_of
 from lightmill.reference.config import FileInfo, encoded
 from lightmill.reference.layout import is_mapping
 from lightmill.reference.server.holdings import Holdings, NotHereError
+
+if TYPE_CHECKING:
+    from lightmill.reference.rules import Context
 
 __all__ = ["Questions", "TooLargeError", "checked_header", "checked_types"]
 
@@ -168,15 +171,15 @@ class Questions:
 
     def get_mapping_names(self, context: Any) -> list[str]:
         """Return the names of all rules of a context."""
-        return sorted(self.holdings.rules(self._context(context)).mapping_names())
+        return sorted(self._rules(context).mapping_names())
 
     def get_reference_names(self, context: Any) -> list[str]:
         """Return the names of all references of a context."""
-        return sorted(self.holdings.rules(self._context(context)).reference_names())
+        return sorted(self._rules(context).reference_names())
 
     def get_required_parkeys(self, context: Any) -> dict[str, list[str]]:
         """Return the header keys each instrument's rules look at."""
-        rules = self.holdings.rules(self._context(context))
+        rules = self._rules(context)
         found = {}
         for instrument, name in rules.instruments.items():
             if is_mapping(name):
@@ -189,7 +192,7 @@ class Questions:
         self, context: Any, header: Any, types: Any = None
     ) -> dict[str, list[Any]]:
         """Return, by type, whether there is a reference, and its name or the reason."""
-        rules = self.holdings.rules(self._context(context))
+        rules = self._rules(context)
         return _told(rules.best_references(checked_header(header), checked_types(types)))
 
     def get_best_references_by_header_map(
@@ -201,7 +204,7 @@ class Questions:
                 "the headers are not a dict of identifier and header, or are too many",
                 expected=f"at most {_HEADERS} headers",
             )
-        rules, asked = self.holdings.rules(self._context(context)), checked_types(types)
+        rules, asked = self._rules(context), checked_types(types)
         found: dict[str, list[Any]] = {}
         for name, header in headers.items():
             try:
@@ -284,9 +287,11 @@ class Questions:
                 return one
         return self._whose(None)
 
-    def _context(self, context: Any) -> str:
+    def _rules(self, context: Any) -> Context:
         spec = None if context in (None, "", "None") else str(context)
-        return self.holdings.resolve(spec, self.observatory)
+        if spec is None or not spec.endswith(".pmap"):
+            spec = self.holdings.resolve(spec, self.observatory)
+        return self.holdings.rules(spec)
 
     def _facts(self, name: str, observatory: str) -> dict[str, str]:
         path = self.holdings.path(name, observatory)
