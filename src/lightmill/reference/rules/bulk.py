@@ -1,0 +1,315 @@
+"""Answers for very many headers at once: by columns, and once for what many have in common.
+
+Headers that agree in all fields but the date are one question to the tables; only
+then the dates of all of them are placed, as ranks among all dates there are.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lightmill.errors import LightmillError
+from lightmill.reference.errors import DateFormatError, NoMatchError
+from lightmill.reference.rules.mapping import Context, InstrumentRules, TypeRules, by_other_name
+from lightmill.reference.rules.matching import Group, Match
+from lightmill.reference.rules.selectors import ClosestTime, Selector, UseAfter, VersionAfter
+from lightmill.reference.rules.values import NOT_APPLICABLE, condition, parse_date
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+__all__ = ["select_many", "select_many_of_context"]
+
+_MISSING = object()
+_NOTHING = (NOT_APPLICABLE, "OMIT")
+
+
+def select_many(
+    rules: InstrumentRules, headers: Sequence[Mapping[str, Any]], types: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Return type → an answer for each header, or the error that says why there is none.
+
+    Parameters
+    ----------
+    rules : InstrumentRules
+        The rules.
+    headers : sequence of mappings
+        Name of field → value.
+    types : sequence of str
+        Types that the rules know.
+
+    Returns
+    -------
+    answers : dict
+        Type → as many answers as there are headers.
+    """
+    columns = _Columns(headers, rules.observatory)
+    answers: dict[str, list[Any]] = {}
+    for kind in types:
+        name = rules.types[kind]
+        if name in _NOTHING:
+            answers[kind] = [name] * len(headers)
+            continue
+        try:
+            one = rules.rules(kind)
+            keys = one.required_keys if one.plain else tuple(rules.required_keys())
+        except LightmillError as error:
+            answers[kind] = [error] * len(headers)
+            continue
+        answers[kind] = _Bulk(one, keys, columns).answers()
+    return answers
+
+
+def select_many_of_context(
+    context: Context, headers: Sequence[Mapping[str, Any]], types: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Return type → an answer for each header, of whatever instrument it is."""
+    answers: dict[str, list[Any]] = {kind: [None] * len(headers) for kind in types}
+    column = _Columns(headers, context.observatory).of(context.instrument_key)
+    for code, value in enumerate(column.values):
+        where = np.flatnonzero(column.codes == code).tolist()
+        if not where:
+            continue
+        chosen = [headers[index] for index in where]
+        for kind, found in _of_instrument(context, value, chosen, types).items():
+            target = answers[kind]
+            for index, answer in zip(where, found, strict=True):
+                target[index] = answer
+    return answers
+
+
+def _of_instrument(
+    context: Context, value: str, headers: Sequence[Mapping[str, Any]], types: Sequence[str]
+) -> dict[str, list[Any]]:
+    try:
+        rules = context.rules(context.instrument_of({context.instrument_key: value}))
+    except LightmillError as error:
+        return {kind: [error] * len(headers) for kind in types}
+    answers: dict[str, list[Any]] = {}
+    for kind in types:
+        try:
+            answers.update(rules.select_many(headers, [kind] if len(types) == 1 else [kind]))
+        except LightmillError as error:
+            answers[kind] = [error] * len(headers)
+    return answers
+
+
+class _Column:
+    """One field of all headers: a code for each, and the conditioned value of each code."""
+
+    def __init__(self, codes: ndarray, values: list[str]) -> None:
+        self.codes, self.values = codes, values
+
+
+class _Columns:
+    """The fields of many headers, taken when they are first needed."""
+
+    def __init__(self, headers: Sequence[Mapping[str, Any]], observatory: str) -> None:
+        self.headers, self.observatory = headers, observatory
+        self._columns: dict[str, _Column] = {}
+        self._dates: dict[tuple[str, ...], _Dates] = {}
+
+    def __len__(self) -> int:
+        return len(self.headers)
+
+    def of(self, key: str) -> _Column:
+        """Return one field."""
+        found = self._columns.get(key)
+        if found is None:
+            found = self._columns[key] = self._column(key)
+        return found
+
+    def _column(self, key: str) -> _Column:
+        lower = key.lower()
+        raw: list[Any] = [header.get(key, _MISSING) for header in self.headers]
+        first = [header.get(lower, _MISSING) for header in self.headers] if lower != key else raw
+        if lower != key and any(value is not _MISSING for value in first):
+            raw = [b if a is _MISSING else a for a, b in zip(first, raw, strict=True)]
+        if {type(value) for value in raw} != {str}:
+            raw = [
+                by_other_name(self.headers[index], key, self.observatory)
+                if value is _MISSING
+                else value
+                for index, value in enumerate(raw)
+            ]
+            raw = [value if value.__class__ is str else str(value) for value in raw]
+        codes: dict[str, int] = {}
+        by_raw = {
+            value: codes.setdefault(condition(value), len(codes)) for value in dict.fromkeys(raw)
+        }
+        numbers = np.fromiter(map(by_raw.__getitem__, raw), np.int64, len(raw))
+        return _Column(numbers, list(codes))
+
+    def dates(self, fields: tuple[str, ...]) -> _Dates:
+        """Return the dates that some fields give together."""
+        found = self._dates.get(fields)
+        if found is None:
+            found = self._dates[fields] = _Dates(self, fields)
+        return found
+
+    def grouped(self, keys: Sequence[str]) -> tuple[ndarray, list[ndarray]]:
+        """Return the first header of each combination of values, and the headers that have it."""
+        combined = np.zeros(len(self), np.int64)
+        for key in keys:
+            column = self.of(key)
+            if len(column.values) > 1:
+                combined = combined * len(column.values) + column.codes
+                if combined.size and combined.max() > 1 << 40:
+                    combined = np.unique(combined, return_inverse=True)[1]
+        order = np.argsort(combined, kind="stable")
+        ordered = combined[order]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if order.size else order
+        return order[starts], np.split(order, starts[1:]) if order.size else []
+
+
+class _Dates:
+    """The dates of many headers as ranks among those there are; -1 for what is no date."""
+
+    def __init__(self, columns: _Columns, fields: tuple[str, ...]) -> None:
+        first, groups = columns.grouped(fields)
+        texts: list[str | None] = []
+        for index in first.tolist():
+            parts = [columns.of(field).values[columns.of(field).codes[index]] for field in fields]
+            texts.append(_canonical(parts))
+        self.known = sorted({text for text in texts if text is not None})
+        rank = {text: number for number, text in enumerate(self.known)}
+        self.ranks = np.empty(len(columns), np.int64)
+        for text, group in zip(texts, groups, strict=True):
+            self.ranks[group] = -1 if text is None else rank[text]
+
+
+def _canonical(parts: list[str]) -> str | None:
+    if "UNDEFINED" in parts:
+        return None
+    try:
+        return parse_date(" ".join(parts))
+    except DateFormatError:
+        return None
+
+
+class _Bulk:
+    """The answers of the rules of one type."""
+
+    def __init__(self, rules: TypeRules, keys: tuple[str, ...], columns: _Columns) -> None:
+        self.rules, self.keys, self.columns = rules, keys, columns
+        self.values: list[Any] = []
+        self.codes = np.empty(len(columns), np.int64)
+
+    def answers(self) -> list[Any]:
+        """Return them in the order of the headers."""
+        dates = _date_fields(self.rules)
+        keys = [key for key in self.keys if key not in dates]
+        for index, group in zip(*self._grouped(keys), strict=True):
+            self._answer(index, group, dates)
+        values = self.values
+        return [values[code] for code in self.codes.tolist()]
+
+    def _grouped(self, keys: list[str]) -> tuple[list[int], list[ndarray]]:
+        first, groups = self.columns.grouped(keys)
+        return first.tolist(), groups
+
+    def _header(self, index: int) -> dict[str, str]:
+        of = self.columns.of
+        return {key: of(key).values[of(key).codes[index]] for key in self.keys}
+
+    def _give(self, where: ndarray, answer: Any) -> None:
+        self.codes[where] = len(self.values)
+        self.values.append(answer)
+
+    def _one(self, header: dict[str, str]) -> Any:
+        try:
+            return self.rules.choose(header)
+        except LightmillError as error:
+            return error
+
+    def _answer(self, index: int, where: ndarray, dates: tuple[str, ...]) -> None:
+        header = self._header(index)
+        if not dates:
+            self._give(where, self._one(header))
+            return
+        try:
+            prepared = self.rules.prepared(header)
+        except LightmillError as error:
+            self._give(where, error)
+            return
+        if isinstance(prepared, str):
+            self._give(where, prepared)
+            return
+        selector = self.rules.selector
+        try:
+            groups: Sequence[Any] = (
+                selector.groups(prepared) if isinstance(selector, Match) else (selector,)
+            )
+        except LightmillError:
+            self._give(where, self._one(header))
+            return
+        choices = [one.choice if isinstance(one, Group) else one for one in groups]
+        ranks = self.columns.dates(dates).ranks[where]
+        bad = ranks < 0
+        if bad.any():
+            self._each(where[bad])
+            where, ranks = where[~bad], ranks[~bad]
+        self._by_date(where, ranks, choices, dates)
+
+    def _by_date(
+        self, where: ndarray, ranks: ndarray, choices: Sequence[Any], dates: tuple[str, ...]
+    ) -> None:
+        known = self.columns.dates(dates).known
+        for choice in choices:
+            if not where.size:
+                return
+            if not isinstance(choice, UseAfter):
+                self._give(where, self._one(self._header(int(where[0]))))
+                return
+            starts = np.fromiter((bisect_left(known, key) for key in choice.keys), np.int64)
+            places = np.searchsorted(starts, ranks, side="right")
+            fits = places > 0
+            self.codes[where[fits]] = len(self.values) + places[fits] - 1
+            self.values += [self.rules.told(one) for one in choice.choices]
+            where, ranks = where[~fits], ranks[~fits]
+        if where.size and self.rules.hooks:
+            self._each(where)
+        elif where.size:
+            self._give(where, self._failure(int(where[0])))
+
+    def _failure(self, index: int) -> Any:
+        answer = self._one(self._header(index))
+        if isinstance(answer, NoMatchError):
+            answer.found = None  # it is of many headers
+        return answer
+
+    def _each(self, where: ndarray) -> None:
+        """Ask header by header; those that agree in all fields once."""
+        seen: dict[tuple[str, ...], int] = {}
+        for index in where.tolist():
+            header = self._header(index)
+            key = tuple(header.values())
+            if key not in seen:
+                seen[key] = len(self.values)
+                self.values.append(self._one(header))
+            self.codes[index] = seen[key]
+
+
+def _date_fields(rules: TypeRules) -> tuple[str, ...]:
+    """Return the fields that only say the date of what a Match leads to; none where it is not so."""
+    selector = rules.selector
+    if isinstance(selector, Match):
+        choices = [choice for _, choice, _ in selector.rows() if isinstance(choice, Selector)]
+        used = set(selector.fields)
+    else:
+        choices, used = [selector], set()
+    fields = {choice.fields for choice in choices}
+    if len(fields) != 1 or not all(_is_plain(choice) for choice in choices):
+        return ()
+    dates = fields.pop()
+    return () if used.intersection(dates) or rules.asks(dates) else dates
+
+
+def _is_plain(selector: Selector) -> bool:
+    if not isinstance(selector, UseAfter) or isinstance(selector, (VersionAfter, ClosestTime)):
+        return False
+    return selector.is_flat

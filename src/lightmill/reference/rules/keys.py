@@ -1,0 +1,202 @@
+"""The elements of a Match key: how each is spelled, and which header values it matches."""
+
+from __future__ import annotations
+
+import fnmatch
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lightmill.reference.errors import RulesFormatError
+from lightmill.reference.rules.values import ANY, NOT_APPLICABLE, condition, number
+
+__all__ = ["Element", "compile_element", "spell_element"]
+
+NO, FREE, YES = -1, 0, 1  # no match; matches and counts nothing; matches and counts one
+Test = Callable[[str], int]
+
+_RELATION = re.compile(r"(<=|>=|==|=|<|>)\s*([^\s<>=]+)")
+_JOINED = re.compile(r"\s+(AND|OR)\s+")
+_COMPARED: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+_REPEATED = re.compile(r"[*+}]\??\)+[*+{]")
+_LONGEST_PATTERN = 1000  # characters of a regular expression or glob
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of a key.
+
+    Parameters
+    ----------
+    text : str
+        As compared and sorted.
+    kind : str
+        ``literal``, ``any``, ``n/a`` or, with a test, ``glob``, ``regex``, ``exact``, ``relation``,
+        ``between``, ``not``, ``choice``.
+    values : tuple of str
+        The values of a literal; otherwise the texts the check of values knows it by.
+    test : callable or None
+        Value → -1, 0 or 1.
+    free : bool
+        Whether it opens its column: then no value is refused before rows are tried.
+    """
+
+    text: str
+    kind: str
+    values: tuple[str, ...]
+    test: Test | None = None
+    free: bool = False
+
+    def match(self, value: str) -> int:
+        """Return -1 where a conditioned value does not match, else the weight 0 or 1."""
+        if self.kind == "not":
+            assert self.test is not None
+            return self.test(value)
+        if value == NOT_APPLICABLE:
+            return FREE
+        if self.kind == "n/a":
+            return FREE
+        if self.kind == "any" or value == ANY:
+            return YES
+        if self.test is not None:
+            return self.test(value)
+        return YES if value in self.values else NO
+
+
+def spell_element(raw: Any) -> str:
+    """Return the spelling an element of a key is compared and sorted by."""
+    if isinstance(raw, (tuple, list)):
+        return "|".join(sorted(spell_element(one) for one in raw))
+    text = raw if isinstance(raw, str) else str(raw)
+    if text.startswith(("{", "(")):
+        return text
+    if text.upper().startswith("NOT ") and condition(text) != NOT_APPLICABLE:
+        return f"NOT {spell_element(text[4:].strip())}"
+    if "|" in text:
+        return "|".join(sorted(condition(part) for part in text.split("|") if part.strip()))
+    return condition(text)
+
+
+def compile_element(text: str, place: str, line: int = 0) -> Element:
+    """Return the meaning of an element as spelled.
+
+    Parameters
+    ----------
+    text : str
+        From `spell_element`.
+    place, line : str, int
+        For errors.
+
+    Raises
+    ------
+    RulesFormatError
+        If it is written in none of the forms an element has.
+    """
+    if len(text) > _LONGEST_PATTERN and not text.replace("|", "").replace(".", "").isalnum():
+        raise RulesFormatError("an element of a key is too long", place=place, line=line or None)
+    try:
+        return _compiled(text)
+    except (ValueError, re.error, OverflowError, RecursionError) as error:
+        raise RulesFormatError(
+            f"an element of a key makes no sense: {error}",
+            place=place, line=line or None, found=text,
+        ) from None  # fmt: skip
+
+
+def _compiled(text: str) -> Element:
+    if text == NOT_APPLICABLE:
+        return Element(text, "n/a", (text,), free=True)
+    if text == ANY:
+        return Element(text, "any", (text,), free=True)
+    for kind, begin, end, test in _FORMS:
+        if text.startswith(begin) and text.endswith(end) and len(text) > len(begin + end) - 1:
+            return Element(text, kind, (text,), test(text), free=True)
+    if "|" in text or "*" in text:
+        return _patterns(text)
+    return Element(text, "literal", (text,))
+
+
+def _not(text: str) -> Test:
+    inner = _compiled(spell_element(text[4:].strip()))
+    return lambda value: -inner.match(value)
+
+
+def _exact(text: str) -> Test:
+    return lambda value: YES if value == text[1:-1] else NO
+
+
+def _regex(text: str) -> Test:
+    pattern = text[1:-1]
+    if _REPEATED.search(pattern):
+        raise ValueError("a repetition is repeated, which may take for ever")
+    compiled = re.compile(pattern)
+    return lambda value: YES if compiled.match(value) else NO
+
+
+def _patterns(text: str) -> Element:
+    parts = tuple(text.split("|"))
+    if not any(set(part) & set("*?[") for part in parts):
+        return Element(text, "literal", parts, free=bool({NOT_APPLICABLE, ANY} & set(parts)))
+    matches = [re.compile(fnmatch.translate(part)).match for part in parts]
+    return Element(
+        text, "glob", parts,
+        lambda value: YES if any(match(value) for match in matches) else NO,
+        free=bool({NOT_APPLICABLE, ANY} & set(parts)),
+    )  # fmt: skip
+
+
+def _relations(text: str) -> Test:
+    """Return the test of one relation, or of the first two: what existing contexts mean by three."""
+    pieces = _JOINED.split(text.strip("#").strip())
+    tests = []
+    for piece in pieces[0:3:2]:
+        found = _RELATION.fullmatch(piece.strip())
+        if found is None:
+            raise ValueError(f"{piece.strip()!r} is no relation to a number")
+        tests.append(_relation(found[1], float(found[2])))
+    if len(tests) == 1:
+        return tests[0]
+    first, second = tests
+    if pieces[1] == "AND":
+        return lambda value: min(first(value), second(value))
+    return lambda value: max(first(value), second(value))
+
+
+def _relation(sign: str, limit: float) -> Test:
+    compare = _COMPARED.get(sign)
+
+    def test(value: str) -> int:
+        size = number(value)
+        return YES if compare and size is not None and compare(size, limit) else NO
+
+    return test
+
+
+def _between(text: str) -> Test:
+    words = text.split()
+    if len(words) != 3:
+        raise ValueError("it is written BETWEEN LOWER UPPER")
+    lower, upper = float(words[1]), float(words[2])
+    if not lower < upper:
+        raise ValueError("the lower limit is not below the upper one")
+
+    def test(value: str) -> int:
+        size = number(value)
+        return YES if size is not None and lower <= size < upper else NO
+
+    return test
+
+
+_FORMS: tuple[tuple[str, str, str, Callable[[str], Test]], ...] = (
+    ("not", "NOT ", "", _not),
+    ("exact", "{", "}", _exact),
+    ("regex", "(", ")", _regex),
+    ("relation", "#", "#", _relations),
+    ("relation", "<", "", _relations),
+    ("relation", ">", "", _relations),
+    ("between", "BETWEEN ", "", _between),
+)
