@@ -188,9 +188,9 @@ class CleanFlickerNoise(Step):
             (
                 "background_method",
                 parameters.background_method == "median_image",
-                "how the sky follows the light curve of the source is not published",
+                "the sky of a time series cannot follow its light curve",
             ),
-            ("autoparam", parameters.autoparam, "the limits it chooses by are not published"),
+            ("autoparam", parameters.autoparam, "nothing here chooses them by the data"),
         ):
             if asked:
                 raise ConfigurationError(

@@ -76,10 +76,11 @@ class FitRamps(Step):
         parameters = self.parameters
         if not parameters.save_opt:
             return ()
-        fitted = SideProduct("fitopt", parameters.opt_name or None)
+        name = parameters.opt_name or None
+        if parameters.algorithm == "OLS_C":
+            return (SideProduct("fitopt", name),)
         # with too few groups the weighted fit is made all the same
-        chisq = SideProduct("likely_chisq", parameters.opt_name or None)
-        return (fitted,) if parameters.algorithm == "OLS_C" else (chisq, fitted)
+        return SideProduct("likely_chisq", name), SideProduct("fitopt", name, usual=False)
 
     def survey(self, rows: Any, **references: Any) -> tuple[int, int]:  # noqa: ARG002
         """Find the groups that some pixel can use: first, and last plus one."""

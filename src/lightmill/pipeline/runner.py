@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,10 @@ class Run:
         try:
             check_exposure(source)
             self.saver.check_directory()
-            self._check_beside(target)
             self.opener.select(target, source)
+            results = self._results(source) if self.saver.saves else []
+            for step in self._computing(target):
+                self.saver.check_beside(step, results)
             self.resumption.begin()
             self.record.start(target, source, names_of(target))
             log.info("%s: %s begins", target.name, Path(self.saver.input_name).name)
@@ -131,13 +134,21 @@ class Run:
         )
         return source
 
-    def _check_beside(self, step: Step) -> None:
-        """Refuse names of side products that cannot be used."""
+    def _results(self, source: Model) -> list[Path]:
+        """Return where the result of the run goes, as far as that is known before."""
+        path_of = self.saver.path_of(self.target, make=False)
+        products = getattr(self.target, "products", ()) or (suffix_of(self.target),)
+        return [path_of(suffix, source) for suffix in products]
+
+    def _computing(self, step: Step) -> Iterator[Step]:
+        """Yield the steps that nobody asked to leave out, those of inner pipelines too."""
         for name, one in getattr(step, "_steps", {step.name: step}).items():
+            if self.options.leaves_out(name, one):
+                continue
             if isinstance(one, Pipeline):
-                self._check_beside(one)
-            elif not self.options.leaves_out(name, one):
-                self.saver.check_beside(one)
+                yield from self._computing(one)
+            else:
+                yield one
 
     def _own(self, model: Model) -> Model:
         """Return a model that may be stamped: never the input itself."""
@@ -183,9 +194,10 @@ class Run:
                 self.record.skipped(name, "asked for", step)
             elif isinstance(step, Pipeline) or self.opener.stage(name, step, model) is not None:
                 self.record.planned(name, step)
-        path_of = self.saver.path_of(self.target, make=False)
-        products = getattr(self.target, "products", ()) or (suffix_of(self.target),)
-        written = [path_of(suffix, source) for suffix in products]
+        written = self._results(source)
+        for step in self._computing(self.target):
+            usual = (product for product in step.side_products() if product.usual)
+            written += [self.saver.path_beside(step, product) for product in usual]
         return Outcome(Status.DONE, source, {}, "a dry run", None, written, self.record.as_dict())
 
     def _top(self, source: Model) -> Any:

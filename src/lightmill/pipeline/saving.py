@@ -151,13 +151,28 @@ class Saver:
             known=() if product.exact else None,
         )
 
-    def check_beside(self, step: Step) -> None:
-        """Refuse a name for a side product that cannot be used, before anything is computed."""
+    def check_beside(self, step: Step, taken: Iterable[Path] = ()) -> None:
+        """Refuse a name for a side product that cannot be used, before anything is computed.
+
+        Parameters
+        ----------
+        step : Step
+            Makes the product, if its parameters ask for one.
+        taken : iterable of Path
+            Other products of the run.
+        """
         for product in step.side_products():
-            path = self.path_beside(step, product)
-            if path.resolve() == Path(self.input_name).resolve():
+            self._check_free(step, product, self.path_beside(step, product), taken)
+
+    def _check_free(
+        self, step: Step, product: SideProduct, path: Path, taken: Iterable[Path] = ()
+    ) -> None:
+        references = [fact for facts in self._record.references.values() for fact in facts.values()]
+        read = {fact["path"] for fact in references if "path" in fact} | {self.input_name}
+        for kind, others in (("a file that is read", read), ("another product", taken)):
+            if path.resolve() in {Path(other).resolve() for other in others}:
                 raise OutputError(
-                    "the product would take the place of the input",
+                    f"the product would take the place of {kind}",
                     place=f"{step.name}: {product.suffix}",
                     found=path,
                     remedy="name another file",
@@ -168,6 +183,7 @@ class Saver:
         declared = {product.suffix: product for product in stage.step.side_products()}
         for suffix, model in stage.beside.items():
             path = self.path_beside(stage.step, declared[suffix])
+            self._check_free(stage.step, declared[suffix], path)
             self._make_folder(path.parent)
             self._record.stamp(model)
             model.save(path, record=self._record.as_dict(volatile=False))

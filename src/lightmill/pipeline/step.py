@@ -63,6 +63,7 @@ class SideProduct(NamedTuple):
     suffix: str
     file: str | None = None  # the user's name for it
     exact: bool = False  # the suffix is not put behind the user's name
+    usual: bool = True  # false: the data may make it come instead of another
 
 
 class Step:
