@@ -218,7 +218,8 @@ def test_list_finds_the_rows_that_name_a_file(ended):
 
     assert status == 0
     assert "lantern_glowcam_dark_0001.rmap, line" in out
-    assert "SMALL" in out
+    assert out.splitlines()[1].split() == ["META.INSTRUMENT.DETECTOR", "SMALL"]
+    assert "2035-01-01 00:00:00" in out.splitlines()[2]
     assert ended("list", "--matches", "nobody.fits")[0] == 4
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,8 +172,21 @@ def _rows_naming(context: Any, name: str) -> list[dict[str, Any]]:
             except LightmillError:
                 continue
             found += [
-                {"rules": kind.name, "line": row.line, "keys": [list(pair) for pair in row.keys]}
+                {"rules": kind.name, "line": row.line, "keys": _paired(kind.parkey, row.keys)}
                 for row in kind.rows()
                 if row.answer == name or (isinstance(row.answer, tuple) and name in row.answer)
             ]
+    return found
+
+
+def _paired(
+    parkey: Sequence[Sequence[str]], keys: Sequence[Sequence[str]]
+) -> list[tuple[str, str]]:
+    """Return what a row asks of the header, field by field; a date is asked of several at once."""
+    found: list[tuple[str, str]] = []
+    for fields, values in zip(parkey, keys, strict=False):
+        if len(fields) == len(values):
+            found += zip(fields, values, strict=True)
+        else:
+            found.append((" ".join(fields), " ".join(values)))
     return found
