@@ -23,7 +23,7 @@ from lightmill.instrument import Instrument
 from lightmill.models import UncalModel
 from lightmill.models.overlay import model_schema, overlay_of, register_overlay
 
-__all__ = ["InstrumentSuite", "problems_of_pipeline"]
+__all__ = ["InstrumentSuite", "problems_of_pipeline", "problems_of_rules"]
 
 _DETECTOR = (
     "rows", "columns", "reference_bottom", "reference_top", "reference_left", "reference_right",
@@ -94,6 +94,11 @@ class InstrumentSuite:
                 step = known[path.stem]() if path.stem in known else self._pipeline(path)
                 step.configure(values, str(path))
 
+    def test_its_rules_name_fields_its_schemas_have(self, instrument: Instrument) -> None:
+        """Rules that choose references are sound, and ask only for what data can say."""
+        found = problems_of_rules(instrument)
+        assert not found, "\n".join(found)
+
     def test_a_raw_file_becomes_a_valid_model(self, instrument: Instrument, tmp_path: Path) -> None:
         """What the observatory's headers say survives the way to a file and back."""
         meta = self.raw_metadata(instrument)
@@ -138,6 +143,45 @@ class InstrumentSuite:
         files = app.pipelines()
         assert path.stem in files, f"{path}: no step or pipeline is called {path.stem}"
         return app._pipeline(files[path.stem][0][1])()
+
+
+def problems_of_rules(instrument: Instrument) -> list[str]:
+    """Return what is wrong with the rules in an observatory's folder, one line for each.
+
+    Parameters
+    ----------
+    instrument : Instrument
+        Whose rules are looked at.
+
+    Returns
+    -------
+    problems : list of str
+        Empty where there is none, or no rules are kept there.
+    """
+    from lightmill.reference.certify import certify_folder
+    from lightmill.reference.headers import path_of
+    from lightmill.reference.yaml_rules import has_rules, rules_of
+
+    observatory = instrument.observatory
+    if not has_rules(observatory.home):
+        return []
+    register_overlay(observatory.name, observatory.home)
+    problems = [
+        f"{one.where}: {one.fact}"
+        for one in certify_folder(observatory.home)
+        if one.severity == "error"
+    ]
+    if problems:
+        return problems
+    context = rules_of(observatory.home)
+    schema = model_schema("uncal-1.0.0", observatory.name)
+    name = instrument.name.lower()
+    keys = context.required_keys(name) if name in context.instruments else []
+    for key in keys:
+        path = path_of(key, observatory.name, "uncal-1.0.0")
+        if path not in schema.fields:
+            problems.append(f"{observatory.home}: rules ask for {key}, which no schema has")
+    return problems
 
 
 def problems_of_pipeline(path: str | Path) -> list[str]:

@@ -107,7 +107,7 @@ def test_every_mapping_file_comes_back_the_same(mappings):
         except RulesFormatError:
             continue
         text = write_rules(mapping)
-        again = read_rules(text, path.name + ".yaml", name=path.name)
+        again = read_rules(text, path.name + ".yaml")
         assert same(mapping, again), path.name
         compared += 1
     assert compared >= 240

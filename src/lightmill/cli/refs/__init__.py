@@ -20,6 +20,8 @@ COMMANDS = {
     "serve": "lightmill.cli.refs.serve:serve",
     "diff": "lightmill.cli.refs.diff:diff",
     "certify": "lightmill.cli.refs.certify:certify",
+    "submit": "lightmill.cli.refs.submit:submit",
+    "affected": "lightmill.cli.refs.affected:affected",
     "convert": "lightmill.cli.refs.convert:convert",
     "checksum": "lightmill.cli.refs.checksum:checksum",
 }

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightmill.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from lightmill.reference.parsed import Source
+    from lightmill.reference.rules.mapping import Context
     from lightmill.reference.rules.text import MappingText
 
-__all__ = ["rules_named"]
+__all__ = ["context_named", "rules_named"]
 
 
 def rules_named(spec: str, crds_path: Path | None) -> tuple[MappingText, Source, str]:
@@ -41,3 +44,30 @@ def rules_named(spec: str, crds_path: Path | None) -> tuple[MappingText, Source,
     if path.suffix not in {".pmap", ".imap", ".rmap"}:
         name = cache.resolve_context(spec, spec.partition("-")[0].lower())
     return parsed(name, cache), cache, str(cache.mapping_path(name))
+
+
+def context_named(spec: str, crds_path: Path | None) -> Context:
+    """Return the rules of an observatory, ready to select.
+
+    Parameters
+    ----------
+    spec : str
+        As for `rules_named`; they have to be a context's.
+    crds_path : Path, optional
+        The cache.
+    """
+    from lightmill.reference.rules.mapping import Context, load
+
+    path = Path(spec)
+    if path.is_dir():
+        from lightmill.reference.yaml_rules import rules_of
+
+        return rules_of(path)
+    mapping, source, place = rules_named(spec, crds_path)
+    loaded = load(path) if path.is_file() else load(mapping.name, source)
+    if not isinstance(loaded, Context):
+        raise ConfigurationError(
+            "these are not the rules of an observatory", place=place,
+            expected="a .pmap, or a folder of YAML rules",
+        )  # fmt: skip
+    return loaded

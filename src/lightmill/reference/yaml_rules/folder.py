@@ -11,15 +11,15 @@ import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightmill.errors import ConfigurationError
-from lightmill.reference.rules.text import MappingText, Node, format_mapping
+from lightmill.reference.rules.text import MappingText, Node, checksum_of, format_mapping
 from lightmill.reference.yaml_rules.document import MappingItem, Scalar, documents, refuse
 from lightmill.reference.yaml_rules.reading import read_document
 
 if TYPE_CHECKING:
-    from lightmill.reference.rules import Context
+    from lightmill.reference.rules.mapping import Context, RulesFile
 
 __all__ = ["YamlRules", "collect", "has_rules", "rules_of"]
 
@@ -56,6 +56,29 @@ class YamlRules:
     def read_mapping(self, name: str) -> tuple[str, str]:
         """Return the text of a mapping, as its file would be, and the YAML file it is from."""
         return format_mapping(self.parsed_mapping(name)), self.places[name]
+
+    def loaded(self) -> Context:
+        """Return the context, ready to select; rules of types are compiled when needed."""
+        from lightmill.reference.rules.mapping import Context
+
+        return Context(*self._facts(self.context), self._table(self.context), self._load)
+
+    def _load(self, name: str) -> RulesFile:
+        from lightmill.reference.rules.mapping import InstrumentRules, TypeRules
+
+        mapping = self.parsed_mapping(name)
+        if isinstance(mapping.selector, Node):
+            return TypeRules(*self._facts(name), mapping)
+        return InstrumentRules(*self._facts(name), self._table(name), self._load)
+
+    def _facts(self, name: str) -> tuple[str, str, dict[str, Any], str]:
+        sha1 = checksum_of(self.read_mapping(name)[0])
+        return name, self.places[name], self.mappings[name].header, sha1
+
+    def _table(self, name: str) -> dict[str, Any]:
+        selector = self.parsed_mapping(name).selector
+        assert isinstance(selector, dict)
+        return selector
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write every mapping as a file; those that are there stay.
@@ -103,12 +126,7 @@ def rules_of(folder: str | Path) -> Context:
     RulesFormatError
         With file and line, if some cannot be read.
     """
-    from lightmill.reference.rules import Context, load
-
-    source = collect(folder)
-    context = load(source.context, source)
-    assert isinstance(context, Context)
-    return context
+    return collect(folder).loaded()
 
 
 def collect(folder: str | Path) -> YamlRules:
@@ -244,6 +262,7 @@ def _named(rules: YamlRules, parts: tuple[str, ...], one: MappingText, place: st
         **({"instrument": words[0]} if words else {}),
         "name": "",
     }
+    header = dict(sorted({**header, "sha1sum": ""}.items()))
     blank = replace(one, name="", header=header)
     digest = hashlib.sha1(format_mapping(blank).encode(), usedforsecurity=False).hexdigest()[:8]
     stem = "_".join(_NEITHER.sub("-", part.lower()) for part in (rules.observatory, *words))

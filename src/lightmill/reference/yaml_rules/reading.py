@@ -52,7 +52,8 @@ def read_rules(text: str, place: str, *, name: str | None = None) -> MappingText
     place : str
         The file, for errors.
     name : str, optional
-        Name of the mapping, where the text gives none.
+        Name of the mapping, and with it the type, where the text gives none. Without it the
+        text is taken as it is.
 
     Raises
     ------
@@ -102,6 +103,9 @@ class _Reader:
         header = self.header(parkey)
         if name is not None:
             header.setdefault("name", name)
+            header.setdefault("derived_from", "written as YAML")
+            if self.body == "entries":
+                header.setdefault("filekind", name.partition(".")[0])
         if self.body == "entries":
             selector: Node | dict[str, Any] = self.entries(kinds)
             duplicates = tuple(_duplicates(selector)) if isinstance(selector, Node) else ()
