@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+from lightmill.reference.bundle import read_bundle, write_bundle
 from lightmill.reference.cache import Cache
 from lightmill.reference.client import Client
 from lightmill.reference.download import download
@@ -107,3 +108,18 @@ def test_the_official_client_uses_a_cache_we_filled_without_a_server(peer, serve
     path = official(peer, tmp_path / "ours", "https://crds-serverless-mode.stsci.edu")
 
     assert path == str(paths[DARK])
+
+
+def test_the_official_client_uses_a_cache_a_bundle_filled(peer, files, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    ours = Cache(tmp_path / "ours")
+    for name, content in files.items():
+        ours.store(name, [content])
+    archive = tmp_path / "night.zip"
+    whole = {"observatory": "jwst", "context": "jwst_0001.pmap", "names": list(files)}
+    write_bundle(archive, ours, **whole, instruments={DARK: "miri"})
+
+    read_bundle(archive, Cache(tmp_path / "new"))
+
+    path = official(peer, tmp_path / "new", "https://crds-serverless-mode.stsci.edu")
+    assert path == str(Cache(tmp_path / "new").reference_path(DARK))
