@@ -23,6 +23,7 @@ COMMANDS = {
     "submit": "lightmill.cli.refs.submit:submit",
     "affected": "lightmill.cli.refs.affected:affected",
     "convert": "lightmill.cli.refs.convert:convert",
+    "index": "lightmill.cli.refs.index:index",
     "checksum": "lightmill.cli.refs.checksum:checksum",
 }
 
