@@ -20,6 +20,8 @@ from lightmill.reference.cache import Cache
 from lightmill.reference.client import Client
 from lightmill.reference.download import download
 from lightmill.reference.transport import Patience
+from lightmill.testing import make_uncal, write_exposure
+from lightmill.testing.contexts import small_context
 from lightmill.testing.loopback import loopback_server
 
 NAMES = [f"tmt_wide_dark_{number:04}.fits" for number in range(1, 7)]
@@ -271,6 +273,81 @@ def test_notes_of_a_partial_file_that_are_nonsense_do_no_harm(server, root):
         assert seen(root) == NAMES[:1]
         (root / "references/tmt/wide" / NAMES[0]).unlink()
         aside.mkdir()
+
+
+# -- the same from the command line ---------------------------------------------------------
+
+LANTERN = "lantern_glowcam_dark_0001.fits"
+
+
+@pytest.fixture
+def night(tmp_path, monkeypatch):
+    """A raw exposure, and the server that has its rules and its dark."""
+    for name in ("CRDS_SERVER_URL", "CRDS_CONTEXT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CRDS_PATH", str(tmp_path / "cache"))
+    monkeypatch.setenv("CRDS_CLIENT_RETRY_DELAY_SECONDS", "0")
+    uncal = make_uncal(shape=(32, 32), seed=1)
+    uncal.meta["observation.date"] = "2031-05-04"
+    uncal.meta["observation.time"] = "03:02:01"
+    raw = write_exposure(tmp_path / "night", uncal).path
+    rules = small_context(references={"dark": {"SMALL": [("2020-01-01 00:00:00", LANTERN)]}})
+    with loopback_server("lantern", {**rules, LANTERN: FILES[NAMES[0]]}) as running:
+        running.answers["get_mapping_names"] = list(rules)
+        yield raw, running
+
+
+def sync(raw, server):
+    code = (
+        "import sys; from lightmill import app; from lightmill.cli import main;"
+        "from lightmill.testing.observatory.glowcam import INSTRUMENT;"
+        "app.register(INSTRUMENT); main(sys.argv[1:])"
+    )
+    typed = [sys.executable, "-c", code, "refs", "sync", str(raw), "--server", server.url]
+    return subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_sync_goes_on_where_it_was_killed(night, root):
+    raw, server = night
+    server.faults[LANTERN] = ["slow:0.1"]
+    part = root / "references/lantern/glowcam/.partial" / f"{LANTERN}.part"
+    with sync(raw, server) as process:
+        _wait_for(lambda: part.exists() and part.stat().st_size >= 100_000)
+        process.kill()
+    assert not Cache(root).has(LANTERN)
+
+    with sync(raw, server) as process:
+        out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0, err
+    assert "1 were fetched" in out
+    assert (root / "references/lantern/glowcam" / LANTERN).read_bytes() == FILES[NAMES[0]]
+    assert server.asked(LANTERN)[-1].startswith("bytes=")
+
+
+def test_sync_with_a_server_that_lies_ends_with_the_name_of_the_file(night, root):
+    raw, server = night
+    server.faults[LANTERN] = ["wrong"] * 5
+
+    with sync(raw, server) as process:
+        out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 3
+    assert LANTERN in out + err
+    assert "sha1" in out + err
+    assert not Cache(root).has(LANTERN)
+
+
+def test_two_syncs_at_once_share_the_work(night, root):
+    raw, server = night
+    server.faults[LANTERN] = ["slow:0.05"]
+
+    with sync(raw, server) as one, sync(raw, server) as two:
+        said = [one.communicate(timeout=60), two.communicate(timeout=60)]
+
+    assert [one.returncode, two.returncode] == [0, 0], said
+    assert server.asked(LANTERN) == [None]
+    assert Cache(root).verify(LANTERN) is None
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """Whatever a server does, in any order: the right file, or an error and none."""
 
 import hashlib
-import os
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,8 +30,11 @@ ANNOUNCED = st.sampled_from([{}, {"sha1sum": "none"}, {"size": ""}])
 @given(st.lists(st.lists(FAULT, max_size=5), min_size=1, max_size=3), ANNOUNCED)
 def test_a_file_is_right_or_not_there(tmp_path_factory, tries, unknown):
     root = tmp_path_factory.mktemp("cache")
-    os.environ["XDG_CACHE_HOME"] = str(root / "home")
-    with loopback_server("tmt", {NAME: CONTENT}) as server:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        loopback_server("tmt", {NAME: CONTENT}) as server,
+    ):
+        patch.setenv("XDG_CACHE_HOME", str(root / "home"))
         facts = {"size": str(len(CONTENT)), "sha1sum": _sha1(CONTENT)}
         server.announced[NAME] = {**facts, **unknown}
         client = Client(server.url, patience=Patience(3, 0.0, 5.0), environ={})
