@@ -215,7 +215,7 @@ def question(
 
     def is_right(status: int, content: bytes) -> bool:
         found = json.loads(content)["result"] if status == 200 else None
-        return bool(found) and all(found.get(one) == [True, told[one]] for one in (types or told))
+        return bool(found) and all(found.get(one) == told[one] for one in (types or told))
 
     return (head + body).encode(), is_right
 

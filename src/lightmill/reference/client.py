@@ -202,7 +202,7 @@ class Client:
         found = self.call(
             "get_best_references", context, dict(header), list(types) if types else None
         )
-        return {str(k): (bool(ok), str(text)) for k, (ok, text) in found.items()}
+        return {str(kind): _answer(answer) for kind, answer in found.items()}
 
     # -- files ----------------------------------------------------------------------------
 
@@ -248,3 +248,13 @@ class Client:
         if place and place != "none":
             return place.rstrip("/") + "/" + quote(name)
         return self.server_info().url_of(quote(name), observatory)
+
+
+def _answer(answer: Any) -> tuple[bool, str]:
+    """Return whether there is an answer, and the name or the reason, in any of the known forms."""
+    if isinstance(answer, (list, tuple)) and len(answer) == 2:
+        return bool(answer[0]), str(answer[1])
+    text = str(answer)
+    if text.upper() == "NOT FOUND N/A":
+        return True, "N/A"
+    return not text.upper().startswith("NOT FOUND"), text

@@ -10,7 +10,7 @@ import datetime as dt
 import fnmatch
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -188,10 +188,8 @@ class Questions:
 
     # -- best references ------------------------------------------------------------------
 
-    def get_best_references(
-        self, context: Any, header: Any, types: Any = None
-    ) -> dict[str, list[Any]]:
-        """Return, by type, whether there is a reference, and its name or the reason."""
+    def get_best_references(self, context: Any, header: Any, types: Any = None) -> dict[str, Any]:
+        """Return, by type, the name of the reference, or why there is none."""
         rules = self._rules(context)
         return _told(rules.best_references(checked_header(header), checked_types(types)))
 
@@ -359,20 +357,17 @@ def checked_types(types: Any) -> list[str] | None:
     return types or None
 
 
-def _told(answers: Mapping[str, Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+def _told(answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return answers as the official client reads them: a name, or a text that begins NOT FOUND."""
+    found: dict[str, Any] = {}
     for reftype, answer in answers.items():
         if isinstance(answer, LightmillError):
-            found[reftype.lower()] = [False, f"NOT FOUND {answer.story()}"]
+            found[reftype.lower()] = f"NOT FOUND {answer.story()}"
+        elif answer == "N/A":
+            found[reftype.lower()] = "NOT FOUND n/a"
         elif answer != "OMIT":
-            found[reftype.lower()] = [True, _plain(answer)]
+            found[reftype.lower()] = list(answer) if isinstance(answer, tuple) else answer
     return found
-
-
-def _plain(answer: Any) -> Any:
-    if isinstance(answer, str):
-        return "NOT FOUND n/a" if answer == "N/A" else answer
-    return list(answer) if isinstance(answer, Sequence) else answer
 
 
 def _sizes(info: FileInfo) -> dict[str, str]:
