@@ -1,7 +1,8 @@
 """What can go wrong when rules are read, and when they are asked.
 
 Every kind has a short name, `kind`, which never changes: it is what machines
-are told, and what answers of different tools are compared by.
+are told, and what answers of different tools are compared by. `known_as` is the
+name the CRDS client gives the same failure, for those who look for it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class NoMatchError(NothingSelectedError):
 
     code = "no-matching-reference"
     kind = "lookup"
+    known_as = "MatchingError"
 
 
 class HeaderValueError(NothingSelectedError):
@@ -41,6 +43,7 @@ class HeaderValueError(NothingSelectedError):
 
     code = "header-value-unknown-to-rules"
     kind = "validation"
+    known_as = "ValidationError"
 
 
 class DateFormatError(DataError):
@@ -48,6 +51,7 @@ class DateFormatError(DataError):
 
     code = "date-format"
     kind = "validation"
+    known_as = "ValidationError"
 
 
 class AmbiguousRulesError(ConfigurationError):
@@ -55,6 +59,7 @@ class AmbiguousRulesError(ConfigurationError):
 
     code = "ambiguous-rules"
     kind = "ambiguous"
+    known_as = "AmbiguousMatchError"
 
 
 class RulesFormatError(ConfigurationError):
@@ -68,6 +73,7 @@ class RulesFormatError(ConfigurationError):
 
     code = "rules-format"
     kind = "format"
+    known_as = "MappingFormatError"
 
     def __init__(
         self,
@@ -93,6 +99,7 @@ class RulesKeyError(RulesFormatError):
 
     code = "rules-key"
     kind = "validation"
+    known_as = "ValidationError"
 
 
 class RulesChecksumError(CorruptFileError):
@@ -100,6 +107,7 @@ class RulesChecksumError(CorruptFileError):
 
     code = "rules-checksum"
     kind = "checksum"
+    known_as = "ChecksumError"
 
 
 class RulesMissingError(ConfigurationError):
@@ -107,6 +115,7 @@ class RulesMissingError(ConfigurationError):
 
     code = "rules-missing"
     kind = "missing"
+    known_as = "CrdsLookupError"
 
 
 class UnknownInstrumentError(UnknownNameError):
@@ -124,6 +133,7 @@ class UnknownInstrumentError(UnknownNameError):
 
     code = "unknown-instrument"
     kind = "instrument"
+    known_as = "CrdsUnknownInstrumentError"
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, place: object = None) -> None:
         super().__init__(kind, name, known, place=place)

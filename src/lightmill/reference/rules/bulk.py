@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightmill.errors import LightmillError
-from lightmill.reference.errors import DateFormatError, NoMatchError
+from lightmill.reference.errors import DateFormatError, NoMatchError, UnknownInstrumentError
 from lightmill.reference.rules.mapping import Context, InstrumentRules, TypeRules, by_other_name
 from lightmill.reference.rules.matching import Group, Match
 from lightmill.reference.rules.selectors import ClosestTime, Selector, UseAfter, VersionAfter
@@ -89,11 +89,13 @@ def _of_instrument(
         rules = context.rules(context.instrument_of({context.instrument_key: value}))
     except LightmillError as error:
         return {kind: [error] * len(headers) for kind in types}
-    answers: dict[str, list[Any]] = {}
+    known = [kind for kind in types if kind in rules.types]
+    answers = select_many(rules, headers, known)
     for kind in types:
-        try:
-            answers.update(rules.select_many(headers, [kind] if len(types) == 1 else [kind]))
-        except LightmillError as error:
+        if kind not in rules.types:
+            error = UnknownInstrumentError(
+                "type of reference", kind, rules.types, place=rules.place
+            )
             answers[kind] = [error] * len(headers)
     return answers
 

@@ -520,9 +520,11 @@ class Context(RulesFile):
         key = self.instrument_key
         value = conditioned(header, ((key, key.lower()),), self.observatory)[key]
         if value == UNDEFINED:
-            raise UnknownInstrumentError(
+            error = UnknownInstrumentError(
                 "instrument", UNDEFINED, self.instruments, place=f"{self.place}[{key}]"
             )
+            error.known_as = "CrdsError"
+            raise error
         return value.lower()
 
     def required_keys(self, instrument: str, types: Iterable[str] | None = None) -> list[str]:

@@ -239,6 +239,7 @@ class Match(Selector):
 
     def choose(self, header: Header) -> Any:
         """Return the answer for a header of conditioned values."""
+        hidden = None
         for group in self.groups(header):
             choice = group.choice
             if not isinstance(choice, Selector):
@@ -247,13 +248,27 @@ class Match(Selector):
                 return choice
             try:
                 return choice.choose(header)
-            except NoMatchError:
-                continue
-        raise self.nothing_fits(header)
+            except NoMatchError as error:
+                hidden = hidden or error
+        raise self.nothing_fits(header, hidden)
 
-    def nothing_fits(self, header: Header) -> NoMatchError:
-        """Return the error for a header that no row fits."""
+    def nothing_fits(self, header: Header, hidden: NoMatchError | None = None) -> NoMatchError:
+        """Return the error for a header that no row answers.
+
+        Parameters
+        ----------
+        header : mapping
+            The header.
+        hidden : NoMatchError, optional
+            Why the best of the rows that fit gave no answer.
+        """
         asked = ", ".join(f"{field}={header.get(field)}" for field in self.fields)
+        if hidden is not None:
+            return NoMatchError(
+                f"the rows that fit give nothing: {hidden.fact}", place=self.place,
+                found=f"{hidden.found}; {asked}" if asked else hidden.found,
+                expected=hidden.expected, remedy=hidden.remedy,
+            )  # fmt: skip
         return NoMatchError(
             "no row of the rules fits", place=self.place, found=asked or "no field to choose by",
             remedy="`lightmill refs bestrefs --explain` tells why each row lost",

@@ -138,11 +138,13 @@ class UseAfter(Selector):
 
     def too_early(self, moment: Any) -> NoMatchError:
         """Return the error for a moment before the first row."""
-        return NoMatchError(
+        error = NoMatchError(
             "no reference is so old", place=self.place, found=moment,
             expected=f"{self.keys[0]} or later" if self.keys else "rows; there are none",
             remedy="deliver a reference whose use begins earlier, or correct the date of the data",
         )  # fmt: skip
+        error.known_as = f"{self.kind}Error"
+        return error
 
     def moment(self, header: Header) -> Any:
         """Return the date of a header as keys are written."""
@@ -150,17 +152,21 @@ class UseAfter(Selector):
         for field in self.fields:
             value = header.get(field, UNDEFINED)
             if value == UNDEFINED:
-                raise DateFormatError(
+                error = DateFormatError(
                     f"{field} is not defined", place=self.place, found=value,
                     expected="a date: the rules choose by it", remedy="complete the header",
                 )  # fmt: skip
+                error.known_as = "InvalidDatetimeError"
+                raise error
             parts.append(value)
         text = " ".join(parts)
         try:
             return parse_date(text)
-        except DateFormatError as error:
-            error.place = f"{', '.join(self.fields)} for {self.place}"
-            raise
+        except DateFormatError as wrong:
+            raise DateFormatError(
+                f"{', '.join(self.fields)} gives no date", place=self.place, found=text,
+                expected=wrong.expected, remedy=wrong.remedy,
+            ) from None  # fmt: skip
 
     @classmethod
     def merged(cls, several: Sequence[Any]) -> Any:
