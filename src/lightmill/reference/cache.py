@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from lightmill.errors import ConfigurationError, CorruptFileError, OutputError
-from lightmill.reference.config import STATES, FileInfo, ServerConfig, is_date
+from lightmill.reference.config import FileInfo, ServerConfig
 from lightmill.reference.digests import sha1_of
 from lightmill.reference.layout import (
     Layout,
@@ -22,7 +22,6 @@ from lightmill.reference.layout import (
     folders_in,
     is_mapping,
     is_true,
-    known_server,
     plain_name,
 )
 from lightmill.reference.storing import Place, mismatch, refused, writing
@@ -292,80 +291,16 @@ class Cache:
     # -- contexts -------------------------------------------------------------------------
 
     def default_context(self, observatory: str) -> str:
-        """Return the context to use where nobody names one.
+        """Return the context to use where nobody names one; see `standing.default_context`."""
+        from lightmill.reference.standing import default_context
 
-        It is the operational or latest one of the configuration; without a
-        configuration the one with the greatest name in the cache.
-
-        Raises
-        ------
-        ConfigurationError
-            If the cache knows no context.
-        """
-        config = self.config(observatory)
-        named = config.context() if config else None
-        if named:
-            return named
-        contexts = [name for name in self.mappings(observatory) if name.endswith(".pmap")]
-        if contexts:
-            return max(contexts, key=_version)
-        raise self._unknown_context(observatory)
+        return default_context(self, observatory)
 
     def resolve_context(self, spec: str | None, observatory: str) -> str:
-        """Return the name of the context a person means.
+        """Return the context a person means; see `standing.resolve_context`."""
+        from lightmill.reference.standing import resolve_context
 
-        Parameters
-        ----------
-        spec : str or None
-            A name (``jwst_1234.pmap``); ``latest``, ``operational``, ``edit``, ``versions``,
-            ``build``; a date; or one of these after the observatory and a dash.
-        observatory : str
-            Whose contexts.
-
-        Raises
-        ------
-        ConfigurationError
-            If the configuration does not tell, or the text is none of these.
-        """
-        if not spec:
-            return self.default_context(observatory)
-        if spec.endswith(".pmap"):
-            return plain_name(Path(spec).name) if os.sep not in spec else spec
-        what = spec[len(observatory) + 1 :] if spec.startswith(f"{observatory}-") else spec
-        config = self.config(observatory)
-        if what in STATES:
-            found = config.context(what) if config else None
-            if found is None and what in {"operational", "latest"}:
-                return self.default_context(observatory)
-        elif is_date(what):
-            found = config.context_at(what) if config else None
-        else:
-            raise ConfigurationError(
-                "this names no context",
-                place=spec,
-                found=spec,
-                expected=f"a .pmap name, a date, or one of {', '.join(STATES)}",
-                remedy="lightmill refs list --contexts shows those of the cache",
-            )
-        if found is None:
-            raise ConfigurationError(
-                f"the cache does not know which context is {what!r}",
-                place=self.layout.folder("config", observatory) / "server_config",
-                remedy="name the context (.pmap), or ask a server: lightmill refs sync --contexts "
-                f"{observatory}-{what}",
-            )
-        return found
-
-    def _unknown_context(self, observatory: str) -> ConfigurationError:
-        others = self.observatories()
-        return ConfigurationError(
-            f"the cache has no rules of {observatory!r}",
-            place=self.layout.story(),
-            found=f"rules of {', '.join(others)}" if others else "an empty cache",
-            expected=str(self.layout.folder("mappings", observatory) / "*.pmap"),
-            remedy="set CRDS_PATH to a cache that has them; or fill this one: lightmill refs sync "
-            f"--contexts {observatory}-latest --server {known_server(observatory)}; or lightmill refs unbundle FILE",
-        )
+        return resolve_context(self, spec, observatory)
 
     # -- writing --------------------------------------------------------------------------
 
@@ -527,7 +462,3 @@ class Cache:
             raise refused(path, error) from error
         with atomic(path) as file:
             file.write(text.encode())
-
-
-def _version(name: str) -> tuple[list[int], str]:
-    return [int(number) for number in re.findall(r"\d+", name)], name
