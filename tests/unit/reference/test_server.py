@@ -468,6 +468,28 @@ def test_a_header_that_is_none_is_refused(url):
     )
 
 
+def test_two_hundred_clients_at_once_get_what_each_asked_for(url):
+    question = {"header": HEADER, "types": ["dark"]}
+    start = threading.Barrier(200)
+    wrong = []
+
+    def ask_both(number):
+        start.wait(timeout=60)
+        at = 3000 * number
+        part = get(url, f"/lantern/references/{FLAT}", Range=f"bytes={at}-{at + 2999}")
+        found = post(url, "/api/best-references", question)
+        if part[2] != CONTENT[at : at + 3000] or found[1]["references"] != {"dark": {"file": DARK}}:
+            wrong.append((number, part[0], found))
+
+    threads = [threading.Thread(target=ask_both, args=(number,)) for number in range(200)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+    assert not wrong
+
+
 # -- pages ----------------------------------------------------------------------------------
 
 

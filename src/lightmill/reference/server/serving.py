@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["listening", "run", "running"]
 
 _CONNECTIONS = 1000  # at the same time; more are told to come back (503)
+_TURN = 0.0005  # s a thread may keep the interpreter; with 5 ms answers wait for one another
 _BACKLOG = 2048  # connections the system keeps until they are looked at
 
 
@@ -57,6 +59,7 @@ def run(app: Any, place: socket.socket, started: Callable[[str], None] | None = 
     started : callable, optional
         Told the address when the server answers.
     """
+    sys.setswitchinterval(_TURN)
     _server(app, place, started).run(sockets=[place])
 
 
