@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from lightmill.errors import LightmillError
 
 if TYPE_CHECKING:
     from lightmill.reference.rules.mapping import Context
+
+_LINE = re.compile(r"^line \d+: ")
 
 __all__ = ["Affected", "affected", "changed_types"]
 
@@ -155,8 +158,10 @@ def _text(answer: Any) -> str:
 
 
 def _row(context: Context, header: Mapping[str, Any], kind: str) -> str:
+    """Return the row that was taken: its key and date, wherever it stands in the text."""
     try:
-        row = getattr(context.explain(header, kind), "row", None)
+        found = context.explain(header, kind)
     except LightmillError:
         return ""
-    return "" if row is None else str(row)
+    row = _LINE.sub("", found.row or "")
+    return f"{row}, from {found.use_after}" if found.use_after else row

@@ -11,23 +11,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from lightmill.errors import LightmillError
-from lightmill.reference.cells import (
-    alternatives,
-    cell_problems,
-    covers,
-    is_glob,
-    opens_column,
-    weight,
-)
+from lightmill.reference.cells import cell_problems
 from lightmill.reference.findings import ERROR, NOTE, WARNING, Finding
 from lightmill.reference.parsed import SPECIAL, fields_of
+from lightmill.reference.row_checks import (
+    Row,
+    is_special_case,
+    shadowed_rows,
+    unreachable_cells,
+)
 from lightmill.reference.rules.expressions import compile_expression
 from lightmill.reference.rules.text import MappingText, Node
 from lightmill.reference.rules.values import condition, parse_date
 
-__all__ = ["is_special_case", "lint", "shadowed_rows", "unreachable_cells"]
+__all__ = ["lint"]
 
-Row = tuple[tuple[Any, ...], Any, int]  # cells, what they lead to, line
 _REQUIRED = {
     "PIPELINE": ("observatory", "parkey", "name", "derived_from"),
     "INSTRUMENT": ("observatory", "instrument", "parkey", "name", "derived_from"),
@@ -102,9 +100,8 @@ class _Lint:
                 f"set 'mapping' : '{expected}'",
             )  # fmt: skip
         for key in _REQUIRED.get(kind, ()):
-            if key not in self.header and (
-                expected is not None or key not in {"name", "derived_from"}
-            ):
+            if key not in self.header and (expected is not None or key == "parkey"):
+                # in YAML, the folder says the rest
                 yield self.say(ERROR, "header", None, f"the header has no {key}", "add it")
         name = self.place.rpartition("/")[2]
         if expected is not None and self.header.get("name") not in {None, name}:
@@ -351,69 +348,6 @@ class _Lint:
                 float(key)
             except (TypeError, ValueError):
                 yield self.say(ERROR, "number", line, f"{key!r} is no number")
-
-
-def unreachable_cells(rows: list[Row], fields: tuple[str, ...], say: Any) -> Iterator[Finding]:
-    """Return the globs that a column's list of values keeps from matching anything else.
-
-    A value of a header has to be among the literal texts of a column, unless a cell of it
-    takes any; a glob is no literal text.
-    """
-    import fnmatch
-
-    for column, field in enumerate(fields):
-        texts = [
-            (part, cells, line) for cells, _, line in rows for part in alternatives(cells[column])
-        ]
-        if any(opens_column(text) for text, _, _ in texts):
-            continue
-        literal = {condition(text) for text, _, _ in texts if not is_glob(text)}
-        for text, cells, line in texts:
-            if is_glob(text):
-                fits = sorted(one for one in literal if fnmatch.fnmatchcase(one, text.upper()))
-                yield say(
-                    WARNING if fits else ERROR, "unreachable", line,
-                    f"{text!r} of {cells!r} matches "
-                    + (f"{', '.join(fits)} only" if fits else "nothing")
-                    + f": other values of {field} are refused before rows are compared",
-                    f"list the values, A|B|C, or let another row take any {field} (N/A)",
-                )  # fmt: skip
-
-
-def is_special_case(row: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Return whether all data that fit a row fit another one, which weighs the same."""
-    same = [condition(str(cell)) for cell in row] == [condition(str(cell)) for cell in other]
-    return not same and weight(row) == weight(other) and _covers(other, row)
-
-
-def shadowed_rows(rows: list[Row], say: Any) -> Iterator[Finding]:
-    """Return rows that another row, which fits the same data and weighs more, always beats."""
-    for row, value, line in rows:
-        for other, found, there in rows:
-            heavier = weight(other) > weight(row) and _covers(other, row)
-            if heavier and _always_answers(found, value):
-                yield say(
-                    WARNING, "shadowed", line,
-                    f"{row!r} is never chosen: {other!r} of line {there} fits all its data and weighs more",
-                    "write N/A for * in the other row, or remove this one",
-                )  # fmt: skip
-                break
-
-
-def _always_answers(found: Any, instead: Any) -> bool:
-    """Return whether a row answers for every date another one does."""
-    if not isinstance(found, Node):
-        return True
-    if found.kind != "UseAfter" or not found.items:
-        return False
-    first = min(str(key) for key, _, _ in found.items)
-    if isinstance(instead, Node) and instead.kind == "UseAfter" and instead.items:
-        return first <= min(str(key) for key, _, _ in instead.items)
-    return False
-
-
-def _covers(general: tuple[Any, ...], special: tuple[Any, ...]) -> bool:
-    return len(general) == len(special) and all(map(covers, general, special))
 
 
 def _cells(key: Any) -> tuple[Any, ...]:

@@ -63,6 +63,7 @@ def test_only_real_changes_are_told_with_their_rows(contexts):
     assert found[0].old == "d1.fits"
     assert found[1].old.startswith("error: ")
     assert "2030-01-01" in found[0].why
+    assert found[0].why.startswith("another row: ")
 
 
 def test_rules_that_are_the_same_are_not_asked(contexts):

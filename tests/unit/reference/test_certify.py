@@ -14,8 +14,8 @@ from lightmill.models import DarkModel
 from lightmill.reference.certify import certify_reference, certify_rules
 from lightmill.reference.conditions import ArrayFacts, evaluate
 from lightmill.reference.constraints import check_constraints, read_constraints
-from lightmill.reference.lint import is_special_case
 from lightmill.reference.parsed import opened
+from lightmill.reference.row_checks import is_special_case
 from lightmill.reference.rules.text import Node, parse_mapping
 
 HEAD = """

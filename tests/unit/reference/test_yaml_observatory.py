@@ -10,8 +10,10 @@ from lightmill.errors import ConfigurationError
 from lightmill.models import UncalModel
 from lightmill.reference.errors import RulesFormatError
 from lightmill.reference.headers import header_of
+from lightmill.reference.lint import lint
 from lightmill.reference.rules.mapping import Context, load
-from lightmill.reference.yaml_rules import collect, has_rules, rules_of
+from lightmill.reference.yaml_rules import collect, has_rules, read_rules, rules_of
+from lightmill.reference.yaml_rules.vocabulary import HEADER_KEY, KINDS
 from lightmill.testing.observatory import OBSERVATORY
 
 HEADER = {
@@ -129,3 +131,20 @@ def test_a_single_file_loads_as_the_rules_of_its_type(tmp_path):
     rules = load(path)
     assert (rules.filekind, rules.instrument) == ("dark", "glowcam")
     assert rules.select(HEADER) == "lantern_glowcam_dark_0002.fits"
+
+
+@pytest.mark.parametrize("page", ["how-to/rules-for-a-new-observatory", "reference/yaml-rules"])
+def test_the_rules_in_the_documentation_are_rules(root, page):
+    text = (root / "docs" / f"{page}.md").read_text()
+    blocks = [one.partition("```")[0] for one in text.split("```yaml\n")[1:]]
+    shown = [one for one in blocks if "entries:" in one]
+    assert shown
+    for block in shown:
+        rules = read_rules(block, page)
+        assert not [one for one in lint(rules, page) if one.severity != "note"]
+
+
+def test_the_page_of_the_form_has_every_word(root):
+    text = (root / "docs" / "reference" / "yaml-rules.md").read_text()
+    words = [*HEADER_KEY, *(kind.level for kind in KINDS), *(kind.entry for kind in KINDS)]
+    assert not [word for word in words if f"`{word}" not in text]
