@@ -62,7 +62,10 @@ def _parsed(path: Path) -> Any:
         return yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - the safe loader in C
     except (yaml.YAMLError, OSError) as error:
         raise ConfigurationError(
-            "the file cannot be understood", place=path, found=error
+            "the file cannot be understood",
+            place=path,
+            found=" ".join(str(error).split()),
+            expected="YAML",
         ) from error
 
 

@@ -249,7 +249,7 @@ def test_a_flow_can_be_a_file(tmp_path):
         ("name: a\nflow: [lastfraem]\n", "did you mean 'lastframe'"),
         ("flow: [lastframe]\n", "not a pipeline"),
         ("- lastframe\n", "not a pipeline"),
-        ("name: [\n", "cannot read the pipeline"),
+        ("name: [\n", "cannot be understood"),
     ],
 )
 def test_a_file_that_is_no_pipeline_is_an_error(tmp_path, text, said):
