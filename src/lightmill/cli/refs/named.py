@@ -37,6 +37,12 @@ def rules_named(spec: str, crds_path: Path | None) -> tuple[MappingText, Source,
     if path.is_file():
         mapping, source = opened(path)
         return mapping, source, str(path)
+    if path.parent != Path():
+        raise ConfigurationError(
+            "there are no such rules", place=path,
+            expected="a .pmap, .imap, .rmap or .yaml file, the folder of an observatory, or the name "
+            "of a context in the cache",
+        )  # fmt: skip
     from lightmill.reference.cache import Cache
 
     cache = Cache(crds_path)
