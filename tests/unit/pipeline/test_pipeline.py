@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import lightmill.detector  # noqa: F401 - the steps that flows name
 from lightmill import app
 from lightmill.errors import ConfigurationError, UnknownNameError
 from lightmill.models import RampModel, RateModel
