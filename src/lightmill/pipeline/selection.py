@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightmill.errors import IncompleteReferencesError, LightmillError, NothingSelectedError
 from lightmill.models import Model
@@ -28,8 +28,7 @@ __all__ = ["Choice", "Need", "Selection", "is_none", "needs_of"]
 log = logging.getLogger("lightmill.pipeline")
 
 
-@dataclass(frozen=True)
-class Need:
+class Need(NamedTuple):
     """A reference that a step takes.
 
     Attributes
@@ -48,8 +47,7 @@ class Need:
     certain: bool
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """What serves a type.
 
     Attributes
@@ -64,7 +62,7 @@ class Choice:
 
     given: Any
     by_user: bool = False
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = MappingProxyType({})
 
 
 def needs_of(target: Step, options: Options) -> list[Need]:

@@ -16,8 +16,9 @@ from lightmill.models import Model
 from lightmill.reference.headers import header_of
 
 if TYPE_CHECKING:
-    from lightmill.reference.library import Library, Selected
+    from lightmill.reference.library import Library
     from lightmill.reference.rules import Context
+    from lightmill.reference.selected import Selected
 
 __all__ = ["RuleBook", "rule_of"]
 
