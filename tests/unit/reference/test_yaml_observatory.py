@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightmill import models
+from lightmill import app, models
 from lightmill.errors import ConfigurationError
 from lightmill.models import UncalModel
 from lightmill.reference.errors import RulesFormatError
@@ -14,7 +14,9 @@ from lightmill.reference.lint import lint
 from lightmill.reference.rules.mapping import Context, load
 from lightmill.reference.yaml_rules import collect, has_rules, read_rules, rules_of
 from lightmill.reference.yaml_rules.vocabulary import HEADER_KEY, KINDS
+from lightmill.testing import make_ramp, make_reference
 from lightmill.testing.observatory import OBSERVATORY
+from lightmill.testing.observatory.glowcam import INSTRUMENT
 
 HEADER = {
     "META.INSTRUMENT.NAME": "GLOWCAM",
@@ -148,3 +150,27 @@ def test_the_page_of_the_form_has_every_word(root):
     text = (root / "docs" / "reference" / "yaml-rules.md").read_text()
     words = [*HEADER_KEY, *(kind.level for kind in KINDS), *(kind.entry for kind in KINDS)]
     assert not [word for word in words if f"`{word}" not in text]
+
+
+def test_data_of_the_observatory_are_calibrated_with_what_its_rules_name(tmp_path):
+    # physics: each group holds 2 DN of dark signal more than the one before
+    app.register(INSTRUMENT)
+    facts = {
+        "telescope": "LANTERN", "instrument.name": "GLOWCAM", "instrument.detector": "SMALL",
+        "lamp.colour": "COLD", "observation.date": "2030-01-01", "observation.time": "00:00:00",
+    }  # fmt: skip
+    ramp = make_ramp(rate=1.0, n_groups=3).evolve(meta=facts)
+    home = tmp_path / "crds" / "references" / "lantern" / "glowcam"
+    home.mkdir(parents=True)
+    make_reference("dark", ramp, 2.0).save(home / "lantern_glowcam_dark_0003.fits")
+    path = ramp.save(tmp_path / "x_ramp.fits")
+
+    outcome = app.run("dark_current", [path], output_dir=tmp_path, crds_path=tmp_path / "crds")[0]
+
+    # physics: with the cold lamp's dark the signal loses just that
+    assert outcome.error is None
+    lost = np.median(ramp.data[0] - outcome.model.data[0], axis=(1, 2))
+    assert lost.tolist() == [2.0, 4.0, 6.0]
+    used = outcome.record["steps"][0]["references"]["dark"]
+    assert used["name"] == "lantern_glowcam_dark_0003.fits"
+    assert used["context"] == rules_of(OBSERVATORY.home).name
