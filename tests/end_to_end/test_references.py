@@ -168,6 +168,17 @@ def test_an_empty_cache_is_refused_with_what_to_do(uncal, night, capsys):
     assert "try:" in capsys.readouterr().err
 
 
+def test_a_run_that_goes_on_later_names_the_references_of_all_steps(uncal, night):
+    assert run(uncal, "--crds-path", night / "crds", "--stop-after", "jump") == 0
+    (outcome,) = app.run(PIPELINE, [uncal], crds_path=night / "crds", output_dir=night, resume=True)
+
+    statuses = {note["name"]: note["status"] for note in outcome.record["steps"]}
+    assert statuses["ramp_fit"] == "COMPLETE"
+    header = fits.getheader(product(uncal))
+    assert header["R_DARK"] == "crds://jwst_niriss_dark_0001.fits"
+    assert header["CRDS_CTX"] == "jwst_0001.pmap"
+
+
 # -- parameters -----------------------------------------------------------------------------
 
 

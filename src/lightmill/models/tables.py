@@ -66,6 +66,10 @@ class LazyTable:
         """Return the table as a structured array."""
         return read_table(self.hdu)
 
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        values = self.read()
+        return values if dtype is None else values.astype(dtype, copy=False)
+
 
 def read_table(hdu: Hdu) -> np.ndarray:
     """Return a binary table, native-endian; unsigned, logical and scaled columns as such.

@@ -229,3 +229,8 @@ def test_values_without_a_histogram_have_plain_statistics(values):
 
 def test_a_mask_can_be_made_from_the_histogram(striped):
     assert line_scatter(clean(striped, fit_histogram=True).model.data) < 0.7
+
+
+def test_a_flat_is_asked_for_only_where_it_is_divided_by():
+    assert not CleanFlickerNoise().uses("flat")
+    assert CleanFlickerNoise(apply_flat_field=True).uses("flat")
