@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightmill.reference.parsed import FolderOfMappings, is_yaml, parsed
-from lightmill.reference.rules.text import MappingText, format_mapping
+from lightmill.reference.rules.text import MappingText, Node, format_mapping
 
 __all__ = ["converted", "in_order"]
 
@@ -18,21 +18,26 @@ def converted(path: str | Path, name: str | None = None) -> str:
     path : path_like
         A ``.pmap``, ``.imap`` or ``.rmap`` file, or a YAML file of one document.
     name : str, optional
-        Name of the new file, which a mapping file says in its header.
+        Name of the new file, for the header of a mapping file where the YAML gives none.
 
     Returns
     -------
     text : str
         YAML; or a mapping file with its checksum.
     """
-    from lightmill.reference.yaml_rules import write_rules
+    from lightmill.reference.yaml_rules import read_rules, write_rules
 
     place = Path(path)
-    mapping = parsed(place.name, FolderOfMappings(place.parent))
+    source = FolderOfMappings(place.parent)
     if not is_yaml(place):
-        return write_rules(mapping)
-    if name is not None and name.endswith("map"):
-        mapping.header["name"] = Path(name).name
+        return write_rules(parsed(place.name, source))
+    mapping = read_rules(*source.read_mapping(place.name))
+    header = mapping.header
+    if "name" not in header:  # written by a person, who leaves to us what has to be there
+        usual = {"name": name or place.stem, "derived_from": place.name, "filekind": place.stem}
+        if not isinstance(mapping.selector, Node):
+            del usual["filekind"]
+        mapping.header = dict(sorted({**usual, **header}.items()))
     return format_mapping(in_order(mapping))
 
 
