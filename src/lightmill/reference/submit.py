@@ -7,6 +7,7 @@ and a new context. All of them appear together, or none does.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -19,15 +20,20 @@ from typing import Any
 from lightmill.errors import ConfigurationError, OutputError, UnknownNameError
 from lightmill.reference.cache import Cache
 from lightmill.reference.diff import Change, difference
+from lightmill.reference.findings import Finding
 from lightmill.reference.headers import header_of
 from lightmill.reference.insertion import Place, header_keys, insert, place_of
+from lightmill.reference.lint import lint
 from lightmill.reference.locking import file_lock
 from lightmill.reference.parsed import SPECIAL, is_yaml, parsed
-from lightmill.reference.rules.text import MappingText, Node, format_mapping
+from lightmill.reference.rules.mapping import load
+from lightmill.reference.rules.text import MappingText, Node, format_mapping, parse_mapping
 
 __all__ = ["NewReference", "Submission", "prepare"]
 
 _NUMBER = re.compile(r"_(\d{4,})\.[A-Za-z0-9.]+\Z")
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
+_LINE = re.compile(r" of line \d+")
 _SUFFIXES = {".fits", ".asdf", ".json", ".yaml", ".fit"}
 
 
@@ -77,6 +83,18 @@ class Submission:
         old = parsed(self.context, self.cache)
         return list(difference(old, self.mappings[self.new_context], self.cache, self))
 
+    def findings(self) -> list[Finding]:
+        """Return what is the matter with the new rules and was not with the old ones."""
+        found: list[Finding] = []
+        for name, mapping in self.mappings.items():
+            if not name.endswith(".rmap"):
+                continue
+            old = parsed(str(mapping.header["derived_from"]), self.cache)
+            known = {_LINE.sub("", one.fact) for one in lint(old, old.name)}
+            new = parse_mapping(self.read_mapping(name)[0], name)  # with lines
+            found += [one for one in lint(new, name) if _LINE.sub("", one.fact) not in known]
+        return found
+
     def read_mapping(self, name: str) -> tuple[str, str]:
         """Return text and place of a mapping: a new one, or one of the cache."""
         if name in self.mappings:
@@ -110,7 +128,10 @@ class Submission:
         files = self.targets()
         for path in files:
             self.cache.writable(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _refused(path, error) from error
         lock = self.cache.mapping_path(self.new_context).with_name(".submit.lock")
         made: list[Path] = []
         with ExitStack() as stack:
@@ -120,15 +141,14 @@ class Submission:
             ]
             try:
                 for temporary, path in aside:
-                    os.link(temporary, path)  # fails if the name is taken
+                    _take_name(temporary, path)
                     made.append(path)
-            except OSError as error:
+            except BaseException as error:
                 for path in made:
                     path.unlink()
-                raise OutputError(
-                    "a new file cannot take its name; nothing was submitted", place=path,
-                    found=error.strerror, remedy="submit again: someone else may have submitted too",
-                ) from error  # fmt: skip
+                if isinstance(error, OSError):
+                    raise _refused(aside[len(made)][1], error) from error
+                raise
         return made
 
 
@@ -197,6 +217,9 @@ def prepare(
         top = _pointing(top, instrument, new)
     submission.new_context = name or names.next(names.observatory, ".pmap")
     submission.mappings[submission.new_context] = _renamed(top, submission.new_context, context)
+    new_rules = load(submission.new_context, submission)  # that they can be read is seen here
+    for one in submission.references:
+        new_rules.rules(one.instrument).rules(one.reftype)
     return submission
 
 
@@ -283,6 +306,29 @@ def _suffix(path: Path) -> str:
     return suffix
 
 
+def _take_name(temporary: Path, path: Path) -> None:
+    """Give a file its name; fails if the name is taken."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with path.open("xb") as file, ExitStack() as failed:
+            failed.callback(path.unlink)
+            file.write(temporary.read_bytes())
+            failed.pop_all()
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    taken = isinstance(error, FileExistsError)
+    return OutputError(
+        "a new file cannot be written; nothing was submitted",
+        place=path,
+        found=error.strerror,
+        remedy="submit again: someone else did so at the same time" if taken else None,
+    )
+
+
 def _written_aside(path: Path, content: bytes | Path, stack: ExitStack) -> Path:
     """Write a file under a temporary name beside its own; it is removed in any case."""
     temporary = path.with_name(f".submit_{os.getpid()}_{path.name}")
@@ -302,7 +348,5 @@ def _written_aside(path: Path, content: bytes | Path, stack: ExitStack) -> Path:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OutputError(
-            "a new file cannot be written; nothing was submitted", place=path, found=error.strerror
-        ) from error
+        raise _refused(path, error) from error
     return temporary

@@ -131,6 +131,13 @@ def test_a_reference_of_the_same_row_and_date_takes_the_place_of_the_old_one(cac
     assert f"replaced '{OLD}' with 'lantern_glowcam_dark_0008.fits'" in sentences
 
 
+def test_a_row_that_competes_with_another_is_pointed_out(cache, dark):
+    path = dark(instrument__detector="SMALL|LARGE")
+    found = prepare([path], cache, "lantern_0001.pmap").findings()
+    assert [(one.severity, one.code) for one in found] == [("warning", "ambiguous")]
+    assert prepare([dark()], cache, "lantern_0001.pmap").findings() == []
+
+
 def test_a_name_taken_meanwhile_leaves_everything_as_it_was(cache, dark):
     submission = prepare([dark()], cache, "lantern_0001.pmap")
     cache.mapping_path("lantern_0002.pmap").write_text("someone else's")

@@ -64,7 +64,7 @@ def submit(
         _certify(references)
     name = _context(cache, context, observatory)
     submission = prepare(references, cache, name, name=new_context)
-    changes = submission.changes()
+    changes, findings = submission.changes(), submission.findings()
     if not dry_run:
         submission.write()
     if as_json:
@@ -75,12 +75,15 @@ def submit(
             "references": {str(one.source): one.name for one in submission.references},
             "mappings": list(submission.mappings),
             "changes": [one.as_dict() for one in changes],
+            "findings": [one.as_dict() for one in findings],
         }
         print(json.dumps(facts, indent=2))
         return 0
     _print(submission, dry_run=dry_run)
     for change in changes:
         print(f"  {'  '.join(', '.join(key) for key in change.keys)}  {change.sentence}")
+    for one in findings:
+        print(f"{one.where}: {one.severity}: {one.fact} [{one.code}]")
     if not dry_run:
         print(f"use the new rules: --context {submission.new_context}")
     return 0
