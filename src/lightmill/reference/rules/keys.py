@@ -12,13 +12,14 @@ from typing import Any
 from lightmill.reference.errors import RulesFormatError
 from lightmill.reference.rules.values import ANY, NOT_APPLICABLE, condition, number
 
-__all__ = ["Element", "compile_element", "spell_element"]
+__all__ = ["Element", "compile_element", "is_special", "spell_element"]
 
 NO, FREE, YES = -1, 0, 1  # no match; matches and counts nothing; matches and counts one
 Test = Callable[[str], int]
 
-_RELATION = re.compile(r"(<=|>=|==|=|<|>)\s*([^\s<>=]+)")
-_JOINED = re.compile(r"\s+(AND|OR)\s+")
+_RELATION = re.compile(r"(<=|>=|<|>)\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:E[+-]?[0-9]+)?)")
+_AS_WRITTEN = frozenset({("{", "}"), ("(", ")")})  # regular expressions, texts to be taken exactly
+_ENCLOSED = _AS_WRITTEN | {("#", "#")}
 _COMPARED: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
@@ -72,13 +73,12 @@ def spell_element(raw: Any) -> str:
     if isinstance(raw, (tuple, list)):
         return "|".join(sorted(spell_element(one) for one in raw))
     text = raw if isinstance(raw, str) else str(raw)
-    if text.startswith(("{", "(")):
+    if (text[:1], text[-1:]) in _AS_WRITTEN:
         return text
-    if text.upper().startswith("NOT ") and condition(text) != NOT_APPLICABLE:
-        return f"NOT {spell_element(text[4:].strip())}"
-    if "|" in text:
+    whole = condition(text)
+    if "|" in text and not is_special(whole):
         return "|".join(sorted(condition(part) for part in text.split("|") if part.strip()))
-    return condition(text)
+    return whole
 
 
 def compile_element(text: str, place: str, line: int = 0) -> Element:
@@ -107,22 +107,40 @@ def compile_element(text: str, place: str, line: int = 0) -> Element:
         ) from None  # fmt: skip
 
 
+def is_special(text: str) -> bool:
+    """Return whether a text has the form of a pattern that is more than a list of values.
+
+    No value of that form, and no value of a column with such a pattern, is refused before rows are
+    tried.
+    """
+    return text.startswith(("NOT", "BETWEEN")) or (text[:1], text[-1:]) in _ENCLOSED
+
+
 def _compiled(text: str) -> Element:
     if text == NOT_APPLICABLE:
         return Element(text, "n/a", (text,), free=True)
     if text == ANY:
         return Element(text, "any", (text,), free=True)
+    free = is_special(text)
     for kind, begin, end, test in _FORMS:
-        if text.startswith(begin) and text.endswith(end) and len(text) > len(begin + end) - 1:
-            return Element(text, kind, (text,), test(text), free=True)
+        if text.startswith(begin) and text.endswith(end):
+            return Element(text, kind, (text,), test(text), free=free)
     if "|" in text or "*" in text:
         return _patterns(text)
-    return Element(text, "literal", (text,))
+    if text.startswith(("<", ">")):
+        return Element(text, "relation", (text,), _relation(text), free=free)
+    return Element(text, "literal", (text,), free=free)
 
 
 def _not(text: str) -> Test:
-    inner = _compiled(spell_element(text[4:].strip()))
+    inner = _compiled(_listed(text[4:].strip()))
     return lambda value: -inner.match(value)
+
+
+def _listed(text: str) -> str:
+    if "|" in text and (text[:1], text[-1:]) not in _AS_WRITTEN:
+        return "|".join(condition(part) for part in text.split("|") if part.strip())
+    return condition(text) if text[:1] not in {"(", "{"} else text
 
 
 def _exact(text: str) -> Test:
@@ -150,28 +168,34 @@ def _patterns(text: str) -> Element:
 
 
 def _relations(text: str) -> Test:
-    """Return the test of one relation, or of the first two: what existing contexts mean by three."""
-    pieces = _JOINED.split(text.strip("#").strip())
-    tests = []
-    for piece in pieces[0:3:2]:
-        found = _RELATION.fullmatch(piece.strip())
-        if found is None:
-            raise ValueError(f"{piece.strip()!r} is no relation to a number")
-        tests.append(_relation(found[1], float(found[2])))
-    if len(tests) == 1:
-        return tests[0]
-    first, second = tests
-    if pieces[1] == "AND":
-        return lambda value: min(first(value), second(value))
-    return lambda value: max(first(value), second(value))
+    """Return the test of one relation, or of the first two of several: so contexts are read."""
+    for word, both in ((" AND ", True), (" OR ", False)):
+        if word in text:
+            first, second = (_relation(part.strip("# ")) for part in text.split(word)[:2])
+
+            def joined(value: str) -> int:
+                if value == text:
+                    return YES
+                one, other = first(value), second(value)
+                return min(one, other) if both else max(one, other)
+
+            return joined
+    inner = _compiled(text[1:-1]) if text[1:-1] != NOT_APPLICABLE else Element("", "literal", ())
+    return inner.match
 
 
-def _relation(sign: str, limit: float) -> Test:
-    compare = _COMPARED.get(sign)
+def _relation(text: str) -> Test:
+    """Return the test of a single relation; what is none only equals itself."""
+    if text[:1] not in {"<", ">"}:
+        return lambda value: YES if value == text else NO
+    found = _RELATION.match(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no relation to a number")
+    compare, limit = _COMPARED[found[1]], float(found[2])
 
     def test(value: str) -> int:
         size = number(value)
-        return YES if compare and size is not None and compare(size, limit) else NO
+        return YES if value == text or (size is not None and compare(size, limit)) else NO
 
     return test
 
@@ -181,8 +205,8 @@ def _between(text: str) -> Test:
     if len(words) != 3:
         raise ValueError("it is written BETWEEN LOWER UPPER")
     lower, upper = float(words[1]), float(words[2])
-    if not lower < upper:
-        raise ValueError("the lower limit is not below the upper one")
+    if lower > upper:
+        raise ValueError("the lower limit is above the upper one")
 
     def test(value: str) -> int:
         size = number(value)
@@ -195,8 +219,6 @@ _FORMS: tuple[tuple[str, str, str, Callable[[str], Test]], ...] = (
     ("not", "NOT ", "", _not),
     ("exact", "{", "}", _exact),
     ("regex", "(", ")", _regex),
+    ("between", "BETWEEN", "", _between),
     ("relation", "#", "#", _relations),
-    ("relation", "<", "", _relations),
-    ("relation", ">", "", _relations),
-    ("between", "BETWEEN ", "", _between),
 )

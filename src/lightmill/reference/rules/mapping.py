@@ -752,9 +752,9 @@ def _substitutions(header: dict[str, Any], place: str) -> dict[str, dict[str, An
 
 
 def _plain(answer: Any) -> Answer:
-    """Return an answer with its special values in one spelling."""
-    if isinstance(answer, (tuple, list)):
-        return tuple(_plain(one) for one in answer)
+    """Return an answer with a special value in its one spelling; lists stay as they are."""
+    if isinstance(answer, list):
+        return tuple(answer)
     if isinstance(answer, AmbiguousRulesError):
         raise answer
     if answer is None or isinstance(answer, str):

@@ -17,7 +17,12 @@ from lightmill.reference.errors import (
     RulesFormatError,
     RulesKeyError,
 )
-from lightmill.reference.rules.keys import Element, compile_element, spell_element
+from lightmill.reference.rules.keys import (
+    Element,
+    compile_element,
+    is_special,
+    spell_element,
+)
 from lightmill.reference.rules.selectors import Choice, Header, Rows, Selector
 from lightmill.reference.rules.values import ANY, NOT_APPLICABLE
 
@@ -110,6 +115,13 @@ class _Column:
         known = {value for element in rows for value in element.values}
         self.known = None if opened else known | {NOT_APPLICABLE, ANY, *replaced}
         self._seen: dict[str, tuple[int, int]] = {}
+
+    def knows(self, value: str) -> bool:
+        """Return whether rows are tried with a value, and it is not refused."""
+        if self.known is None or value in self.known:
+            return True
+        plain = value.removeprefix("NOT ")
+        return is_special(plain) or plain in self.known
 
     def fits(self, value: str) -> tuple[int, int]:
         """Return the rows a value fits, and those of them where it counts."""
@@ -302,10 +314,10 @@ class Match(Selector):
         if not self._table:
             return ()
         for column, value in zip(columns, values, strict=True):
-            if column.known is not None and value not in column.known:
+            if not column.knows(value):
                 raise HeaderValueError(
                     f"{column.field} has a value the rules do not know", place=self.place,
-                    found=value, expected=_listed(column.known - {NOT_APPLICABLE, ANY}),
+                    found=value, expected=_listed((column.known or set()) - {NOT_APPLICABLE, ANY}),
                     remedy="correct the header, or add a row for this value",
                 )  # fmt: skip
         left, counted = (1 << len(self._table)) - 1, []

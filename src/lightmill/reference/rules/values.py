@@ -73,7 +73,9 @@ _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NOON = re.compile(r"\s*([AaPp])[Mm]\Z")
 _DATE = {  # of the text with "/" for "-"
-    "packed": re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2}):([0-9]{2})([0-9]{2})([0-9]{2})"),
+    "packed": re.compile(
+        r"([0-9]{4})([0-9]{2})([0-9]{2}):([0-9]{2})([0-9]{2})([0-9]{2})(?: [^A-Za-z]*)?"
+    ),
     "year": re.compile(
         r"([0-9]{4})/([0-9]{2})/([0-9]{2})"
         r"(?: (.*)|T([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?))?",
@@ -82,7 +84,7 @@ _DATE = {  # of the text with "/" for "-"
     "month": re.compile(r"([0-9]{2})/([0-9]{2})/([0-9]{4})(?: (.*))?()", re.DOTALL),
     "day": re.compile(r"([0-9]{2})/([0-9]{2})/([0-9]{2})(?: (.*))?()", re.DOTALL),
 }  # fmt: skip
-_NAMED = re.compile(r"([^\s,/]+)[\s,/]+([^\s,/]+)[\s,/]+([^\s,/]+)(?:\s+(.*))?", re.DOTALL)
+_NAMED = re.compile(r"([^\s,/]+),?[\s/]+([^\s,/]+),?[\s/]+([^\s,/]+)(?:\s+(.*))?", re.DOTALL)
 _INTEGER = re.compile(r"\s*\+?[0-9]+\s*")
 _SECONDS = re.compile(r"\s*\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
 
@@ -138,7 +140,7 @@ def _date(text: str) -> str:
         text = text[: half.start()]
     numeric = text.replace("-", "/")
     packed = _DATE["packed"].fullmatch(numeric)
-    if packed:
+    if packed and not half:
         year, month, day, hour, minute, second = map(int, packed.groups())
         return str(datetime(year, month, day, hour, minute, second))  # noqa: DTZ001 - a spelling
     for order in ("year", "month", "day"):
@@ -186,6 +188,8 @@ def _spelled(
             seconds = float(parts[2])
             second = int(seconds)
             microsecond = int((seconds - second) * 1e6)
+    elif half:
+        raise ValueError("there is no time before AM or PM")
     if half:
         hour = _of_day(hour, half[1].upper())
     return str(datetime(year, month, day, hour, minute, second, microsecond))  # noqa: DTZ001
