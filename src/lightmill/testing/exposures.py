@@ -118,14 +118,26 @@ def make_uncal(
     ----------
     rate : float or (ny, nx) array_like
         Count rate [DN/s]; reference pixels collect nothing.
-    n_groups, group_time, n_ints, shape, n_frames, group_gap
-        As of `make_ramp`.
+    n_groups : int
+        As of `make_ramp`; so are those below that say no more.
+    group_time : float
+        [s].
+    n_ints : int
+        Integrations.
+    shape : (int, int)
+        Of the frame; its border of 4 pixels is dark in a full one.
+    n_frames, group_gap : int
+        Told in the metadata.
     bias : float or (ny, nx) array_like
         Counts at the reset [DN].
-    gain, read_noise, jumps, seed
-        As of `make_ramp`.
+    gain, read_noise : float
+        [electron/DN], [DN].
+    jumps : sequence of (integration, group, row, column, DN)
+        Cosmic rays.
     saturate : float
         Counts at which a pixel is full [DN].
+    seed : int, optional
+        Of all noise.
 
     Returns
     -------
