@@ -150,10 +150,8 @@ class _Evaluator:
     def on_binop(self, node: ast.BinOp) -> Any:
         if type(node.op) not in _ARITHMETIC:
             raise ValueError("this arithmetic is not part of conditions")
-        values = self.visit(node.left), self.visit(node.right)
-        if not all(isinstance(value, (int, float)) for value in values):
-            raise TypeError("arithmetic is for numbers")
-        return _ARITHMETIC[type(node.op)](*values)
+        left, right = (_numeric(self.visit(one)) for one in (node.left, node.right))
+        return _ARITHMETIC[type(node.op)](left, right)
 
     def on_compare(self, node: ast.Compare) -> bool:
         left = self.visit(node.left)
@@ -178,8 +176,12 @@ class _Evaluator:
         raise ValueError(f"nothing is known of {node.attr} here")
 
     def on_subscript(self, node: ast.Subscript) -> Any:
-        place = self.visit(node.slice)
-        if not isinstance(place, int):
+        if isinstance(node.slice, ast.Slice):
+            ends = [node.slice.lower, node.slice.upper, node.slice.step]
+            place: Any = slice(*(None if one is None else self.visit(one) for one in ends))
+        else:
+            place = self.visit(node.slice)
+        if not isinstance(place, (int, slice)):
             raise TypeError("a place is a number")
         return self.visit(node.value)[place]
 
@@ -209,6 +211,18 @@ def _alike(left: Any, right: Any) -> tuple[Any, Any]:
                 continue
             return (other, number) if turned else (number, other)
     return left, right
+
+
+def _numeric(value: Any) -> int | float:
+    """Return a number, which headers may give as text."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if not isinstance(value, (int, float)):
+        raise TypeError("arithmetic is for numbers")
+    return value
 
 
 def _array(value: Any) -> ArrayFacts:

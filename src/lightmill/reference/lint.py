@@ -122,7 +122,8 @@ class _Lint:
     def expressions(self) -> Iterator[Finding]:
         known = {_name(field) for level in self.fields for field in level}
         extra = self.header.get("extra_keys") or ()
-        known |= {_name(str(one)) for one in ([extra] if isinstance(extra, str) else extra)}
+        extra = extra if isinstance(extra, (tuple, list)) else (extra,)
+        known |= {_name(str(one)) for one in extra}
         found = [(key, self.header.get(key)) for key in ("rmap_relevance", "rmap_omit")]
         relevance = self.header.get("parkey_relevance")
         if isinstance(relevance, dict):
@@ -152,7 +153,11 @@ class _Lint:
                     f"add {name} to extra_keys",
                 )  # fmt: skip
         for key in ("comment_parkeys", "substitutions"):
-            for field in self.header.get(key) or ():
+            said = self.header.get(key, ())
+            if not isinstance(said, (tuple, list, dict)):
+                yield self.say(ERROR, "header", None, f"{key} is {said!r}", "name fields")
+                continue
+            for field in said:
                 if _name(str(field)) not in known:
                     yield self.say(
                         WARNING,

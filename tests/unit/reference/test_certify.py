@@ -271,7 +271,8 @@ def test_conditions_on_arrays_are_evaluated(constrained):
     }
     text = """
         SCI     A X R (ndim(SCI_ARRAY, 2))
-        SCI     A X R (SCI_ARRAY.SHAPE[-2:] == 1)
+        SCI     A X R (SCI_ARRAY.SHAPE[-2:] == (4, 5))
+        SCI     A X R (nobody_knows(SCI_ARRAY))
         SCI     A X R (SCI_ARRAY.SHAPE[0] > 9)
         DQ_DEF  A X O (is_table(DQ_DEF_ARRAY) and has_columns(DQ_DEF_ARRAY, ['BIT', 'NAME']))
         DQ_DEF  A X O (has_column_type(DQ_DEF_ARRAY, 'BIT', 'STRING'))

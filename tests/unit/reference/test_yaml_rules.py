@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from lightmill.errors import ConfigurationError
 from lightmill.reference.convert import converted
+from lightmill.reference.diff import difference
 from lightmill.reference.errors import RulesFormatError
+from lightmill.reference.lint import lint
 from lightmill.reference.rules.text import MappingText, Node, checksum_of, parse_mapping
 from lightmill.reference.yaml_rules import read_rules, write_rules
 from lightmill.reference.yaml_rules.schema import schema
@@ -274,3 +276,15 @@ def test_files_are_converted_there_and_back(tmp_path):
     (tmp_path / "tmt_iris_dark_0001.rmap").write_text(text)
     again = read_rules(converted(tmp_path / "tmt_iris_dark_0001.rmap"), "again.yaml")
     assert same(mapping, again)
+
+
+@given(HEADERS, nodes(2), nodes(2))
+def test_any_rules_can_be_looked_at_and_compared(header, one, other):
+    old, new = (
+        MappingText(f"{name}.rmap", header, node) for name, node in (("a", one), ("b", other))
+    )
+    for finding in lint(old, "a.rmap"):
+        assert finding.fact
+    for change in difference(old, new, None, None):
+        assert change.sentence
+    assert not list(difference(old, old, None, None))
