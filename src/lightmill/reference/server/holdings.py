@@ -7,7 +7,9 @@ elsewhere is a name nobody has.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import queue
 import re
 import threading
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError
 from lightmill.reference.cache import Cache, observatory_of
-from lightmill.reference.config import STATES, FileInfo, ServerConfig, is_date
+from lightmill.reference.config import STATES, FileInfo, ServerConfig, encoded, is_date
 from lightmill.reference.digests import known_sha1, sha1_of
 from lightmill.reference.layout import folders_in, is_mapping
 
@@ -30,7 +32,8 @@ __all__ = ["Holdings", "NotHereError"]
 
 _SMALL = 16 << 20  # bytes; the sum of a larger file is computed aside, not while a client waits
 _UNSETTLED = 2.0  # s: a folder that changed so lately may change again within the clock's tick
-_KEPT = 8  # contexts in memory; the rules of a mission take some 50 MB
+_KEPT = 8  # contexts in memory; the rules of a mission take some 5 MB
+_LISTINGS = 200  # kept of all observatories together
 _NAME = re.compile(r"[a-z0-9]{1,40}")  # of an observatory
 _T = TypeVar("_T")
 
@@ -267,11 +270,12 @@ class Holdings:
     def references(self, observatory: str) -> dict[str, Path]:
         """Return the reference files: name → where it is."""
         folder = self.cache.layout.folder("references", observatory)
+        inside = self._while_same(("folders", observatory), [folder], lambda: folders_in(folder))
 
         def listed() -> dict[str, Path]:
             return {path.name: path for path in self.cache.references(observatory)}
 
-        return self._while_same(("references", observatory), [folder, *folders_in(folder)], listed)
+        return self._while_same(("references", observatory), [folder, *inside], listed)
 
     def path(self, name: str, observatory: str) -> Path:
         """Return where a file is.
@@ -308,25 +312,48 @@ class Holdings:
             If it is not here.
         """
         path = self.path(name, observatory)
-        config = None if is_mapping(name) else self.config(observatory)
-        told = config.file_info(name) if config else None
-        if told is not None and told.size is not None and told.sha1:
-            return told
         try:
-            size = path.stat().st_size
-            return FileInfo(name, size, self._sum(path, wait=wait))
+            return self._info(name, path, self.config(observatory), wait=wait)
         except OSError as error:
             raise NotHereError("file", name, ()) from error
 
     def infos(self, observatory: str) -> dict[str, FileInfo]:
         """Return size and SHA-1 of all files."""
-        found = {}
-        for name in (*self.mappings(observatory), *self.references(observatory)):
-            try:
-                found[name] = self.info(name, observatory)
-            except NotHereError:
-                continue  # it has gone since it was listed
+        found, config = {}, self.config(observatory)
+        files = {**self.mappings(observatory), **self.references(observatory)}
+        for name, path in files.items():
+            with contextlib.suppress(OSError):  # it has gone since it was listed
+                found[name] = self._info(name, path, config)
         return found
+
+    def metadata(self, observatory: str) -> dict[str, str]:
+        """Return sizes and sums of all files, wrapped as clients are told them."""
+        held = (
+            self.mappings(observatory),
+            self.references(observatory),
+            self.config(observatory),
+        )
+        stamp, key = tuple(map(id, held)), ("metadata", observatory)
+        seen = self._seen.get(key)
+        if seen is None or seen.stamp != (stamp, len(self._sums.known)):
+            told = {
+                name: {"size": str(info.size or 0), "sha1sum": info.sha1 or "none"}
+                for name, info in self.infos(observatory).items()
+            }
+            # What is compared by identity is held here, so that nothing else takes its place.
+            seen = _Seen((stamp, len(self._sums.known)), (encoded(told), held))
+            self._seen[key] = seen
+        found: dict[str, str] = seen.value[0]
+        return found
+
+    def _info(
+        self, name: str, path: Path, config: ServerConfig | None, *, wait: bool = False
+    ) -> FileInfo:
+        told = config.file_info(name) if config and not is_mapping(name) else None
+        if told is not None and told.size is not None and told.sha1:
+            return told
+        status = path.stat()
+        return FileInfo(name, status.st_size, self._sum(path, status, wait=wait))
 
     def unsummed(self) -> int:
         """Return how many files wait for their sum."""
@@ -356,13 +383,13 @@ class Holdings:
         seen = self._seen.get(key)
         if seen is None or seen.stamp != stamp or _is_unsettled(places):
             seen = _Seen(stamp, make())
-            if seen.value:  # nothing is kept of names nobody has
-                self._seen[key] = seen
+            if len(self._seen) > _LISTINGS:  # somebody asks for names nobody has
+                self._seen.clear()
+            self._seen[key] = seen
         found: _T = seen.value
         return found
 
-    def _sum(self, path: Path, *, wait: bool) -> str | None:
-        status = path.stat()
+    def _sum(self, path: Path, status: os.stat_result, *, wait: bool) -> str | None:
         key = (path, status.st_ino, status.st_size, status.st_mtime_ns)
         found = self._sums.known.get(key)
         if found is None and status.st_size > _SMALL:
@@ -392,7 +419,7 @@ class Holdings:
         while True:
             path = self._sums.waiting.get()
             try:
-                self._sum(path, wait=True)
+                self._sum(path, path.stat(), wait=True)
             except OSError:
                 continue  # it has gone, or is asked for again
 

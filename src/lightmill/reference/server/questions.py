@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from lightmill.errors import DataError, LightmillError, UnknownNameError
 from lightmill.reference.cache import observatory_of
-from lightmill.reference.config import FileInfo, encoded
+from lightmill.reference.config import FileInfo
 from lightmill.reference.layout import is_mapping
 from lightmill.reference.server.holdings import Holdings, NotHereError
 
@@ -110,7 +110,6 @@ class Questions:
         holdings, whose = self.holdings, self._whose(self.observatory)
         config = holdings.config(whose)
         told = config.facts if config else {}
-        infos = holdings.infos(whose)
         return {
             "observatory": whose,
             "operational_context": holdings.operational(whose),
@@ -129,7 +128,7 @@ class Questions:
             "max_bestrefs_per_rpc": _HEADERS,
             "max_headers_per_rpc": _HEADERS,
             "last_synced": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M:%S"),
-            "download_metadata": encoded({name: _sizes(info) for name, info in infos.items()}),
+            "download_metadata": holdings.metadata(whose),
         }
 
     def get_default_context(self, observatory: Any = None, state: Any = None) -> str:
