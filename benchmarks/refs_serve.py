@@ -125,7 +125,7 @@ def measured(root: Path, load: Load, arguments: argparse.Namespace) -> dict:
     try:
         line = server.stdout.readline()
         host, port = re.search(r"http://([\d.]+):(\d+)", line).groups()
-        asyncio.run(ask(host, int(port), load, 1, 2))  # contexts are loaded by the first
+        asyncio.run(ask(host, int(port), load, 1, 40))  # rules are loaded by the first questions
         load.seconds.clear()
         figures = {}
         for clients, rounds in ((1, 20), (arguments.clients, arguments.rounds)):

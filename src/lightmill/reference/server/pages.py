@@ -177,7 +177,7 @@ def _explain_page(holdings: Holdings, fields: Mapping[str, str]) -> Response:
         whose = _observatory_of(pasted_header, known) if spec is None else None
         rules = holdings.rules(holdings.resolve(spec, whose))
         header, instrument, translated = _read(rules, pasted_header)
-        keys = rules.required_keys(instrument) if instrument else []
+        keys = rules.required_keys(instrument, types or None) if instrument else []
         shown.update(
             context=rules.name,
             instrument=instrument,
