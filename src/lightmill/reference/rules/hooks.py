@@ -1,18 +1,21 @@
 """Places where an observatory's own rules enter: a few types need more than a table.
 
-An observatory registers them under the names its rules files use; without them
-the tables alone decide.
+An observatory declares them in the module ``reference_hooks`` of its folder, or registers
+them; without them the tables alone decide.
 """
 
 from __future__ import annotations
 
+import importlib
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Hooks", "hooks_of", "register_hooks"]
 
 Header = dict[str, str]
+_FOLDERS = "lightmill.observatories"
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,11 @@ class Hooks:
         return bool(self.precondition or self.fallback or self.did_not_run)
 
 
-_registered: dict[str, Callable[[str, str, dict[str, Any]], Hooks]] = {}
+Declared = Callable[[str, str, dict[str, Any]], Hooks]
+_registered: dict[str, Declared | None] = {}
 
 
-def register_hooks(observatory: str, hooks: Callable[[str, str, dict[str, Any]], Hooks]) -> None:
+def register_hooks(observatory: str, hooks: Declared) -> None:
     """Let an observatory add to its rules.
 
     Parameters
@@ -55,5 +59,25 @@ def register_hooks(observatory: str, hooks: Callable[[str, str, dict[str, Any]],
 
 def hooks_of(observatory: str, instrument: str, filekind: str, header: dict[str, Any]) -> Hooks:
     """Return what an observatory adds to the rules of a type."""
-    found = _registered.get(observatory)
-    return found(instrument, filekind, header) if found else replace(Hooks())
+    if observatory not in _registered:
+        _registered[observatory] = _declared(observatory)
+    found = _registered[observatory]
+    return _NONE if found is None else found(instrument, filekind, header)
+
+
+_NONE = Hooks()
+
+
+def _declared(observatory: str) -> Declared | None:
+    """Return ``hooks`` of the module ``reference_hooks`` in an observatory's folder, if it has one."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", observatory):
+        return None
+    name = f"{_FOLDERS}.{observatory}.reference_hooks"
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if name.startswith(str(error.name)):
+            return None
+        raise
+    declared: Declared = module.hooks
+    return declared

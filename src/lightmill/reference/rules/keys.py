@@ -172,16 +172,13 @@ def _relations(text: str) -> Test:
     for word, both in ((" AND ", True), (" OR ", False)):
         if word in text:
             first, second = (_relation(part.strip("# ")) for part in text.split(word)[:2])
-
-            def joined(value: str) -> int:
-                if value == text:
-                    return YES
-                one, other = first(value), second(value)
-                return min(one, other) if both else max(one, other)
-
-            return joined
+            return _joined(text, first, second, min if both else max)
     inner = _compiled(text[1:-1]) if text[1:-1] != NOT_APPLICABLE else Element("", "literal", ())
     return inner.match
+
+
+def _joined(text: str, first: Test, second: Test, worst: Callable[[int, int], int]) -> Test:
+    return lambda value: YES if value == text else worst(first(value), second(value))
 
 
 def _relation(text: str) -> Test:

@@ -7,6 +7,7 @@ in turn. What is picked follows existing contexts, also where that is odd: see
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from bisect import bisect_right
@@ -263,6 +264,8 @@ class SelectVersion(Selector):
     def choose(self, header: Header) -> Any:
         """Return the answer for a header of conditioned values."""
         version = self._number(header)
+        if not math.isfinite(version):
+            raise HeaderValueError("this is no version", place=self.place, found=version)
         for limit, included, key, choice, _ in self._rows:
             if isinstance(limit, tuple):
                 raise HeaderValueError(
@@ -281,7 +284,6 @@ class ClosestTime(UseAfter):
     """The row nearest in time; of two equally near ones the earlier."""
 
     kind = "ClosestTime"
-    merges = False
 
     def choose(self, header: Header) -> Any:
         """Return the answer for a header of conditioned values."""

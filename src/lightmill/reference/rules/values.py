@@ -74,7 +74,8 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _NOON = re.compile(r"\s*([AaPp])[Mm]\Z")
 _DATE = {  # of the text with "/" for "-"
     "packed": re.compile(
-        r"([0-9]{4})([0-9]{2})([0-9]{2}):([0-9]{2})([0-9]{2})([0-9]{2})(?: [^A-Za-z]*)?"
+        r"([0-9]{4})([0-9]{2})([0-9]{2}):([0-9]{2})([0-9]{2})([0-9]{2})(?: (.*))?",
+        re.DOTALL,
     ),
     "year": re.compile(
         r"([0-9]{4})/([0-9]{2})/([0-9]{2})"
@@ -140,8 +141,9 @@ def _date(text: str) -> str:
         text = text[: half.start()]
     numeric = text.replace("-", "/")
     packed = _DATE["packed"].fullmatch(numeric)
-    if packed and not half:
-        year, month, day, hour, minute, second = map(int, packed.groups())
+    if packed and not (half and packed[7] is None):
+        year, month, day, hour, minute, second = map(int, packed.groups()[:6])
+        _spelled(year, month, day, packed[7], half)  # a time beside it must be one, and is ignored
         return str(datetime(year, month, day, hour, minute, second))  # noqa: DTZ001 - a spelling
     for order in ("year", "month", "day"):
         found = _DATE[order].fullmatch(numeric)
