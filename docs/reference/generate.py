@@ -8,6 +8,7 @@ Sphinx calls `write` before every build; nothing written here is kept in the rep
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 import sys
@@ -157,9 +158,14 @@ def models(declared: Any) -> str:
 
 
 def errors_page() -> str:
-    """Return the page of error codes."""
+    """Return the page of error codes, those of every part that can be imported here."""
+    import lightmill
     from lightmill import errors
 
+    for module in pkgutil.walk_packages(lightmill.__path__, "lightmill."):
+        if not module.name.endswith("__main__"):
+            with contextlib.suppress(ImportError):  # a part whose extra is not installed
+                importlib.import_module(module.name)
     lines = [
         "# Errors",
         "",
