@@ -33,7 +33,15 @@ _types = click.option(
 )
 @_types
 @click.option("--explain", is_flag=True, help="Tell how each answer came about.")
-@click.option("--no-verify", is_flag=True, help="Use rules whose checksum is wrong.")
+@click.option(
+    "--no-verify",
+    "--ignore-checksum",
+    "no_verify",
+    is_flag=True,
+    envvar="CRDS_IGNORE_MAPPING_CHECKSUM",
+    show_envvar=True,
+    help="Use rules whose checksum is wrong.",
+)
 @click.option(
     "--crds-path",
     metavar="DIR",
