@@ -13,6 +13,7 @@ from lightmill.errors import (
     ConfigurationError,
     CorruptFileError,
     DataError,
+    LightmillError,
     NothingSelectedError,
     UnknownNameError,
 )
@@ -30,7 +31,27 @@ __all__ = [
 ]
 
 
-class NoMatchError(NothingSelectedError):
+class _ToldWhenAskedError(LightmillError):
+    """An error whose story is written only when somebody reads it: most are passed over."""
+
+    def __init__(
+        self,
+        fact: str,
+        *,
+        place: object = None,
+        found: object = None,
+        expected: object = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.fact, self.found, self.expected, self.remedy = fact, found, expected, remedy
+        self.place = None if place is None else str(place)
+        Exception.__init__(self)
+
+    def __str__(self) -> str:
+        return self.story()
+
+
+class NoMatchError(_ToldWhenAskedError, NothingSelectedError):
     """No row of the rules fits the data."""
 
     code = "no-matching-reference"
@@ -38,7 +59,7 @@ class NoMatchError(NothingSelectedError):
     known_as = "MatchingError"
 
 
-class HeaderValueError(NothingSelectedError):
+class HeaderValueError(_ToldWhenAskedError, NothingSelectedError):
     """A header value is not among those the rules know."""
 
     code = "header-value-unknown-to-rules"
@@ -46,7 +67,7 @@ class HeaderValueError(NothingSelectedError):
     known_as = "ValidationError"
 
 
-class DateFormatError(DataError):
+class DateFormatError(_ToldWhenAskedError, DataError):
     """A date is written in no known way, or does not exist."""
 
     code = "date-format"

@@ -32,10 +32,14 @@ def hooks(instrument: str, filekind: str, header: dict[str, Any]) -> Hooks:
     """
     del header
     if instrument == "acs":
-        precondition = before_acs_bias if filekind == "biasfile" else None
-        return Hooks(precondition=precondition, did_not_run=has_gain_without_references)
+        return Hooks(
+            precondition=before_acs_bias if filekind == "biasfile" else None,
+            did_not_run=has_gain_without_references,
+            fields=("DETECTOR", "CCDGAIN"),
+            epochs=(SERVICING_MISSION_4,),
+        )
     if (instrument, filekind) == ("wfc3", "biasfile"):
-        return Hooks(precondition=before_wfc3_bias)
+        return Hooks(precondition=before_wfc3_bias, epochs=())
     if (instrument, filekind) == ("wfpc2", "flatfile"):
         return Hooks(fallback=filters_in_other_order)
     return Hooks()

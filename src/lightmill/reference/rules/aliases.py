@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 __all__ = ["other_names"]
 
 _SCHEMA = "exposure-1.0.0"  # whose fields every observation has
@@ -19,22 +17,28 @@ def other_names(key: str, observatory: str) -> tuple[str, ...]:
     observatory : str
         Whose names, lower case; those of an observatory nobody registered are not known.
     """
-    return _names(observatory).get(key, ())
+    table = _tables.get(observatory)
+    if table is None:
+        table = _names(observatory)
+        if table:  # the observatory may be registered later
+            _tables[observatory] = table
+    return table.get(key, ())
+
+
+_tables: dict[str, dict[str, tuple[str, ...]]] = {}
 
 
 def _names(observatory: str) -> dict[str, tuple[str, ...]]:
     from lightmill.instrument import observatories
 
-    known = {one.name.lower(): one.name for one in observatories()}
-    return _table(known[observatory]) if observatory in known else {}
+    name = next((one.name for one in observatories() if one.name.lower() == observatory), None)
+    if name is None:
+        return {}
 
-
-@functools.cache
-def _table(observatory: str) -> dict[str, tuple[str, ...]]:
     from lightmill.models.overlay import model_schema
 
     found: dict[str, list[str]] = {}
-    for (_, keyword), field in model_schema(_SCHEMA, observatory).keywords.items():
+    for (_, keyword), field in model_schema(_SCHEMA, name).keywords.items():
         path = f"META.{field.path.upper()}"
         found.setdefault(path, []).append(keyword)
         found.setdefault(keyword, []).append(path)

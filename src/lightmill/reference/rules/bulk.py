@@ -14,10 +14,11 @@ import numpy as np
 
 from lightmill.errors import LightmillError
 from lightmill.reference.errors import DateFormatError, NoMatchError, UnknownInstrumentError
+from lightmill.reference.rules.aliases import other_names
 from lightmill.reference.rules.mapping import Context, InstrumentRules, TypeRules, by_other_name
 from lightmill.reference.rules.matching import Group, Match
 from lightmill.reference.rules.selectors import ClosestTime, Selector, UseAfter, VersionAfter
-from lightmill.reference.rules.values import NOT_APPLICABLE, condition, parse_date
+from lightmill.reference.rules.values import NOT_APPLICABLE, UNDEFINED, condition, parse_date
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -56,7 +57,7 @@ def select_many(
             continue
         try:
             one = rules.rules(kind)
-            keys = one.required_keys if one.plain else tuple(rules.required_keys())
+            keys = tuple(key for key, _ in rules.keys_of(kind))
         except LightmillError as error:
             answers[kind] = [error] * len(headers)
             continue
@@ -91,12 +92,9 @@ def _of_instrument(
         return {kind: [error] * len(headers) for kind in types}
     known = [kind for kind in types if kind in rules.types]
     answers = select_many(rules, headers, known)
-    for kind in types:
-        if kind not in rules.types:
-            error = UnknownInstrumentError(
-                "type of reference", kind, rules.types, place=rules.place
-            )
-            answers[kind] = [error] * len(headers)
+    for kind in set(types).difference(known):
+        unknown = UnknownInstrumentError("type of reference", kind, rules.types, place=rules.place)
+        answers[kind] = [unknown] * len(headers)
     return answers
 
 
@@ -131,13 +129,10 @@ class _Columns:
         first = [header.get(lower, _MISSING) for header in self.headers] if lower != key else raw
         if lower != key and any(value is not _MISSING for value in first):
             raw = [b if a is _MISSING else a for a, b in zip(first, raw, strict=True)]
-        if {type(value) for value in raw} != {str}:
-            raw = [
-                by_other_name(self.headers[index], key, self.observatory)
-                if value is _MISSING
-                else value
-                for index, value in enumerate(raw)
-            ]
+        kinds = {type(value) for value in raw}
+        if object in kinds:
+            raw = self._completed(key, raw)
+        if kinds - {str, object}:
             raw = [value if value.__class__ is str else str(value) for value in raw]
         codes: dict[str, int] = {}
         by_raw = {
@@ -146,6 +141,15 @@ class _Columns:
         numbers = np.fromiter(map(by_raw.__getitem__, raw), np.int64, len(raw))
         return _Column(numbers, list(codes))
 
+    def _completed(self, key: str, raw: list[Any]) -> list[Any]:
+        """Return values with those that are missing taken from under another name of the field."""
+        if not other_names(key, self.observatory):
+            return [UNDEFINED if value is _MISSING else value for value in raw]
+        return [
+            by_other_name(header, key, self.observatory) if value is _MISSING else value
+            for value, header in zip(raw, self.headers, strict=True)
+        ]
+
     def dates(self, fields: tuple[str, ...]) -> _Dates:
         """Return the dates that some fields give together."""
         found = self._dates.get(fields)
@@ -153,9 +157,11 @@ class _Columns:
             found = self._dates[fields] = _Dates(self, fields)
         return found
 
-    def grouped(self, keys: Sequence[str]) -> tuple[ndarray, list[ndarray]]:
+    def grouped(
+        self, keys: Sequence[str], more: ndarray | None = None
+    ) -> tuple[ndarray, list[ndarray]]:
         """Return the first header of each combination of values, and the headers that have it."""
-        combined = np.zeros(len(self), np.int64)
+        combined = np.zeros(len(self), np.int64) if more is None else more.astype(np.int64)
         for key in keys:
             column = self.of(key)
             if len(column.values) > 1:
@@ -205,14 +211,24 @@ class _Bulk:
         """Return them in the order of the headers."""
         dates = _date_fields(self.rules)
         keys = [key for key in self.keys if key not in dates]
-        for index, group in zip(*self._grouped(keys), strict=True):
-            self._answer(index, group, dates)
+        epochs = self._epochs(dates)
+        first, groups = self.columns.grouped(keys, epochs)
+        for index, group in zip(first.tolist(), groups, strict=True):
+            if epochs is not None and epochs[index] == 0:
+                self._each(group)
+            else:
+                self._answer(index, group, dates)
         values = self.values
         return [values[code] for code in self.codes.tolist()]
 
-    def _grouped(self, keys: list[str]) -> tuple[list[int], list[ndarray]]:
-        first, groups = self.columns.grouped(keys)
-        return first.tolist(), groups
+    def _epochs(self, dates: tuple[str, ...]) -> ndarray | None:
+        """Return 1 + the number of epochs passed, 0 for what is no date; None if they do not count."""
+        if not dates or not self.rules.hooks.precondition:
+            return None
+        found = self.columns.dates(dates)
+        starts = [bisect_left(found.known, epoch) for epoch in self.rules.hooks.epochs or ()]
+        passed = np.searchsorted(np.array(starts, np.int64), found.ranks, side="right")
+        return np.where(found.ranks < 0, 0, passed + 1)
 
     def _header(self, index: int) -> dict[str, str]:
         of = self.columns.of
@@ -273,7 +289,7 @@ class _Bulk:
             self.codes[where[fits]] = len(self.values) + places[fits] - 1
             self.values += [self.rules.told(one) for one in choice.choices]
             where, ranks = where[~fits], ranks[~fits]
-        if where.size and self.rules.hooks:
+        if where.size and self.rules.hooks.fallback:
             self._each(where)
         elif where.size:
             self._give(where, self._failure(int(where[0])))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from lightmill.reference.errors import RulesFormatError
@@ -51,10 +51,15 @@ class Expression:
         Its meaning; None if it is always `fixed`.
     fixed : bool
         The answer where there is no term.
+    names : iterable of str
+        The fields it asks for, as they are written in it.
     """
 
-    def __init__(self, text: str, term: Term | None, *, fixed: bool = True) -> None:
+    def __init__(
+        self, text: str, term: Term | None, *, fixed: bool = True, names: Iterable[str] = ()
+    ) -> None:
         self.text, self.term, self.fixed = text, term, fixed
+        self.names = frozenset(names)
 
     def __call__(self, header: Mapping[str, str]) -> bool:
         """Return whether it holds.
@@ -102,7 +107,9 @@ def compile_expression(text: Any, place: str, key: str) -> Expression:
         return Expression(text, None, fixed=stripped.lower() == "always")
     if not (stripped.startswith("(") and stripped.endswith(")")):
         stripped = stripped.lower()
-    return Expression(text, _Parser(stripped, place, key).whole())
+    parser = _Parser(stripped, place, key)
+    term = parser.whole()
+    return Expression(text, term, names=parser.names)
 
 
 class _Parser:
@@ -113,6 +120,7 @@ class _Parser:
         self.start = self.end = 0
         self.kind = self.token = ""
         self.depth = 0
+        self.names: set[str] = set()
         self._advance()
 
     def wrong(self, fact: str) -> RulesFormatError:
@@ -206,6 +214,7 @@ class _Parser:
             self._advance()
             if token in _CONSTANTS:
                 return _constant(_CONSTANTS[token])
+            self.names.add(token)
             return _field(token)
         if kind == "mark" and token in {"(", "["}:
             return self._group(token)

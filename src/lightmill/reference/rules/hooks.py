@@ -29,12 +29,20 @@ class Hooks:
     fallback : callable or None
         (rules, header) → another header to choose by, an answer, or None; asked when nothing fits.
     did_not_run : callable or None
-        (rules, header) → whether the exposure says the step was not done, so needs no reference.
+        (rules, header) → whether the exposure says the step was not done, so needs no reference. It
+        does not look at dates.
+    fields : tuple of str
+        The header fields these look at, beside those of the rules' own tables.
+    epochs : tuple of str or None
+        Dates, ``YYYY-MM-DD HH:MM:SS``: `precondition` looks at the date of the exposure only to see
+        between which of them it is. None: it does more with it.
     """
 
     precondition: Callable[[Any, Header], Header] | None = None
     fallback: Callable[[Any, Header], Any] | None = None
     did_not_run: Callable[[Any, Header], bool] | None = None
+    fields: tuple[str, ...] = ()
+    epochs: tuple[str, ...] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.precondition or self.fallback or self.did_not_run)

@@ -189,7 +189,10 @@ class TypeRules(RulesFile):
         self._has_expressions = bool(
             self._parkey_relevance or self._omitted.term or self._relevant.term
         )
-        self.plain = not (self._has_expressions or self._comments or self.hooks)
+        self.plain = not (self._has_expressions or self._comments or self.hooks.precondition)
+        expressions = (self._omitted, self._relevant, *self._parkey_relevance.values())
+        self._names = frozenset(name for one in expressions for name in one.names)
+        self.looks_at = self._names | {*self.hooks.fields}
 
     def _expression(self, key: str, default: str) -> Expression:
         return compile_expression(self.header.get(key, default), self.place, key)
@@ -234,15 +237,35 @@ class TypeRules(RulesFile):
         """Return an answer as rows have it in the form it is told: special values in one spelling."""
         return _plain(answer)
 
+    def keys_among(self, every: Callable[[], Iterable[str]]) -> tuple[tuple[str, str], ...]:
+        """Return the fields needed, in upper and lower case.
+
+        Parameters
+        ----------
+        every : callable
+            Returns all fields that the rules of the instrument need: expressions may ask for one of
+            another type. Called only if that can be.
+        """
+        own = set(self.required_keys)
+        if self.looks_at <= own:
+            return self._keys
+        others = [
+            key
+            for key in every()
+            if key not in own and (key in self.looks_at or key.replace(".", "_") in self.looks_at)
+        ]
+        return (*self._keys, *((key, key.lower()) for key in others))
+
     def asks(self, fields: Iterable[str]) -> bool:
         """Return whether anything but the selector looks at one of some fields."""
-        if self.hooks:
+        if self.hooks.precondition and self.hooks.epochs is None:
             return True
-        said = [self._omitted.text, self._relevant.text]
-        said += [one.text for one in self._parkey_relevance.values()]
-        text = " ".join(map(str, said)).upper()
-        return any(field in text or field.replace(".", "_") in text for field in fields) or bool(
-            {*self._comments, *self._parkey_relevance}.intersection(fields)
+        names = {name.replace(".", "_") for name in self._names}
+        return any(
+            field.replace(".", "_") in names
+            or field in self._comments
+            or field in self._parkey_relevance
+            for field in fields
         )
 
     def _choose(self, header: dict[str, str]) -> Answer:
@@ -261,29 +284,41 @@ class TypeRules(RulesFile):
             return OMIT
         if not self._holds(self._relevant, fields, otherwise=True):
             return NOT_APPLICABLE
-        changed = dict(header)
+        changed = header
         if self.hooks.precondition:
-            changed = self.hooks.precondition(self, changed)
+            changed = self.hooks.precondition(self, header)
+        irrelevant = list(self._comments)
         if self._parkey_relevance:
             fields = self._fields(changed)
-            for key, expression in self._parkey_relevance.items():
-                try:
-                    relevant = expression(fields)
-                except UnknownFieldError as error:
-                    raise RulesFormatError(
-                        f"parkey_relevance of {key} cannot be told: {error}", place=self.place,
-                        found=expression.text, remedy="add the field to extra_keys of the rules",
-                    ) from None  # fmt: skip
-                if not relevant:
-                    changed[key] = NOT_APPLICABLE
-        for key in self._comments:
-            changed[key] = NOT_APPLICABLE
+            irrelevant += [
+                key
+                for key, expression in self._parkey_relevance.items()
+                if not self._is_relevant(key, expression, fields)
+            ]
+        if irrelevant:
+            changed = {**changed, **dict.fromkeys(irrelevant, NOT_APPLICABLE)}
         return changed
 
+    def _is_relevant(self, key: str, expression: Expression, fields: dict[str, str]) -> bool:
+        try:
+            return expression(fields)
+        except UnknownFieldError as error:
+            raise RulesFormatError(
+                f"parkey_relevance of {key} cannot be told: {error}", place=self.place,
+                found=expression.text, remedy="add the field to extra_keys of the rules",
+            ) from None  # fmt: skip
+
     def _fields(self, header: Mapping[str, str]) -> dict[str, str]:
-        if not self._has_expressions:
-            return {}
-        return {key.replace(".", "_"): value for key, value in header.items()}
+        """Return what expressions may ask for."""
+        found = {}
+        for name in self._names:
+            if name in header:
+                found[name.replace(".", "_")] = header[name]
+            elif "_" in name:  # a path of metadata, written as one word
+                for key, value in header.items():
+                    if key.replace(".", "_") == name:
+                        found[name] = value
+        return found
 
     @staticmethod
     def _holds(expression: Expression, fields: dict[str, str], *, otherwise: bool) -> bool:
@@ -340,7 +375,7 @@ class InstrumentRules(RulesFile):
         }
         self._loading = loading
         self._loaded: dict[str, TypeRules] = {}
-        self._union: tuple[tuple[str, str], ...] | None = None
+        self._keys: dict[str, tuple[tuple[str, str], ...]] = {}
 
     def rules(self, reftype: str) -> TypeRules:
         """Return the rules of one type of reference.
@@ -409,7 +444,6 @@ class InstrumentRules(RulesFile):
             If a type is not known.
         """
         answers: dict[str, Answer | LightmillError] = {}
-        union: dict[str, str] | None = None
         for kind in self._asked(types):
             name = self.types[kind]
             if name in {NOT_APPLICABLE, OMIT}:
@@ -417,21 +451,18 @@ class InstrumentRules(RulesFile):
                 continue
             try:
                 rules = self.rules(kind)
-                if rules.plain:
-                    answers[kind] = rules.select(header)
-                    continue
-                if union is None:
-                    union = conditioned(header, self._every_key(), self.observatory)
-                answers[kind] = rules.choose(dict(union))
+                asked = conditioned(header, self.keys_of(kind), self.observatory)
+                answers[kind] = rules.choose(asked)
             except LightmillError as error:
                 answers[kind] = error
         return answers
 
-    def _every_key(self) -> tuple[tuple[str, str], ...]:
-        """Return all fields of the instrument: an expression may ask for one of another type."""
-        if self._union is None:
-            self._union = tuple((key, key.lower()) for key in self.required_keys())
-        return self._union
+    def keys_of(self, reftype: str) -> tuple[tuple[str, str], ...]:
+        """Return the fields that are needed for a type, in upper and lower case."""
+        found = self._keys.get(reftype)
+        if found is None:
+            found = self._keys[reftype] = self.rules(reftype).keys_among(self.required_keys)
+        return found
 
     def select_many(
         self, headers: Sequence[Header], types: Iterable[str] | None = None
@@ -446,7 +477,9 @@ class InstrumentRules(RulesFile):
         from lightmill.reference.rules.explanation import explained
 
         rules = self.rules(reftype)
-        return explained(rules, conditioned(header, self._every_key(), self.observatory))
+        return explained(
+            rules, conditioned(header, self.keys_of(reftype.lower()), self.observatory)
+        )
 
     def mapping_names(self) -> list[str]:
         """Return the names of these rules and all below, sorted."""

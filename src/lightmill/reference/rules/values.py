@@ -68,8 +68,10 @@ def number(text: str) -> float | None:
 
 # ---------------------------------------------------------------------------------------- dates
 
-_USUAL = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})[ T]([0-9]{2}):([0-9]{2}):([0-9]{2})")
-_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_USUAL = re.compile(  # days 29 to 31 are left to the calendar
+    r"(?!0000)[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])[ T]"
+    r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NOON = re.compile(r"\s*([AaPp])[Mm]\Z")
 _DATE = {  # of the text with "/" for "-"
@@ -104,8 +106,7 @@ def parse_date(text: str) -> str:
     DateFormatError
         If it is written otherwise, is undefined, or does not exist.
     """
-    usual = _USUAL.fullmatch(text)
-    if usual and _exists(usual):
+    if _USUAL.fullmatch(text):
         return text if text[10] == " " else f"{text[:10]} {text[11:]}"
     if UNDEFINED in text.upper():
         raise DateFormatError("a date is undefined", found=text, expected="date and time")
@@ -118,19 +119,6 @@ def parse_date(text: str) -> str:
             expected="YYYY-MM-DD HH:MM:SS",
             remedy=f"correct the header ({error})" if str(error) else "correct the header",
         ) from None
-
-
-def _exists(usual: re.Match[str]) -> bool:
-    """Say whether a date as it is usually written exists; the 29th of February is left to others."""
-    year, month, day, hour, minute, second = map(int, usual.groups())
-    return (
-        year > 0
-        and 1 <= month <= 12
-        and 1 <= day <= _DAYS[month - 1]
-        and hour < 24
-        and minute < 60
-        and second < 60
-    )
 
 
 def _date(text: str) -> str:
