@@ -12,6 +12,8 @@ NAMES = {
     "overhead": "what the framework costs: no-op steps, start-up",
     "memory": "peak memory against the number of integrations, and a large exposure",
     "fuzz": "a thousand mangled files: no traceback, no hang, nothing left behind",
+    "references": "rules beside the official client's: loading, memory, one selection, a million",
+    "rules-fuzz": "ten thousand mangled rules: no crash, no hang, no answer from a wrong checksum",
     "refs-serve": "two hundred clients of one reference server: latencies, and no error",
     "resume": "kill the run at random moments; resumed products are bit-identical",
 }

@@ -146,14 +146,13 @@ def load(request):
 
 
 def duration(request):
-    """Return the CPU seconds of each selection, the second time it is made."""
+    """Return the seconds of each selection from a raw header, the second time it is made."""
     spent = []
     for name, header in request["pairs"]:
         rules = loaded(name)
-        asked = utils.condition_header(rules.minimize_header(header))
-        one(rules, asked)
+        best(rules, header)
         start = time.perf_counter()
-        one(rules, asked)
+        best(rules, header)
         spent.append(time.perf_counter() - start)
     return spent
 

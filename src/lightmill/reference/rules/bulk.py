@@ -7,7 +7,8 @@ then the dates of all of them are placed, as ranks among all dates there are.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,19 +49,20 @@ def select_many(
     answers : dict
         Type → as many answers as there are headers.
     """
-    columns = _Columns(headers, rules.observatory)
     answers: dict[str, list[Any]] = {}
+    ready: list[tuple[str, TypeRules, tuple[str, ...]]] = []
     for kind in types:
         name = rules.types[kind]
         if name in _NOTHING:
             answers[kind] = [name] * len(headers)
             continue
         try:
-            one = rules.rules(kind)
-            keys = tuple(key for key, _ in rules.keys_of(kind))
+            ready.append((kind, rules.rules(kind), tuple(key for key, _ in rules.keys_of(kind))))
         except LightmillError as error:
             answers[kind] = [error] * len(headers)
-            continue
+    columns = _Columns(headers, rules.observatory)
+    columns.take({key for _, _, keys in ready for key in keys})
+    for kind, one, keys in ready:
         answers[kind] = _Bulk(one, keys, columns).answers()
     return answers
 
@@ -70,7 +72,11 @@ def select_many_of_context(
 ) -> dict[str, list[Any]]:
     """Return type → an answer for each header, of whatever instrument it is."""
     answers: dict[str, list[Any]] = {kind: [None] * len(headers) for kind in types}
+    if not headers:
+        return answers
     column = _Columns(headers, context.observatory).of(context.instrument_key)
+    if len(column.values) == 1:
+        return _of_instrument(context, column.values[0], headers, types)
     for code, value in enumerate(column.values):
         where = np.flatnonzero(column.codes == code).tolist()
         if not where:
@@ -112,6 +118,8 @@ class _Columns:
         self.headers, self.observatory = headers, observatory
         self._columns: dict[str, _Column] = {}
         self._dates: dict[tuple[str, ...], _Dates] = {}
+        self._said: set[str] | None = None  # every name of a field in any header
+        self._taken: dict[str, Sequence[Any]] = {}
 
     def __len__(self) -> int:
         return len(self.headers)
@@ -124,12 +132,8 @@ class _Columns:
         return found
 
     def _column(self, key: str) -> _Column:
-        lower = key.lower()
-        raw: list[Any] = [header.get(key, _MISSING) for header in self.headers]
-        first = [header.get(lower, _MISSING) for header in self.headers] if lower != key else raw
-        if lower != key and any(value is not _MISSING for value in first):
-            raw = [b if a is _MISSING else a for a, b in zip(first, raw, strict=True)]
-        kinds = {type(value) for value in raw}
+        raw = self._raw(key)
+        kinds = set(map(type, raw))
         if object in kinds:
             raw = self._completed(key, raw)
         if kinds - {str, object}:
@@ -141,7 +145,40 @@ class _Columns:
         numbers = np.fromiter(map(by_raw.__getitem__, raw), np.int64, len(raw))
         return _Column(numbers, list(codes))
 
-    def _completed(self, key: str, raw: list[Any]) -> list[Any]:
+    def take(self, keys: Iterable[str]) -> None:
+        """Take fields out of all headers in one go: each header is then visited once."""
+        wanted = sorted(keys)
+        if not self.headers or not wanted:
+            return
+        if self._said is None:
+            self._said = set().union(*self.headers)
+        asked = [*wanted, *(key.lower() for key in wanted if key.lower() in self._said)]
+        asked = [key for key in dict.fromkeys(asked) if key in self._said]
+        if len(asked) > 1:
+            try:
+                rows = list(map(itemgetter(*asked), self.headers))
+            except KeyError:
+                rows = [tuple([one.get(key, _MISSING) for key in asked]) for one in self.headers]
+            self._taken.update(zip(asked, zip(*rows, strict=True), strict=True))
+
+    def _raw(self, key: str) -> Sequence[Any]:
+        """Return the values of a field; a lower-case spelling of its name counts more."""
+        lower = key.lower()
+        if self._said is None:
+            self._said = set().union(*self.headers)
+        raw = self._values(key)
+        if lower == key or lower not in self._said:
+            return raw
+        pairs = zip(self._values(lower), raw, strict=True)
+        return [b if a is _MISSING else a for a, b in pairs]
+
+    def _values(self, key: str) -> Sequence[Any]:
+        found = self._taken.get(key)
+        if found is None:
+            found = [header.get(key, _MISSING) for header in self.headers]
+        return found
+
+    def _completed(self, key: str, raw: Sequence[Any]) -> list[Any]:
         """Return values with those that are missing taken from under another name of the field."""
         if not other_names(key, self.observatory):
             return [UNDEFINED if value is _MISSING else value for value in raw]
@@ -161,36 +198,44 @@ class _Columns:
         self, keys: Sequence[str], more: ndarray | None = None
     ) -> tuple[ndarray, list[ndarray]]:
         """Return the first header of each combination of values, and the headers that have it."""
+        combined = self._combined(keys, more)
+        order = np.argsort(combined, kind="stable")
+        ordered = combined[order]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if order.size else order
+        return order[starts], np.split(order, starts[1:]) if order.size else []
+
+    def distinct(self, keys: Sequence[str]) -> tuple[ndarray, ndarray]:
+        """Return the first header of each combination of values, and which one each header has."""
+        _, first, which = np.unique(self._combined(keys), return_index=True, return_inverse=True)
+        return first, which.reshape(-1)
+
+    def _combined(self, keys: Sequence[str], more: ndarray | None = None) -> ndarray:
+        """Return a number for each header: the same for those with the same values."""
         combined = np.zeros(len(self), np.int64) if more is None else more.astype(np.int64)
         for key in keys:
             column = self.of(key)
             if len(column.values) > 1:
                 combined = combined * len(column.values) + column.codes
                 if combined.size and combined.max() > 1 << 40:
-                    combined = np.unique(combined, return_inverse=True)[1]
-        order = np.argsort(combined, kind="stable")
-        ordered = combined[order]
-        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if order.size else order
-        return order[starts], np.split(order, starts[1:]) if order.size else []
+                    combined = np.unique(combined, return_inverse=True)[1].reshape(-1)
+        return combined
 
 
 class _Dates:
     """The dates of many headers as ranks among those there are; -1 for what is no date."""
 
     def __init__(self, columns: _Columns, fields: tuple[str, ...]) -> None:
-        first, groups = columns.grouped(fields)
-        texts: list[str | None] = []
-        for index in first.tolist():
-            parts = [columns.of(field).values[columns.of(field).codes[index]] for field in fields]
-            texts.append(_canonical(parts))
+        first, which = columns.distinct(fields)
+        found = [columns.of(field) for field in fields]
+        parts = [[one.values[code] for code in one.codes[first].tolist()] for one in found]
+        texts = [_canonical(several) for several in zip(*parts, strict=True)]
         self.known = sorted({text for text in texts if text is not None})
-        rank = {text: number for number, text in enumerate(self.known)}
-        self.ranks = np.empty(len(columns), np.int64)
-        for text, group in zip(texts, groups, strict=True):
-            self.ranks[group] = -1 if text is None else rank[text]
+        rank: dict[str | None, int] = {text: number for number, text in enumerate(self.known)}
+        ranks = np.fromiter((rank.get(text, -1) for text in texts), np.int64, len(texts))
+        self.ranks = ranks[which]
 
 
-def _canonical(parts: list[str]) -> str | None:
+def _canonical(parts: tuple[str, ...]) -> str | None:
     if "UNDEFINED" in parts:
         return None
     try:
@@ -206,6 +251,8 @@ class _Bulk:
         self.rules, self.keys, self.columns = rules, keys, columns
         self.values: list[Any] = []
         self.codes = np.empty(len(columns), np.int64)
+        self._fields: list[tuple[str, list[str], ndarray]] | None = None
+        self._told: dict[int, tuple[ndarray, int]] = {}
 
     def answers(self) -> list[Any]:
         """Return them in the order of the headers."""
@@ -231,8 +278,10 @@ class _Bulk:
         return np.where(found.ranks < 0, 0, passed + 1)
 
     def _header(self, index: int) -> dict[str, str]:
-        of = self.columns.of
-        return {key: of(key).values[of(key).codes[index]] for key in self.keys}
+        if self._fields is None:
+            found = [(key, self.columns.of(key)) for key in self.keys]
+            self._fields = [(key, one.values, one.codes) for key, one in found]
+        return {key: values[codes[index]] for key, values, codes in self._fields}
 
     def _give(self, where: ndarray, answer: Any) -> None:
         self.codes[where] = len(self.values)
@@ -283,16 +332,24 @@ class _Bulk:
             if not isinstance(choice, UseAfter):
                 self._give(where, self._one(self._header(int(where[0]))))
                 return
-            starts = np.fromiter((bisect_left(known, key) for key in choice.keys), np.int64)
+            starts, base = self._table(choice, known)
             places = np.searchsorted(starts, ranks, side="right")
             fits = places > 0
-            self.codes[where[fits]] = len(self.values) + places[fits] - 1
-            self.values += [self.rules.told(one) for one in choice.choices]
+            self.codes[where[fits]] = base + places[fits] - 1
             where, ranks = where[~fits], ranks[~fits]
         if where.size and self.rules.hooks.fallback:
             self._each(where)
         elif where.size:
             self._give(where, self._failure(int(where[0])))
+
+    def _table(self, choice: UseAfter, known: list[str]) -> tuple[ndarray, int]:
+        """Return the rank at which each row begins to count, and the code of the first answer."""
+        found = self._told.get(id(choice))
+        if found is None:
+            starts = np.fromiter((bisect_left(known, key) for key in choice.keys), np.int64)
+            found = self._told[id(choice)] = (starts, len(self.values))
+            self.values += [self.rules.told(one) for one in choice.choices]
+        return found
 
     def _failure(self, index: int) -> Any:
         answer = self._one(self._header(index))

@@ -24,7 +24,7 @@ from lightmill.reference.rules.nodes import MappingText
 from lightmill.reference.rules.reading import compile_selector, read
 from lightmill.reference.rules.selectors import Selector
 from lightmill.reference.rules.text import verify_checksum
-from lightmill.reference.rules.values import NOT_APPLICABLE, UNDEFINED, condition
+from lightmill.reference.rules.values import NOT_APPLICABLE, UNDEFINED, condition, remembered
 
 if TYPE_CHECKING:
     from lightmill.reference.rules.explanation import Explanation
@@ -711,14 +711,15 @@ def conditioned(
         Whose header: some have two names for one field.
     """
     found = {}
-    get = header.get
+    get, known = header.get, remembered
     for key, lower in keys:
         value = get(lower, _MISSING)
         if value is _MISSING:
             value = get(key, _MISSING)
             if value is _MISSING:
                 value = by_other_name(header, key, observatory)
-        found[key] = condition(value)
+        spelled = known(value) if value.__class__ is str else None
+        found[key] = condition(value) if spelled is None else spelled
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lightmill.reference.errors import DateFormatError
 
-__all__ = ["ANY", "NOT_APPLICABLE", "UNDEFINED", "condition", "number", "parse_date"]
+__all__ = ["ANY", "NOT_APPLICABLE", "UNDEFINED", "condition", "number", "parse_date", "remembered"]
 
 NOT_APPLICABLE, ANY, UNDEFINED = "N/A", "*", "UNDEFINED"
 _SAME = {
@@ -24,6 +24,7 @@ _NOT_APPLICABLE_STARTS = ("N/A", "NOT APPLICABLE", "NOT_APPLICABLE")
 _REMEMBERED = 100_000  # spellings; then we start afresh, so that memory stays bounded
 
 _known: dict[str, str] = {}
+remembered = _known.get  # the spelling of a text met before, else None
 
 
 def condition(value: Any) -> str:
