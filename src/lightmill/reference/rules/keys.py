@@ -159,12 +159,23 @@ def _patterns(text: str) -> Element:
     parts = tuple(text.split("|"))
     if not any(set(part) & set("*?[") for part in parts):
         return Element(text, "literal", parts, free=bool({NOT_APPLICABLE, ANY} & set(parts)))
-    matches = [re.compile(fnmatch.translate(part)).match for part in parts]
     return Element(
-        text, "glob", parts,
-        lambda value: YES if any(match(value) for match in matches) else NO,
-        free=bool({NOT_APPLICABLE, ANY} & set(parts)),
-    )  # fmt: skip
+        text, "glob", parts, _Globs(parts), free=bool({NOT_APPLICABLE, ANY} & set(parts))
+    )
+
+
+class _Globs:
+    """Whether a value fits one of some globs; they are compiled when a value comes."""
+
+    def __init__(self, parts: tuple[str, ...]) -> None:
+        self.parts = parts
+        self._matches: list[Callable[[str], Any]] | None = None
+
+    def __call__(self, value: str) -> int:
+        """Return 1 where a value fits, else -1."""
+        if self._matches is None:
+            self._matches = [re.compile(fnmatch.translate(part)).match for part in self.parts]
+        return YES if any(match(value) for match in self._matches) else NO
 
 
 def _relations(text: str) -> Test:

@@ -179,7 +179,10 @@ class Match(Selector):
     def _fill(self, rows: Rows) -> None:
         table: dict[Any, tuple[Choice, int]] = {}
         for key, choice, line in rows:
-            table[_hashable(key)] = (choice, line)
+            try:
+                table[key] = (choice, line)
+            except TypeError:  # alternatives written as a list
+                table[_hashable(key)] = (choice, line)
         self._table = self._spelled(table)
         self._check()
 

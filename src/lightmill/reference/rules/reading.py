@@ -44,6 +44,12 @@ _ROW = re.compile(
 )
 _ATOM = re.compile(r"'([^']*)'|(-?[0-9]+(?:\.[0-9]+)?)")
 _DATES = re.compile(r"        '([^']*)' : '([^']*)',\n")
+_ENTRY = re.compile(
+    r"    '([^'\\\n\r]*+)' : "
+    r"(?:'([^'\\\n\r]*+)'|(\([^\n\r]*\)|\{\n(?:        [^\n\r]*\n)*+    \})),\n"
+)
+_REMEMBERED = 10_000  # values of headers
+_values: dict[str, Any] = {}
 _HEADER = "header = {\n"
 _SELECTOR = "\n}\n\nselector = Match({\n"
 
@@ -75,11 +81,34 @@ def read(text: str, place: str) -> tuple[dict[str, Any], list[Any] | MappingText
 
 
 def _usual_header(text: str, split: int, place: str) -> dict[str, Any] | None:
-    try:
-        header = parse_value(text, place, len(_HEADER) - 2, split + 2)
-    except RulesFormatError:  # the parser of the whole tells it better
-        return None
-    return header if isinstance(header, dict) else None
+    """Return the header, None if it is not written as usual."""
+    header: dict[str, Any] = {}
+    at, end = len(_HEADER), split + 1
+    while at < end:
+        found = _ENTRY.match(text, at, end)
+        if found is None:
+            return None
+        key, plain, value = found.groups()
+        if value is not None:
+            try:
+                header[key] = _value(value, place)
+            except RulesFormatError:  # the parser of the whole tells it better
+                return None
+        else:
+            header[key] = plain
+        at = found.end()
+    return header
+
+
+def _value(text: str, place: str) -> Any:
+    found = _values.get(text)
+    if found is None:
+        found = parse_value(text, place)
+        if "{" not in text and "[" not in text:  # others could be changed by who gets them
+            if len(_values) >= _REMEMBERED:
+                _values.clear()
+            _values[text] = found
+    return found
 
 
 def _usual_rows(text: str, at: int) -> list[Any] | None:
