@@ -57,9 +57,9 @@ def before_acs_bias(rules: Any, header: Header) -> Header:
     Before the fourth servicing mission the aperture did not count, and readouts wider than half
     the frame came through two amplifiers; whole frames of the wide-field channel count rows twice.
     """
-    del rules
     changed = dict(header)
-    date = parse_date(f"{header.get('DATE-OBS', '')} {header.get('TIME-OBS', '')}")
+    moment = f"{header.get('DATE-OBS', '')} {header.get('TIME-OBS', '')}"
+    date = parse_date(moment, f"DATE-OBS, TIME-OBS for {rules.place}")
     if date < SERVICING_MISSION_4:
         changed["APERTURE"] = "N/A"
         columns = number(header.get("NUMCOLS", ""))

@@ -285,6 +285,16 @@ class ClosestTime(UseAfter):
 
     kind = "ClosestTime"
 
+    def _key(self, key: Any, line: int) -> Any:
+        text = key if isinstance(key, str) else str(key)
+        try:
+            parse_date(text)
+        except DateFormatError:
+            raise RulesFormatError(
+                "a key of ClosestTime is a date", place=self.place, line=line or None, found=key
+            ) from None
+        return text
+
     def choose(self, header: Header) -> Any:
         """Return the answer for a header of conditioned values."""
         moment = _seconds(self.moment(header))

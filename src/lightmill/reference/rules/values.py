@@ -93,7 +93,7 @@ _INTEGER = re.compile(r"\s*\+?[0-9]+\s*")
 _SECONDS = re.compile(r"\s*\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
 
 
-def parse_date(text: str) -> str:
+def parse_date(text: str, place: object = None) -> str:
     """Return a date as ``YYYY-MM-DD HH:MM:SS[.ffffff]``, by which dates sort.
 
     Parameters
@@ -101,6 +101,8 @@ def parse_date(text: str) -> str:
     text : str
         ``2024-01-31T12:00:00.5``, ``01/31/2024 12:00``, ``31/01/24``, ``Jan 31 2024 12:00PM``,
         ``20240131:120000`` and the like; without a time it is midnight.
+    place : object, optional
+        Where it comes from, for the error.
 
     Raises
     ------
@@ -110,12 +112,15 @@ def parse_date(text: str) -> str:
     if _USUAL.fullmatch(text):
         return text if text[10] == " " else f"{text[:10]} {text[11:]}"
     if UNDEFINED in text.upper():
-        raise DateFormatError("a date is undefined", found=text, expected="date and time")
+        raise DateFormatError(
+            "a date is undefined", place=place, found=text, expected="date and time"
+        )
     try:
         return _date(text.strip())
     except (ValueError, OverflowError) as error:
         raise DateFormatError(
             "this is no date, or one that does not exist",
+            place=place,
             found=text,
             expected="YYYY-MM-DD HH:MM:SS",
             remedy=f"correct the header ({error})" if str(error) else "correct the header",
