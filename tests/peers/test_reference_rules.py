@@ -1,7 +1,7 @@
 """The official client and we choose the same references for the same headers.
 
 Where it crashes (an ``AttributeError``, an ``IndexError``, …) any answer of ours is right. Where the two
-mean different things on purpose is in ``docs/decisions/0009-reference-rules.md``; none of that is met here.
+mean different things on purpose is in ``docs/decisions/0011-reference-rules.md``; none of that is met here.
 """
 
 import json

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-class _ToldWhenAskedError(LightmillError):
+class _ToldWhenAsked:
     """An error whose story is written only when somebody reads it: most are passed over."""
 
     def __init__(
@@ -45,13 +45,16 @@ class _ToldWhenAskedError(LightmillError):
     ) -> None:
         self.fact, self.found, self.expected, self.remedy = fact, found, expected, remedy
         self.place = None if place is None else str(place)
-        Exception.__init__(self)
 
     def __str__(self) -> str:
         return self.story()
 
+    def story(self) -> str:
+        """Return the message as a person reads it."""
+        return LightmillError.story(self)  # type: ignore[arg-type]  # it is mixed into its kinds
 
-class NoMatchError(_ToldWhenAskedError, NothingSelectedError):
+
+class NoMatchError(_ToldWhenAsked, NothingSelectedError):
     """No row of the rules fits the data."""
 
     code = "no-matching-reference"
@@ -59,7 +62,7 @@ class NoMatchError(_ToldWhenAskedError, NothingSelectedError):
     known_as = "MatchingError"
 
 
-class HeaderValueError(_ToldWhenAskedError, NothingSelectedError):
+class HeaderValueError(_ToldWhenAsked, NothingSelectedError):
     """A header value is not among those the rules know."""
 
     code = "header-value-unknown-to-rules"
@@ -67,7 +70,7 @@ class HeaderValueError(_ToldWhenAskedError, NothingSelectedError):
     known_as = "ValidationError"
 
 
-class DateFormatError(_ToldWhenAskedError, DataError):
+class DateFormatError(_ToldWhenAsked, DataError):
     """A date is written in no known way, or does not exist."""
 
     code = "date-format"

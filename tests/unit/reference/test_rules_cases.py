@@ -1,4 +1,4 @@
-"""Rules give the answers of the field's client, case by case; its defects are decided in record 0009."""
+"""Rules give the answers of the field's client, case by case; its defects are decided in record 0011."""
 
 from __future__ import annotations
 

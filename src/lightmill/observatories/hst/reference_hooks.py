@@ -1,7 +1,7 @@
 """What the rules of three types of HST reference take for granted beside their tables.
 
 All of it was found by asking the archive's own client what it answers to headers that differ in one
-field; ``docs/decisions/0009-reference-rules.md`` tells how.
+field; ``docs/decisions/0011-reference-rules.md`` tells how.
 """
 
 from __future__ import annotations

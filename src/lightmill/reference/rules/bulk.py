@@ -16,7 +16,8 @@ import numpy as np
 from lightmill.errors import LightmillError
 from lightmill.reference.errors import DateFormatError, NoMatchError, UnknownInstrumentError
 from lightmill.reference.rules.aliases import other_names
-from lightmill.reference.rules.mapping import Context, InstrumentRules, TypeRules, by_other_name
+from lightmill.reference.rules.asked import by_other_name
+from lightmill.reference.rules.mapping import Context, InstrumentRules, TypeRules
 from lightmill.reference.rules.matching import Group, Match
 from lightmill.reference.rules.selectors import ClosestTime, Selector, UseAfter, VersionAfter
 from lightmill.reference.rules.values import NOT_APPLICABLE, UNDEFINED, condition, parse_date

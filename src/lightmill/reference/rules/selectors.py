@@ -2,7 +2,7 @@
 
 Each has `choose`, which returns an answer or raises; a nested selector is asked
 in turn. What is picked follows existing contexts, also where that is odd: see
-``docs/decisions/0009-reference-rules.md``.
+``docs/decisions/0011-reference-rules.md``.
 """
 
 from __future__ import annotations

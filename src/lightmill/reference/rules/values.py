@@ -1,7 +1,7 @@
 """Values as rules compare them: the one spelling of a header value, the one spelling of a date.
 
 Both follow what existing contexts were written for, oddities included; they are
-listed in ``docs/decisions/0009-reference-rules.md``.
+listed in ``docs/decisions/0011-reference-rules.md``.
 """
 
 from __future__ import annotations
