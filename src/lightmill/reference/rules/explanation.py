@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,8 @@ class TriedRow:
         How many of them count; None where the row does not fit.
     mismatches : tuple of Mismatch
         Why it does not fit.
+    matched : int
+        How many of its patterns fit and count, whether the row fits or not.
     outcome : str
         ``chosen``, ``does not fit``, ``less specific``, or why what it leads to failed.
     """
@@ -58,6 +60,7 @@ class TriedRow:
     key: tuple[str, ...]
     weight: int | None
     mismatches: tuple[Mismatch, ...] = ()
+    matched: int = 0
     outcome: str = ""
 
 
@@ -260,7 +263,7 @@ def _follow_match(found: Explanation, selector: Match, header: dict[str, str]) -
             found.row = f"line {places}{joined}: {keys}, weight {group.weight}"
         outcome.update(dict.fromkeys(group.rows, why))
     rows = [
-        TriedRow(one.line, one.key, one.weight, one.mismatches, outcome.get(number, "does not fit"))
+        replace(one, outcome=outcome.get(number, "does not fit"))
         for number, one in enumerate(judged)
     ]
     _remember(found, rows)
@@ -270,7 +273,7 @@ def _follow_match(found: Explanation, selector: Match, header: dict[str, str]) -
 
 
 def _remember(found: Explanation, rows: list[TriedRow]) -> None:
-    ordered = sorted(rows, key=lambda row: (len(row.mismatches), -(row.weight or 0), row.line))
+    ordered = sorted(rows, key=lambda row: (len(row.mismatches), -row.matched, row.line))
     if not found.tried:
         found.tried = ordered
     if ordered and all(row.weight is None for row in rows):
@@ -285,7 +288,7 @@ def _judged(row: MatchRow, fields: tuple[str, ...], header: dict[str, str]) -> T
         if counts < 0:
             mismatches.append(Mismatch(name, value, pattern))
         weight += max(counts, 0)
-    return TriedRow(row.line, row.key, None if mismatches else weight, tuple(mismatches))
+    return TriedRow(row.line, row.key, None if mismatches else weight, tuple(mismatches), weight)
 
 
 def _days(key: str, moment: str) -> float | None:

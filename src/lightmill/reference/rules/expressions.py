@@ -61,6 +61,10 @@ class Expression:
         self.text, self.term, self.fixed = text, term, fixed
         self.names = frozenset(names)
 
+    def is_always(self, answer: bool) -> bool:
+        """Return whether it is the same for every header."""
+        return self.term is None and self.fixed is answer
+
     def __call__(self, header: Mapping[str, str]) -> bool:
         """Return whether it holds.
 

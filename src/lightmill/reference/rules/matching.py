@@ -264,7 +264,8 @@ class Match(Selector):
             try:
                 return choice.choose(header)
             except NoMatchError as error:
-                hidden = hidden or error
+                if hidden is None or str(error.expected) < str(hidden.expected):
+                    hidden = error
         raise self.nothing_fits(header, hidden)
 
     def nothing_fits(self, header: Header, hidden: NoMatchError | None = None) -> NoMatchError:
@@ -275,7 +276,7 @@ class Match(Selector):
         header : mapping
             The header.
         hidden : NoMatchError, optional
-            Why the best of the rows that fit gave no answer.
+            Why the rows that fit gave no answer: that of the earliest date.
         """
         asked = ", ".join(f"{field}={header.get(field)}" for field in self.fields)
         if hidden is not None:

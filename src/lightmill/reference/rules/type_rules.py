@@ -129,9 +129,8 @@ class TypeRules(RulesFile):
         self._comments = tuple(
             key.upper() for key in names_in(self.header.get("comment_parkeys", ()))
         )
-        self._has_expressions = bool(
-            self._parkey_relevance or self._omitted.term or self._relevant.term
-        )
+        always = self._omitted.is_always(False) and self._relevant.is_always(True)
+        self._has_expressions = bool(self._parkey_relevance) or not always
         self.plain = not (self._has_expressions or self._comments or self.hooks.precondition)
         expressions = (self._omitted, self._relevant, *self._parkey_relevance.values())
         self._names = frozenset(name for one in expressions for name in one.names)
