@@ -14,7 +14,7 @@ from lightmill.reference.layout import known_server, plain_name
 if TYPE_CHECKING:
     from lightmill.reference.cache import Cache
 
-__all__ = ["default_context", "resolve_context"]
+__all__ = ["default_context", "resolve_context", "version_of"]
 
 
 def default_context(cache: Cache, observatory: str) -> str:
@@ -46,7 +46,7 @@ def default_context(cache: Cache, observatory: str) -> str:
         return named
     contexts = [name for name in cache.mappings(observatory) if name.endswith(".pmap")]
     if contexts:
-        return max(contexts, key=_version)
+        return max(contexts, key=version_of)
     raise _unknown(cache, observatory)
 
 
@@ -116,5 +116,6 @@ def _unknown(cache: Cache, observatory: str) -> ConfigurationError:
     )
 
 
-def _version(name: str) -> tuple[list[int], str]:
+def version_of(name: str) -> tuple[list[int], str]:
+    """Return what the names of a context's versions are sorted by: their numbers."""
     return [int(number) for number in re.findall(r"\d+", name)], name

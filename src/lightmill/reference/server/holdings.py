@@ -8,58 +8,34 @@ elsewhere is a name nobody has.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import queue
+import operator
 import re
 import threading
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError
 from lightmill.reference.cache import Cache, observatory_of
 from lightmill.reference.config import STATES, FileInfo, ServerConfig, encoded, is_date
-from lightmill.reference.digests import known_sha1, sha1_of
 from lightmill.reference.layout import folders_in, is_mapping
+from lightmill.reference.server.remembered import Remembered, stamp_of
+from lightmill.reference.server.sums import Sums
+from lightmill.reference.standing import version_of
 
 if TYPE_CHECKING:
     from lightmill.reference.rules import Context
 
 __all__ = ["Holdings", "NotHereError"]
 
-_SMALL = 16 << 20  # bytes; the sum of a larger file is computed aside, not while a client waits
-_UNSETTLED = 2.0  # s: a folder that changed so lately may change again within the clock's tick
 _KEPT = 8  # contexts in memory; the rules of a mission take some 5 MB
-_LISTINGS = 200  # kept of all observatories together
 _NAME = re.compile(r"[a-z0-9]{1,40}")  # of an observatory
-_T = TypeVar("_T")
 
 
 class NotHereError(UnknownNameError):
     """A name the server does not have."""
 
     code = "not-here"
-
-
-@dataclass
-class _Seen:
-    """A value that holds while some folders or files stay as they are."""
-
-    stamp: object
-    value: Any
-
-
-@dataclass
-class _Sums:
-    """SHA-1 of files, by what tells that a file is unchanged."""
-
-    known: dict[tuple[object, ...], str] = field(default_factory=dict)
-    waiting: queue.SimpleQueue[Path] = field(default_factory=queue.SimpleQueue)
-    asked: set[tuple[object, ...]] = field(default_factory=set)
-    worker: threading.Thread | None = None
 
 
 class Holdings:
@@ -88,9 +64,10 @@ class Holdings:
         self.cache = cache
         self.only = None if only is None else {name.lower() for name in only}
         self._guard = threading.RLock()
-        self._seen: dict[tuple[str, str], _Seen] = {}
-        self._contexts: dict[str, _Seen] = {}
-        self._sums = _Sums()
+        self._seen = Remembered()
+        self._contexts: dict[str, tuple[object, Context]] = {}
+        self._sums = Sums()
+        self._told: dict[str, tuple[tuple[object, ...], int, dict[str, str]]] = {}
         self._operational: dict[str, str] = {}
         if self.only:
             for name in self.only:
@@ -140,7 +117,7 @@ class Holdings:
     def contexts(self, observatory: str) -> list[str]:
         """Return the names of an observatory's contexts, the newest first."""
         found = [name for name in self.mappings(observatory) if name.endswith(".pmap")]
-        return sorted(found, key=_version, reverse=True)
+        return sorted(found, key=version_of, reverse=True)
 
     def config(self, observatory: str) -> ServerConfig | None:
         """Return what the cache was told of its own server; None if nothing, or if unreadable."""
@@ -152,7 +129,7 @@ class Holdings:
             except (OSError, UnicodeDecodeError, LightmillError):
                 return None
 
-        return self._while_same(("config", observatory), [path], read)
+        return self._seen.while_same(("config", observatory), [path], read)
 
     def operational(self, observatory: str) -> str:
         """Return the name of the context in use.
@@ -244,16 +221,14 @@ class Holdings:
 
         name = self.resolve(name)
         path = self.mappings(observatory_of(name))[name]
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         with self._guard:
-            seen = self._contexts.get(name)
-            if seen is None or seen.stamp != stamp:
-                seen = _Seen(stamp, rules.load(name, self.cache))
-            self._contexts.pop(name, None)
-            self._contexts[name] = seen  # the last one used is the last one dropped
+            known, found = self._contexts.pop(name, (None, None))
+            if found is None or known != stamp:
+                found = rules.load(name, self.cache)
+            self._contexts[name] = stamp, found  # the last one used is the last one dropped
             for old in list(self._contexts)[:-_KEPT]:
                 del self._contexts[old]
-        found: Context = seen.value
         return found
 
     # -- files ----------------------------------------------------------------------------
@@ -265,17 +240,19 @@ class Holdings:
         def listed() -> dict[str, Path]:
             return {name: folder / name for name in self.cache.mappings(observatory)}
 
-        return self._while_same(("mappings", observatory), [folder], listed)
+        return self._seen.while_same(("mappings", observatory), [folder], listed)
 
     def references(self, observatory: str) -> dict[str, Path]:
         """Return the reference files: name → where it is."""
         folder = self.cache.layout.folder("references", observatory)
-        inside = self._while_same(("folders", observatory), [folder], lambda: folders_in(folder))
+        inside = self._seen.while_same(
+            ("folders", observatory), [folder], lambda: folders_in(folder)
+        )
 
         def listed() -> dict[str, Path]:
             return {path.name: path for path in self.cache.references(observatory)}
 
-        return self._while_same(("references", observatory), [folder, *inside], listed)
+        return self._seen.while_same(("references", observatory), [folder, *inside], listed)
 
     def path(self, name: str, observatory: str) -> Path:
         """Return where a file is.
@@ -333,18 +310,15 @@ class Holdings:
             self.references(observatory),
             self.config(observatory),
         )
-        stamp, key = tuple(map(id, held)), ("metadata", observatory)
-        seen = self._seen.get(key)
-        if seen is None or seen.stamp != (stamp, len(self._sums.known)):
+        known = self._told.get(observatory)
+        count = len(self._sums)
+        if known is None or known[1] != count or any(map(operator.is_not, known[0], held)):
             told = {
                 name: {"size": str(info.size or 0), "sha1sum": info.sha1 or "none"}
                 for name, info in self.infos(observatory).items()
             }
-            # What is compared by identity is held here, so that nothing else takes its place.
-            seen = _Seen((stamp, len(self._sums.known)), (encoded(told), held))
-            self._seen[key] = seen
-        found: dict[str, str] = seen.value[0]
-        return found
+            known = self._told[observatory] = held, len(self._sums), encoded(told)
+        return known[2]
 
     def _info(
         self, name: str, path: Path, config: ServerConfig | None, *, wait: bool = False
@@ -353,11 +327,11 @@ class Holdings:
         if told is not None and told.size is not None and told.sha1:
             return told
         status = path.stat()
-        return FileInfo(name, status.st_size, self._sum(path, status, wait=wait))
+        return FileInfo(name, status.st_size, self._sums.of(path, status, wait=wait))
 
     def unsummed(self) -> int:
         """Return how many files wait for their sum."""
-        return self._sums.waiting.qsize()
+        return self._sums.unsummed
 
     def problems(self) -> list[str]:
         """Return what keeps this server from serving; nothing when all is well."""
@@ -374,78 +348,3 @@ class Holdings:
             for one in known
             if not self.contexts(one)
         ]
-
-    # -- what is behind -------------------------------------------------------------------
-
-    def _while_same(self, key: tuple[str, str], places: list[Path], make: Callable[[], _T]) -> _T:
-        """Return a value made before, if the places it was made from are unchanged."""
-        stamp = tuple((place, _stamp(place)) for place in places)
-        seen = self._seen.get(key)
-        if seen is None or seen.stamp != stamp or _is_unsettled(places):
-            seen = _Seen(stamp, make())
-            if len(self._seen) > _LISTINGS:  # somebody asks for names nobody has
-                self._seen.clear()
-            self._seen[key] = seen
-        found: _T = seen.value
-        return found
-
-    def _sum(self, path: Path, status: os.stat_result, *, wait: bool) -> str | None:
-        key = (path, status.st_ino, status.st_size, status.st_mtime_ns)
-        found = self._sums.known.get(key)
-        if found is None and status.st_size > _SMALL:
-            found = known_sha1(path) or (sha1_of(path) if wait else None)
-            if found is None:
-                self._sum_aside(path, key)
-                return None
-        if found is None:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, _sha1).hexdigest()
-        self._sums.known[key] = found
-        return found
-
-    def _sum_aside(self, path: Path, key: tuple[object, ...]) -> None:
-        with self._guard:
-            if key in self._sums.asked:
-                return
-            self._sums.asked.add(key)
-            self._sums.waiting.put(path)
-            if self._sums.worker is None:
-                self._sums.worker = threading.Thread(
-                    target=self._sum_waiting, name="sums of references", daemon=True
-                )
-                self._sums.worker.start()
-
-    def _sum_waiting(self) -> None:
-        while True:
-            path = self._sums.waiting.get()
-            try:
-                self._sum(path, path.stat(), wait=True)
-            except OSError:
-                continue  # it has gone, or is asked for again
-
-
-def _sha1() -> Any:
-    return hashlib.sha1(usedforsecurity=False)
-
-
-def _version(name: str) -> tuple[list[int], str]:
-    return [int(number) for number in re.findall(r"\d+", name)], name
-
-
-def _stamp(place: Path) -> tuple[int, ...] | None:
-    try:
-        status = place.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
-
-
-def _is_unsettled(places: Iterable[Path]) -> bool:
-    now = time.time()
-    for place in places:
-        try:
-            if abs(now - place.stat().st_mtime) < _UNSETTLED:
-                return True
-        except OSError:
-            continue
-    return False
