@@ -8,23 +8,22 @@ the cache has.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightmill.errors import (
     ConfigurationError,
-    CorruptFileError,
     LightmillError,
     NothingSelectedError,
 )
+from lightmill.reference.bad_files import BadFiles
 from lightmill.reference.cache import Cache
 from lightmill.reference.client import Client
-from lightmill.reference.config import STATES, FileInfo, is_date
-from lightmill.reference.download import DownloadError, Progress, download
-from lightmill.reference.layout import is_mapping, is_true, known_server
+from lightmill.reference.config import STATES, is_date
+from lightmill.reference.download import Progress, download
+from lightmill.reference.layout import is_mapping, is_true
 from lightmill.reference.lock_file import ReferenceLock
 from lightmill.reference.selected import (
     BadReferenceError,
@@ -32,6 +31,7 @@ from lightmill.reference.selected import (
     Selected,
     raise_together,
 )
+from lightmill.reference.verified import Verified, VerifiedFiles
 
 if TYPE_CHECKING:
     from lightmill.reference.rules import Context, InstrumentRules
@@ -75,6 +75,8 @@ class Library:
     ) -> None:
         environ = os.environ if environ is None else environ
         self.cache, self.client, self.lock = cache, client, lock
+        self.files = VerifiedFiles(cache, client, lock)
+        self._bad = BadFiles(cache, environ)
         self._asked = context or (lock.context if lock else None) or environ.get("CRDS_CONTEXT")
         if lock and self._asked != lock.context:
             raise ConfigurationError(
@@ -84,8 +86,6 @@ class Library:
                 expected=lock.context,
                 remedy="leave out the context, or write a new lock file: lightmill refs lock",
             )
-        self._allow_bad_rules = is_true(environ.get("CRDS_ALLOW_BAD_RULES"))
-        self._allow_bad_references = is_true(environ.get("CRDS_ALLOW_BAD_REFERENCES"))
         self._verify_rules = not is_true(environ.get("CRDS_IGNORE_MAPPING_CHECKSUM"))
         self._contexts: dict[str, Context] = {}
         self._without_files: set[str] = set()  # observatories whose rules are in their own folder
@@ -181,15 +181,7 @@ class Library:
         BadReferenceError
             If a name is in the list of bad files.
         """
-        config = None if self._allow_bad_rules else self.cache.config(observatory)
-        for name in names if config else ():
-            if config and name in config.bad_files:
-                raise BadReferenceError(
-                    "these rules are known to be wrong",
-                    place=name,
-                    found=f"listed in bad_files_list of {config.place}",
-                    remedy="use another context, or set CRDS_ALLOW_BAD_RULES=1",
-                )
+        self._bad.refuse_rules(observatory, names)
 
     def read_mapping(self, name: str, observatory: str) -> tuple[str, str]:
         """Return the text of rules and their place, fetched if need be and as the lock pins it.
@@ -233,24 +225,12 @@ class Library:
         asked = None if types is None else list(types)
         instrument = instrument_of(header)
         if instrument is not None:
-            self._refuse_bad_types(context, observatory, instrument, asked)
+            self._bad.refuse_types(context, observatory, instrument, asked)
         found: Mapping[str, Any] = context.best_references(header, asked)
         return {
             reftype: self._answer(reftype, answer, context, observatory, header)
             for reftype, answer in found.items()
         }
-
-    def _refuse_bad_types(
-        self, context: Context, observatory: str, instrument: str, types: list[str] | None
-    ) -> None:
-        """Raise an error if rules that will be asked are known to be wrong."""
-        config = None if self._allow_bad_rules else self.cache.config(observatory)
-        if config is None or not config.bad_files:
-            return
-        rules = context.rules(instrument)
-        asked = {name.lower() for name in types} if types else None
-        names = [n for kind, n in rules.types.items() if asked is None or kind.lower() in asked]
-        self.refuse_bad_rules(observatory, [rules.name, *names])
 
     def select(
         self,
@@ -262,16 +242,11 @@ class Library:
     ) -> dict[str, Selected | LightmillError]:
         """Return the references for data, verified, or why there is none.
 
-        What the cache lacks is fetched, if there is a client.
+        What the cache lacks is fetched, if there is a client. Header, observatory and
+        types are as `choose` takes them.
 
         Parameters
         ----------
-        header : mapping
-            What the data say of themselves, under the names the rules use.
-        observatory : str
-            Whose data.
-        types : iterable of str, optional
-            Types of reference; by default all the instrument has.
         progress : callable, optional
             Told the name of a file that is fetched, the bytes so far and those in all.
 
@@ -317,14 +292,8 @@ class Library:
         return problem or found
 
     def _refused(self, name: str, observatory: str) -> LightmillError | None:
-        config = self.cache.config(observatory)
-        if config and name in config.bad_files and not self._allow_bad_references:
-            return BadReferenceError(
-                "this reference is known to be wrong",
-                place=name,
-                found=f"listed in bad_files_list of {config.place}",
-                remedy="use another context or file, or set CRDS_ALLOW_BAD_REFERENCES=1",
-            )
+        if problem := self._bad.problem(name, observatory):
+            return problem
         if self.lock and name not in self.lock.references:
             return MissingReferenceError(
                 "the lock file does not have this reference",
@@ -342,7 +311,7 @@ class Library:
         instruments: Mapping[str, str] | Mapping[str, str | None] | None = None,
         progress: Progress | None = None,
         workers: int = 4,
-    ) -> dict[str, tuple[Path, str | None] | LightmillError]:
+    ) -> dict[str, Verified | LightmillError]:
         """Return where files are, fetched and repaired as far as there is a client.
 
         Parameters
@@ -363,52 +332,9 @@ class Library:
         files : dict
             Name → path and the SHA-1 it was verified against, or the error.
         """
-        files: dict[str, tuple[Path, str | None] | LightmillError] = {}
-        wrong: dict[str, LightmillError] = {}
-        for name in dict.fromkeys(_with_pairs(names)):
-            one = self._local(name, observatory, (instruments or {}).get(name))
-            files[name] = one
-            if isinstance(one, LightmillError):
-                wrong[name] = one
-        if not wrong or self.client is None or self.cache.readonly:
-            return files
-        known = {n: i for n, i in (instruments or {}).items() if i}
-        try:
-            download(
-                wrong,
-                self.cache,
-                self.client,
-                observatory=observatory,
-                instruments=known,
-                workers=workers,
-                progress=progress,
-                replace=True,
-            )
-        except DownloadError as error:
-            files.update(error.errors)
-        except LightmillError as error:
-            files.update(dict.fromkeys(wrong, error))
-        self._remember(observatory, [name for name in wrong if self.cache.has(name, observatory)])
-        for name, problem in wrong.items():
-            again = self._local(name, observatory, known.get(name))
-            if not isinstance(again, LightmillError) or files[name] is problem:
-                files[name] = again
-        return files
-
-    def _remember(self, observatory: str, names: Iterable[str]) -> None:
-        """Keep what the server told of files that were fetched, to verify them without it."""
-        assert self.client is not None
-        names = list(names)
-        if not names:
-            return
-        config = self.cache.config(observatory)
-        if config is None:
-            self.refresh(observatory)
-            return
-        new = [name for name in names if config.file_info(name) is None]
-        if new:
-            told = self.client.file_info(observatory, new)
-            self.cache.save_config(config.with_files(told.values()), observatory)
+        return self.files.ensure(
+            names, observatory, instruments=instruments or {}, progress=progress, workers=workers
+        )
 
     def refresh(self, observatory: str) -> None:
         """Ask the server for its contexts, bad files and checksums, and keep the answer.
@@ -418,50 +344,7 @@ class Library:
         ConfigurationError
             If there is no server, or it is another observatory's.
         """
-        if self.client is None:
-            raise ConfigurationError(
-                "no server is named",
-                place="CRDS_SERVER_URL",
-                remedy="set CRDS_SERVER_URL, or give --server URL",
-            )
-        self.cache.save_config(self.client.for_observatory(observatory), observatory)
-
-    def _local(
-        self, name: str, observatory: str, instrument: str | None
-    ) -> tuple[Path, str | None] | LightmillError:
-        """Return a file of the cache, verified; the sum costs only the first time."""
-        try:
-            path = self.cache.path(name, observatory, instrument)
-            info = self._info(name, observatory)
-        except LightmillError as error:
-            return error
-        if not path.is_file():
-            return MissingReferenceError(
-                "this file is not in the cache",
-                place=path,
-                remedy="unset CRDS_READONLY_CACHE, or use a cache that has it (CRDS_PATH)"
-                if self.cache.readonly
-                else f"fetch it: lightmill refs sync FILES --server {known_server(observatory)}; or "
-                "import a bundle that has it: lightmill refs unbundle",
-            )
-        problem = self.cache.verify(name, observatory, info=info, path=path)
-        if problem:
-            return CorruptFileError(
-                f"the file in the cache is damaged: {problem}",
-                place=path,
-                remedy=f"lightmill refs verify --repair --server {known_server(observatory)}, or "
-                "remove the file"
-                if not self.lock
-                else f"{self.lock.path} pins other content: restore the file, or write a new lock",
-            )
-        return path, info.sha1
-
-    def _info(self, name: str, observatory: str) -> FileInfo:
-        if self.lock:
-            pinned = self.lock.info(name)
-            if pinned is not None:
-                return pinned
-        return self.cache.file_info(name, observatory)
+        self.files.refresh(observatory)
 
     # -- what a context is made of --------------------------------------------------------
 
@@ -494,14 +377,6 @@ def instrument_of(header: Mapping[str, Any]) -> str | None:
         if key.upper().endswith("INSTRUMENT.NAME") or key.upper() == "INSTRUME":
             return str(value).lower()
     return None
-
-
-def _with_pairs(names: Iterable[str]) -> Iterator[str]:
-    """Return names, and after the header of a GEIS image (``.r4h``) its data (``.r4d``)."""
-    for name in names:
-        yield name
-        if re.search(r"\.r\dh$", name):
-            yield name[:-1] + "d"
 
 
 class _Source:
