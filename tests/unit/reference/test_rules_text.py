@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from benchmarks.rules_fuzz import run
 from lightmill.reference.errors import RulesChecksumError, RulesFormatError
 from lightmill.reference.rules import load
 from lightmill.reference.rules.text import (
@@ -174,3 +177,13 @@ def test_rows_that_make_no_sense_are_refused_when_they_are_loaded(selector, fact
         return
     with pytest.raises(RulesFormatError, match=fact):
         load("obs_cam_dark_0001.rmap", Texts(source))
+
+
+def test_mangled_rules_are_answered_from_or_refused_with_one_clear_error():
+    texts = [
+        ("a.rmap", text()),
+        ("b.rmap", text(Node("Bracket", [(1.5, "x", 0)]), parkey=(("P",),))),
+    ]
+    seed = random.Random(1).randrange(10**6)
+    _, defects, _ = run(texts, 300, seed, 5.0)
+    assert not defects, "\n".join(defects[:3])

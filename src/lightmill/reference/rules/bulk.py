@@ -6,8 +6,11 @@ then the dates of all of them are placed, as ranks among all dates there are.
 
 from __future__ import annotations
 
+import gc
+import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +64,25 @@ def select_many(
             ready.append((kind, rules.rules(kind), tuple(key for key, _ in rules.keys_of(kind))))
         except LightmillError as error:
             answers[kind] = [error] * len(headers)
-    columns = _Columns(headers, rules.observatory)
-    columns.take({key for _, _, keys in ready for key in keys})
-    for kind, one, keys in ready:
-        answers[kind] = _Bulk(one, keys, columns).answers()
+    with _no_collection():
+        columns = _Columns(headers, rules.observatory)
+        columns.take({key for _, _, keys in ready for key in keys})
+        for kind, one, keys in ready:
+            answers[kind] = _Bulk(one, keys, columns).answers()
     return answers
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the collector of garbage from visiting all headers again and again; there is none."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def select_many_of_context(
@@ -112,6 +129,18 @@ class _Column:
         self.codes, self.values = codes, values
 
 
+class _Codes(dict[str, int]):
+    """A code for each value as it is written; those compared as equal have the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spelled: dict[str, int] = {}
+
+    def __missing__(self, value: str) -> int:
+        found = self[value] = self.spelled.setdefault(condition(value), len(self.spelled))
+        return found
+
+
 class _Columns:
     """The fields of many headers, taken when they are first needed."""
 
@@ -139,12 +168,9 @@ class _Columns:
             raw = self._completed(key, raw)
         if kinds - {str, object}:
             raw = [value if value.__class__ is str else str(value) for value in raw]
-        codes: dict[str, int] = {}
-        by_raw = {
-            value: codes.setdefault(condition(value), len(codes)) for value in dict.fromkeys(raw)
-        }
-        numbers = np.fromiter(map(by_raw.__getitem__, raw), np.int64, len(raw))
-        return _Column(numbers, list(codes))
+        table = _Codes()
+        numbers = np.fromiter(map(table.__getitem__, raw), np.int64, len(raw))
+        return _Column(numbers, list(table.spelled))
 
     def take(self, keys: Iterable[str]) -> None:
         """Take fields out of all headers in one go: each header is then visited once."""
@@ -165,10 +191,8 @@ class _Columns:
     def _raw(self, key: str) -> Sequence[Any]:
         """Return the values of a field; a lower-case spelling of its name counts more."""
         lower = key.lower()
-        if self._said is None:
-            self._said = set().union(*self.headers)
         raw = self._values(key)
-        if lower == key or lower not in self._said:
+        if lower == key or (self._said is not None and lower not in self._said):
             return raw
         pairs = zip(self._values(lower), raw, strict=True)
         return [b if a is _MISSING else a for a, b in pairs]
@@ -199,18 +223,13 @@ class _Columns:
         self, keys: Sequence[str], more: ndarray | None = None
     ) -> tuple[ndarray, list[ndarray]]:
         """Return the first header of each combination of values, and the headers that have it."""
-        combined = self._combined(keys, more)
+        combined = self.combined(keys, more)
         order = np.argsort(combined, kind="stable")
         ordered = combined[order]
         starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if order.size else order
         return order[starts], np.split(order, starts[1:]) if order.size else []
 
-    def distinct(self, keys: Sequence[str]) -> tuple[ndarray, ndarray]:
-        """Return the first header of each combination of values, and which one each header has."""
-        _, first, which = np.unique(self._combined(keys), return_index=True, return_inverse=True)
-        return first, which.reshape(-1)
-
-    def _combined(self, keys: Sequence[str], more: ndarray | None = None) -> ndarray:
+    def combined(self, keys: Sequence[str], more: ndarray | None = None) -> ndarray:
         """Return a number for each header: the same for those with the same values."""
         combined = np.zeros(len(self), np.int64) if more is None else more.astype(np.int64)
         for key in keys:
@@ -223,20 +242,81 @@ class _Columns:
 
 
 class _Dates:
-    """The dates of many headers as ranks among those there are; -1 for what is no date."""
+    """The dates of many headers as numbers that sort as they do; -1 for what is no date.
+
+    A date is a day and a time of day, each ranked among those there are; most headers have
+    the two apart already.
+    """
 
     def __init__(self, columns: _Columns, fields: tuple[str, ...]) -> None:
-        first, which = columns.distinct(fields)
         found = [columns.of(field) for field in fields]
-        parts = [[one.values[code] for code in one.codes[first].tolist()] for one in found]
-        texts = [_canonical(several) for several in zip(*parts, strict=True)]
-        self.known = sorted({text for text in texts if text is not None})
-        rank: dict[str | None, int] = {text: number for number, text in enumerate(self.known)}
-        ranks = np.fromiter((rank.get(text, -1) for text in texts), np.int64, len(texts))
-        self.ranks = ranks[which]
+        forms = (_DAY, _TIME) if len(fields) == 2 else ()
+        usual = [
+            np.array([form.fullmatch(value) is not None for value in one.values], bool)
+            for form, one in zip(forms, found, strict=False)
+        ]
+        plain = np.ones(len(columns), bool) if usual else np.zeros(len(columns), bool)
+        for good, one in zip(usual, found, strict=False):
+            plain &= good[one.codes]
+        odd = self._odd(columns, fields, np.flatnonzero(~plain))
+        parts = [
+            {value for value, good in zip(one.values, fine.tolist(), strict=True) if good}
+            for fine, one in zip(usual, found, strict=False)
+        ] or [set(), set()]
+        read = [text for text, _ in odd if text is not None]
+        self.days = sorted(parts[0] | {text[:10] for text in read})
+        self.times = sorted(parts[1] | {text[11:] for text in read})
+        self.ranks = np.full(len(columns), -1, np.int64)
+        if usual:
+            days, times = (
+                _ranks(known, one.values)[one.codes[plain]]
+                for known, one in zip((self.days, self.times), found, strict=True)
+            )
+            self.ranks[plain] = days * len(self.times) + times
+        for text, where in odd:
+            if text is not None:
+                self.ranks[where] = self.start(text)
+
+    @staticmethod
+    def _odd(
+        columns: _Columns, fields: tuple[str, ...], where: ndarray
+    ) -> list[tuple[str | None, ndarray]]:
+        """Return each date that is written otherwise, as it is compared, and its headers."""
+        if not where.size:
+            return []
+        combined = columns.combined(fields)[where]
+        _, first, which = np.unique(combined, return_index=True, return_inverse=True)
+        order = np.argsort(which.reshape(-1), kind="stable")
+        counts = np.bincount(which.reshape(-1))
+        groups = np.split(where[order], np.cumsum(counts)[:-1])
+        texts = []
+        for index in where[first].tolist():
+            found = [columns.of(field) for field in fields]
+            texts.append(_canonical([one.values[one.codes[index]] for one in found]))
+        return list(zip(texts, groups, strict=True))
+
+    def start(self, key: str) -> int:
+        """Return the rank from which on dates are not before a key, compared as texts."""
+        day, rest = key[:10], key[10:]
+        number = bisect_left(self.days, day)
+        before = number * len(self.times)
+        if number == len(self.days) or self.days[number] != day or not rest or rest[0] < " ":
+            return before
+        if rest[0] > " ":
+            return before + len(self.times)
+        return before + bisect_left(self.times, rest[1:])
 
 
-def _canonical(parts: tuple[str, ...]) -> str | None:
+_DAY = re.compile(r"(?!0000)[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])")
+_TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]")
+
+
+def _ranks(known: list[str], values: list[str]) -> ndarray:
+    rank = {value: number for number, value in enumerate(known)}
+    return np.fromiter((rank.get(value, -1) for value in values), np.int64, len(values))
+
+
+def _canonical(parts: list[str]) -> str | None:
     if "UNDEFINED" in parts:
         return None
     try:
@@ -261,11 +341,11 @@ class _Bulk:
         keys = [key for key in self.keys if key not in dates]
         epochs = self._epochs(dates)
         first, groups = self.columns.grouped(keys, epochs)
-        for index, group in zip(first.tolist(), groups, strict=True):
+        for header, index, group in zip(self._headers(first), first.tolist(), groups, strict=True):
             if epochs is not None and epochs[index] == 0:
                 self._each(group)
             else:
-                self._answer(index, group, dates)
+                self._answer(header, group, dates)
         values = self.values
         return [values[code] for code in self.codes.tolist()]
 
@@ -274,9 +354,17 @@ class _Bulk:
         if not dates or not self.rules.hooks.precondition:
             return None
         found = self.columns.dates(dates)
-        starts = [bisect_left(found.known, epoch) for epoch in self.rules.hooks.epochs or ()]
+        starts = [found.start(epoch) for epoch in self.rules.hooks.epochs or ()]
         passed = np.searchsorted(np.array(starts, np.int64), found.ranks, side="right")
         return np.where(found.ranks < 0, 0, passed + 1)
+
+    def _headers(self, first: ndarray) -> Iterator[dict[str, str]]:
+        """Return the header of some exposures, conditioned."""
+        columns = [self.columns.of(key) for key in self.keys]
+        values = [[one.values[code] for code in one.codes[first].tolist()] for one in columns]
+        if not values:
+            return iter([{} for _ in first])
+        return (dict(zip(self.keys, said, strict=True)) for said in zip(*values, strict=True))
 
     def _header(self, index: int) -> dict[str, str]:
         if self._fields is None:
@@ -294,8 +382,7 @@ class _Bulk:
         except LightmillError as error:
             return error
 
-    def _answer(self, index: int, where: ndarray, dates: tuple[str, ...]) -> None:
-        header = self._header(index)
+    def _answer(self, header: dict[str, str], where: ndarray, dates: tuple[str, ...]) -> None:
         if not dates:
             self._give(where, self._one(header))
             return
@@ -326,14 +413,14 @@ class _Bulk:
     def _by_date(
         self, where: ndarray, ranks: ndarray, choices: Sequence[Any], dates: tuple[str, ...]
     ) -> None:
-        known = self.columns.dates(dates).known
+        when = self.columns.dates(dates)
         for choice in choices:
             if not where.size:
                 return
             if not isinstance(choice, UseAfter):
                 self._give(where, self._one(self._header(int(where[0]))))
                 return
-            starts, base = self._table(choice, known)
+            starts, base = self._table(choice, when)
             places = np.searchsorted(starts, ranks, side="right")
             fits = places > 0
             self.codes[where[fits]] = base + places[fits] - 1
@@ -343,11 +430,11 @@ class _Bulk:
         elif where.size:
             self._give(where, self._failure(int(where[0])))
 
-    def _table(self, choice: UseAfter, known: list[str]) -> tuple[ndarray, int]:
+    def _table(self, choice: UseAfter, when: _Dates) -> tuple[ndarray, int]:
         """Return the rank at which each row begins to count, and the code of the first answer."""
         found = self._told.get(id(choice))
         if found is None:
-            starts = np.fromiter((bisect_left(known, key) for key in choice.keys), np.int64)
+            starts = np.fromiter(map(when.start, choice.keys), np.int64)
             found = self._told[id(choice)] = (starts, len(self.values))
             self.values += [self.rules.told(one) for one in choice.choices]
         return found

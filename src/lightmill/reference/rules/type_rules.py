@@ -18,7 +18,7 @@ from lightmill.reference.rules.expressions import Expression, UnknownFieldError,
 from lightmill.reference.rules.hooks import Hooks, hooks_of
 from lightmill.reference.rules.matching import MatchOptions
 from lightmill.reference.rules.reading import compile_selector
-from lightmill.reference.rules.selectors import Selector
+from lightmill.reference.rules.selectors import Selector, UseAfter
 from lightmill.reference.rules.values import NOT_APPLICABLE
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ SPECIAL: dict[Any, str] = {  # spellings, and what they mean
     "N/A": NOT_APPLICABLE, "n/a": NOT_APPLICABLE, "TEMP_N/A": NOT_APPLICABLE,
     "OMIT": OMIT, "omit": OMIT, "TEMP_OMIT": OMIT, None: OMIT,
 }  # fmt: skip
+_NO_FILES = {name for name in SPECIAL if name}
 _MERGING = {"auto", "true", "1", "t"}
 _SUBSTITUTIONS = {"SUBARRAY": {"GENERIC": "N/A"}, "META.SUBARRAY.NAME": {"GENERIC": "N/A"}}
 _FAILED = (NoMatchError, HeaderValueError, DateFormatError)
@@ -294,7 +295,7 @@ class TypeRules(RulesFile):
 
     def files(self) -> list[str]:
         """Return the names of all reference files in the rows, each once, sorted."""
-        return sorted({name for row in self.rows() for name in _files(row.answer)})
+        return sorted(set(_answers(self.selector)) - _NO_FILES)
 
     def referencenames_in(self) -> list[str]:
         """Return the names of all reference files in the rows, each once, sorted."""
@@ -353,10 +354,25 @@ def _rows(selector: Selector, above: tuple[tuple[str, ...], ...]) -> Iterator[Ro
             yield Row((*above, key), _plain(choice), line)
 
 
+def _answers(selector: Selector) -> Iterator[str]:
+    """Return every name in the rows, special ones too."""
+    choices = (
+        selector.choices
+        if isinstance(selector, UseAfter)
+        else [choice for _, choice, _ in selector.rows()]
+    )
+    for choice in choices:
+        if choice.__class__ is str:
+            yield choice
+        elif isinstance(choice, Selector):
+            yield from _answers(choice)
+        else:
+            yield from _files(choice)
+
+
 def _files(answer: Answer) -> Iterator[str]:
     if isinstance(answer, str):
-        if answer not in {NOT_APPLICABLE, OMIT}:
-            yield answer
+        yield answer
     elif isinstance(answer, (tuple, list)):
         for one in answer:
             yield from _files(one)
