@@ -67,14 +67,19 @@ class LightmillError(Exception):
 
     def story(self) -> str:
         """Return the message as a person reads it, at most one screen."""
-        lines = [f"{self.place}: {self.fact}" if self.place else self.fact]
+        lines = [self._headline()]
         if self.found is not None:
             lines.append(f"    found:    {_shortened(self.found)}")
         if self.expected is not None:
             lines.append(f"    expected: {_shortened(self.expected)}")
         if self.remedy:
-            lines.append(f"    try:      {self.remedy}")
+            lines.append(f"    try:      {_shortened(self.remedy, 1000)}")
         return "\n".join(lines)
+
+    def _headline(self) -> str:
+        """Return where and what: damaged files can have names of a megabyte in both."""
+        fact = _shortened(self.fact, 1000)
+        return f"{_shortened(self.place, 1000)}: {fact}" if self.place else fact
 
     def as_dict(self) -> dict[str, object]:
         """Return the same facts for machines."""
@@ -163,7 +168,7 @@ class IncompleteReferencesError(NothingSelectedError):
 
     def story(self) -> str:
         """Return the message as a person reads it: a line for each type, and each reason once."""
-        lines = [f"{self.place}: {self.fact}" if self.place else self.fact]
+        lines = [self._headline()]
         width = max((len(one["type"]) for one in self.missing), default=0)
         last: tuple[str, str | None] | None = None
         for one in self.missing:
@@ -228,12 +233,14 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
 
 def _reason_lines(reason: str, remedy: str | None) -> list[str]:
     """Return why the types of the lines above are missing, and what to do."""
-    return [f"        {reason}", *([f"        try: {remedy}"] if remedy else [])]
+    return [f"        {reason}", *([f"        try: {_shortened(remedy, 1000)}"] if remedy else [])]
 
 
 def _reason(error: LightmillError) -> dict[str, str | None]:
     """Return why, in one line, and what to do."""
-    reason = f"{error.fact} ({error.place})" if error.place else error.fact
+    reason = _shortened(error.fact, 1000)
+    if error.place:
+        reason += f" ({_shortened(error.place, 1000)})"
     if error.found is not None:
         reason += f"; found {_shortened(error.found, 200)}"
     return {"reason": reason, "remedy": error.remedy}
