@@ -1,6 +1,8 @@
 """Data get the references their rules name, verified, fetched or refused together."""
 
 import json
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -417,3 +419,19 @@ def test_a_file_that_is_no_lock_is_refused(tmp_path, text):
 
     with pytest.raises(ConfigurationError, match="not a lock file"):
         ReferenceLock.read(path)
+
+
+def test_the_package_hands_out_its_classes_and_imports_them_only_then():
+    code = """
+import sys
+import lightmill.reference as reference
+before = {"cache", "client", "library", "lock_file", "rulebook"} & {
+    name.removeprefix("lightmill.reference.") for name in sys.modules
+}
+print(sorted(before), *(getattr(reference, name).__name__ for name in reference.__all__))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert said.stdout.split() == [
+        "[]", "Cache", "Client", "Library", "ReferenceLock", "References", "RuleBook",
+    ]  # fmt: skip
