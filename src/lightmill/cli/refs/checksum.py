@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from lightmill.cli.commands import argument, command
+from lightmill.cli.refs.new_file import write_new
 from lightmill.cli.tables import table
-from lightmill.errors import ConfigurationError, LightmillError, OutputError, UsageError
+from lightmill.errors import ConfigurationError, LightmillError, UsageError
 
 __all__ = ["checksum"]
 
@@ -78,11 +79,4 @@ def _write(path: Path, text: str, computed: str, output: Path, *, several: bool)
     whole = "".join(lines)
     said = parse_mapping(whole, str(path)).header.get("sha1sum")
     assert said == checksum_of(whole)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("x", encoding="utf-8") as file:
-            file.write(whole)
-    except OSError as error:
-        raise OutputError(
-            "the file cannot be written", place=target, found=error.strerror
-        ) from error
+    write_new(target, whole)

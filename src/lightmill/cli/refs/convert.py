@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from lightmill.cli.commands import argument, command
-from lightmill.errors import OutputError, UsageError
+from lightmill.cli.refs.new_file import write_new
+from lightmill.errors import UsageError
 
 __all__ = ["convert"]
 
@@ -55,15 +56,5 @@ def _put(text: str, output: Path | None) -> None:
     """Print a text, or write it to a file that is not there yet."""
     if output is None:
         print(text, end="")
-        return
-    try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise OutputError(
-            "the file is there already", place=output, remedy="name another one, or remove it"
-        ) from None
-    except OSError as error:
-        raise OutputError(
-            "the file cannot be written", place=output, found=error.strerror
-        ) from error
+    else:
+        write_new(output, text)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from lightmill.cli.commands import argument, command
-from lightmill.errors import OutputError
+from lightmill.cli.refs.new_file import write_new
 
 __all__ = ["index"]
 
@@ -40,18 +40,7 @@ def index(folder: Path, output: Path | None, fields: tuple[str, ...]) -> int:
     if output is None:
         print(text, end="")
     else:
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            with output.open("x", encoding="utf-8") as file:
-                file.write(text)
-        except FileExistsError:
-            raise OutputError(
-                "the file is there already", place=output, remedy="name another one, or remove it"
-            ) from None
-        except OSError as error:
-            raise OutputError(
-                "the file cannot be written", place=output, found=error.strerror
-            ) from error
+        write_new(output, text)
         print(f"{output}: rules of {len(made.rules)} types")
     for one in made.findings:
         print(f"{one.where}: {one.severity}: {one.fact} [{one.code}]", file=sys.stderr)
