@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bundle", "lock", "unbundle"]
 
-_files = argument(
+_data = argument(
     "files",
     metavar="FILES...",
     nargs=-1,
@@ -38,25 +40,45 @@ _types = click.option(
 )
 
 
+def _of_data(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command data as arguments, and hand it their rules and references: all are there."""
+
+    @_data
+    @_types
+    @cache_options
+    @server_options
+    @functools.wraps(function)
+    def run(
+        *,
+        files: tuple[Path, ...],
+        types: tuple[str, ...],
+        context: str | None,
+        crds_path: Path | None,
+        server: str | None,
+        **others: Any,
+    ) -> int:
+        library = library_at(crds_path, context, server_or_environment(server))
+        observatory, rules, references = _gather(library, files, types)
+        return function(
+            library=library,
+            observatory=observatory,
+            rules=rules,
+            references=references,
+            **others,
+        )
+
+    return run
+
+
 @command("bundle")
 @argument("out", metavar="OUT", type=click.Path(path_type=Path), help="The zip archive to write.")
-@_files
-@_types
-@cache_options
-@server_options
+@_of_data
 def bundle(
-    out: Path,
-    files: tuple[Path, ...],
-    types: tuple[str, ...],
-    context: str | None,
-    crds_path: Path | None,
-    server: str | None,
+    out: Path, library: Library, observatory: str, rules: list[str], references: dict[str, str]
 ) -> int:
     """Write the rules and references that data need as one archive."""
     from lightmill.reference.bundle import write_bundle
 
-    library = library_at(crds_path, context, server_or_environment(server))
-    observatory, rules, references = _gather(library, files, types)
     made = write_bundle(
         out,
         library.cache,
@@ -113,23 +135,13 @@ def unbundle(archive: Path, crds_path: Path | None) -> int:
 
 @command("lock")
 @argument("out", metavar="LOCK", type=click.Path(path_type=Path), help="The lock file to write.")
-@_files
-@_types
-@cache_options
-@server_options
+@_of_data
 def lock(
-    out: Path,
-    files: tuple[Path, ...],
-    types: tuple[str, ...],
-    context: str | None,
-    crds_path: Path | None,
-    server: str | None,
+    out: Path, library: Library, observatory: str, rules: list[str], references: dict[str, str]
 ) -> int:
     """Write down the context and the checksum of each file that calibrates data."""
     from lightmill.reference.lock_file import ReferenceLock
 
-    library = library_at(crds_path, context, server_or_environment(server))
-    observatory, rules, references = _gather(library, files, types)
     made = ReferenceLock.of(library.cache, observatory, rules, references)
     made.write(out)
     print(f"{out}: {made.context}, {len(rules)} rules and {len(references)} references")
