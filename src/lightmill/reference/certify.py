@@ -20,13 +20,13 @@ from lightmill.reference.insertion import header_keys, place_of
 from lightmill.reference.lint import lint
 from lightmill.reference.parsed import (
     SPECIAL,
-    FolderOfMappings,
     Source,
     fields_of,
     is_yaml,
     leaves,
     parsed,
 )
+from lightmill.reference.rules.sources import FolderSource
 from lightmill.reference.rules.text import MappingText, Node, verify_checksum
 from lightmill.reference.rules.values import condition, parse_date
 
@@ -65,9 +65,7 @@ def certify_rules(
         Whether the mappings it names are looked at, too.
     """
     place = Path(path)
-    return list(
-        _rules(place.name, FolderOfMappings(place.parent), source, references, recurse, set())
-    )
+    return list(_rules(place.name, FolderSource(place.parent), source, references, recurse, set()))
 
 
 def certify_folder(folder: str | Path, *, references: Any = None) -> list[Finding]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightmill.reference.parsed import FolderOfMappings, is_yaml, parsed
+from lightmill.reference.parsed import is_yaml, parsed
+from lightmill.reference.rules.sources import FolderSource
 from lightmill.reference.rules.text import MappingText, Node, format_mapping
 
 __all__ = ["converted", "in_order"]
@@ -28,7 +29,7 @@ def converted(path: str | Path, name: str | None = None) -> str:
     from lightmill.reference.yaml_rules import read_rules, write_rules
 
     place = Path(path)
-    source = FolderOfMappings(place.parent)
+    source = FolderSource(place.parent)
     if not is_yaml(place):
         return write_rules(parsed(place.name, source))
     mapping = read_rules(*source.read_mapping(place.name))

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lightmill.errors import ConfigurationError, UnknownNameError
+from lightmill.reference.rules.sources import FolderSource, Source
 from lightmill.reference.rules.text import MappingText, Node, parse_mapping
 
 __all__ = [
@@ -25,13 +26,6 @@ __all__ = [
 ]
 
 SPECIAL = frozenset({"N/A", "TEMP_N/A", "OMIT", "TEMP_OMIT"})  # answers that are no file
-
-
-class Source(Protocol):
-    """What gives the text of a mapping by its name: a folder, a cache."""
-
-    def read_mapping(self, name: str) -> tuple[str, str]:
-        """Return text and place."""
 
 
 @dataclass(frozen=True)
@@ -111,32 +105,8 @@ def opened(place: str | Path, source: Source | None = None) -> tuple[MappingText
             "there is no such file of rules", place=path,
             remedy="give the path of a .pmap, .imap, .rmap or .yaml file, or a context of the cache",
         )  # fmt: skip
-    siblings = source or FolderOfMappings(path.parent)
-    return parsed(path.name, FolderOfMappings(path.parent)), siblings
-
-
-class FolderOfMappings:
-    """The mappings in one folder.
-
-    Parameters
-    ----------
-    folder : path_like
-        Where they are.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-
-    def read_mapping(self, name: str) -> tuple[str, str]:
-        """Return text and place of a mapping."""
-        path = self.folder / Path(name).name
-        try:
-            return path.read_text("utf-8"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                "a mapping cannot be read", place=path, found=str(error),
-                remedy="put the file there, or correct the mapping that names it",
-            ) from error  # fmt: skip
+    siblings = source or FolderSource(path.parent)
+    return parsed(path.name, FolderSource(path.parent)), siblings
 
 
 def tables(mapping: MappingText, source: Source) -> Iterator[MappingText]:
