@@ -149,25 +149,23 @@ def _keys(context: Context, instrument: str, reftype: str) -> list[str]:
 
 
 def _observatory(model: Model) -> str:
-    telescope = model.meta.get("telescope")
-    if not telescope:
-        raise ConfigurationError(
-            "the data do not say which observatory they come from",
-            place=f"{model.path or model.model_type}[PRIMARY/TELESCOP]",
-            remedy="set TELESCOP, or give the references with --references DIR or --override-TYPE",
-        )
-    return str(telescope).lower()
+    return _said(model, "telescope", "TELESCOP", "which observatory they come from")
 
 
 def _instrument(model: Model) -> str:
-    name = model.meta.get("instrument.name")
-    if not name:
+    return _said(model, "instrument.name", "INSTRUME", "which instrument took them")
+
+
+def _said(model: Model, path: str, keyword: str, what: str) -> str:
+    """Return what the data say of their origin, lower case; it is an error if they say nothing."""
+    value = model.meta.get(path)
+    if not value:
         raise ConfigurationError(
-            "the data do not say which instrument took them",
-            place=f"{model.path or model.model_type}[PRIMARY/INSTRUME]",
-            remedy="set INSTRUME, or give the references with --references DIR or --override-TYPE",
+            f"the data do not say {what}",
+            place=f"{model.path or model.model_type}[PRIMARY/{keyword}]",
+            remedy=f"set {keyword}, or give the references with --references DIR or --override-TYPE",
         )
-    return str(name).lower()
+    return str(value).lower()
 
 
 def _age(root: Path) -> tuple[int, ...]:
