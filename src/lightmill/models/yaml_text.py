@@ -45,82 +45,74 @@ def block(value: Any, tag_of: Callable[[Any], tuple[str, Any] | None]) -> str:
     NotPlain
         If there is anything else in it, or it is nested too deeply.
     """
-    lines: list[str] = []
-    _node(value, "", "", lines, tag_of, 0)
-    return "\n".join(lines) + "\n"
+    text = _Text(tag_of)
+    text.node(value, "", "", 0)
+    return "\n".join(text.lines) + "\n"
 
 
-def _node(
-    value: Any,
-    head: str,
-    indent: str,
-    lines: list[str],
-    tag_of: Callable[[Any], tuple[str, Any] | None],
-    depth: int,
-) -> None:
-    """Append a value after `head` (``indent + "key:"`` or ``indent + "-"``; empty at the top)."""
-    if depth > MAX_DEPTH:
-        raise NotPlain
-    tagged = tag_of(value)
-    if tagged is not None:
-        tag, value = tagged
-        head = f"{head} {tag}" if head else tag
-        if not isinstance(value, (dict, Mapping, list, tuple)):
-            lines.append(f"{head} {_quoted(str(value))}")
-            return
-    if isinstance(value, (dict, Mapping)):
-        _mapping(value, head, indent, lines, tag_of, depth)
-    elif isinstance(value, (list, tuple)):
-        _sequence(value, head, indent, lines, tag_of, depth)
-    else:
-        lines.append(f"{head} {scalar(value)}" if head else scalar(value))
+class _Text:
+    """The lines so far.
 
+    A value is appended after its `head` (``indent + "key:"`` or ``indent + "-"``; empty at the
+    top).
+    """
 
-def _mapping(
-    value: Mapping[Any, Any],
-    head: str,
-    indent: str,
-    lines: list[str],
-    tag_of: Callable[[Any], tuple[str, Any] | None],
-    depth: int,
-) -> None:
-    if len(value) <= 3 or not head:
+    def __init__(self, tag_of: Callable[[Any], tuple[str, Any] | None]) -> None:
+        self.lines: list[str] = []
+        self.tag_of = tag_of
+
+    def node(self, value: Any, head: str, indent: str, depth: int) -> None:
+        """Append any value."""
+        if depth > MAX_DEPTH:
+            raise NotPlain
+        tagged = self.tag_of(value)
+        if tagged is not None:
+            tag, value = tagged
+            head = f"{head} {tag}" if head else tag
+            if not isinstance(value, (dict, Mapping, list, tuple)):
+                self.lines.append(f"{head} {_quoted(str(value))}")
+                return
+        if isinstance(value, (dict, Mapping)):
+            self.mapping(value, head, indent, depth)
+        elif isinstance(value, (list, tuple)):
+            self.sequence(value, head, indent, depth)
+        else:
+            self.lines.append(f"{head} {scalar(value)}" if head else scalar(value))
+
+    def mapping(self, value: Mapping[Any, Any], head: str, indent: str, depth: int) -> None:
+        """Append keys and values: on one line if they are few and short."""
+        if len(value) <= 3 or not head:
+            try:
+                text = ", ".join(f"{scalar(key)}: {scalar(one)}" for key, one in value.items())
+            except NotPlain:
+                text = None
+            if text is not None and len(head) + len(text) < _LINE:
+                self.lines.append(f"{head} {{{text}}}" if head else f"{{{text}}}")
+                return
+        if head:
+            self.lines.append(head)
+        inner = indent + "  " if head and depth else indent
+        for key, one in value.items():
+            if type(key) is not str:
+                raise NotPlain
+            self.node(one, f"{inner}{scalar(key)}:", inner, depth + 1)
+
+    def sequence(
+        self, value: list[Any] | tuple[Any, ...], head: str, indent: str, depth: int
+    ) -> None:
+        """Append the elements: on one line if that is short."""
         try:
-            text = ", ".join(f"{scalar(key)}: {scalar(one)}" for key, one in value.items())
+            text: str | None = ", ".join(scalar(one) for one in value)
         except NotPlain:
             text = None
-        if text is not None and len(head) + len(text) < _LINE:
-            lines.append(f"{head} {{{text}}}" if head else f"{{{text}}}")
+        if text is not None and (len(head) + len(text) < _LINE or not head):
+            self.lines.append(f"{head} [{text}]" if head else f"[{text}]")
             return
-    if head:
-        lines.append(head)
-    inner = indent + "  " if head and depth else indent
-    for key, one in value.items():
-        if type(key) is not str:
-            raise NotPlain
-        _node(one, f"{inner}{scalar(key)}:", inner, lines, tag_of, depth + 1)
-
-
-def _sequence(
-    value: list[Any] | tuple[Any, ...],
-    head: str,
-    indent: str,
-    lines: list[str],
-    tag_of: Callable[[Any], tuple[str, Any] | None],
-    depth: int,
-) -> None:
-    try:
-        text: str | None = ", ".join(scalar(one) for one in value)
-    except NotPlain:
-        text = None
-    if text is not None and (len(head) + len(text) < _LINE or not head):
-        lines.append(f"{head} [{text}]" if head else f"[{text}]")
-        return
-    if head:
-        lines.append(head)
-    inner = indent + "  " if depth else indent
-    for one in value:
-        _node(one, f"{inner}-", inner, lines, tag_of, depth + 1)
+        if head:
+            self.lines.append(head)
+        inner = indent + "  " if depth else indent
+        for one in value:
+            self.node(one, f"{inner}-", inner, depth + 1)
 
 
 def scalar(value: Any) -> str:
