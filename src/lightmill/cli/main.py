@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "lightmill.cli.night:demo",
     "simulate": "lightmill.cli.night:simulate",
     "refs": "lightmill.cli.refs:refs",
+    "asn": "lightmill.cli.asn:asn",
 }
 _ALONE: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False}
 
