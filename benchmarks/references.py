@@ -1,6 +1,6 @@
 """Rules that choose references, beside the official client, in one run on one machine.
 
-    python -m benchmarks references --peer .peers/jwst/bin/python
+    python -m benchmarks references --peer .peers/jwst
 
 Loads a whole context of the Hubble archive with every rule in it (116 files, 14,576 references), from
 text; asks each table with headers it was made for; asks for 100,000 headers and ten types at once. Each
@@ -172,7 +172,7 @@ def measured(cases: Path, peer: Path | None, count: int) -> list[list[Any]]:
     one = min(ours, key=lambda run: run["seconds"])
     theirs: dict[str, float] = {}
     if peer is not None:
-        client = Peer(peer, cases)
+        client = Peer(peer / "bin" / "python", cases)
         loaded = client(op="load", mapping=path.name)
         spent = client(op="time", pairs=[(rules.name, header) for rules, header in pairs])
         asked = [
@@ -206,7 +206,7 @@ def measured(cases: Path, peer: Path | None, count: int) -> list[list[Any]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--peer", type=Path, default=None, help="Python of the official client")
+    parser.add_argument("--peer", type=Path, default=None, help="virtual environment of the peer")
     parser.add_argument("--cases", type=Path, default=CASES)
     parser.add_argument("--count", type=int, default=100_000)
     arguments = parser.parse_args()
