@@ -14,9 +14,9 @@ from lightmill.errors import CorruptFileError, DataError, OutputError, Validatio
 
 __all__ = ["IN_MEMORY", "Pool", "concat", "read_pool", "write_pool"]
 
-BLOCK = 1 << 21  # bytes parsed at once
+BLOCK = 1 << 17  # bytes parsed at once: their cells stay in a processor's cache
 LONGEST = 1 << 20  # bytes a line may have: a pool's have a few hundred
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = bytes({*range(32), 127} - set(b"\t\n\r"))
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE)
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"\s*')
@@ -57,7 +57,7 @@ def read_pool(path: str | os.PathLike[str], *, delimiter: str = "|", fold: bool 
     path = Path(path)
     if len(delimiter) != 1 or delimiter in '"#\n\r':
         raise DataError("a pool's delimiter is one character", found=delimiter, expected="|")
-    table = _Table(path, delimiter)
+    table = _Table(path, delimiter, fold=fold)
     try:
         with path.open("rb") as file:
             for text, first in _blocks(file, path):
@@ -129,12 +129,13 @@ def write_pool(pool: Pool, path: str | os.PathLike[str], *, delimiter: str = "|"
 class _Codes(dict[str, int]):
     """Raw cell → number of its value; a cell not met before gets one."""
 
-    def __init__(self, values: dict[str, int]) -> None:
+    def __init__(self, values: dict[str, int], *, fold: bool) -> None:
         super().__init__()
         self.values_ = values
+        self.fold = fold
 
     def __missing__(self, raw: str) -> int:
-        text = raw.strip()
+        text = raw.strip().lower() if self.fold else raw.strip()
         code = self.values_.setdefault(raw if text == raw else text, len(self.values_))
         self[raw] = code
         return code
@@ -143,9 +144,10 @@ class _Codes(dict[str, int]):
 class _Table:
     """What was read so far."""
 
-    def __init__(self, path: Path, delimiter: str) -> None:
+    def __init__(self, path: Path, delimiter: str, *, fold: bool) -> None:
         self.path = path
         self.delimiter = delimiter
+        self.fold = fold
         self.names: list[str] | None = None
         self.lines = array("q")
         self.values: list[dict[str, int]] = []
@@ -201,7 +203,7 @@ class _Table:
             names.append(name)
         self.names = names
         self.values = [{} for _ in names]
-        self._tables = [_Codes(known) for known in self.values]
+        self._tables = [_Codes(known, fold=self.fold) for known in self.values]
         self.codes = [array("i") for _ in names]
 
     def _wrong_count(self, cells: list[str], number: int, line: str) -> NoReturn:
@@ -257,12 +259,12 @@ def _blocks(file: BinaryIO, path: Path) -> Iterator[tuple[str, int]]:
         if not data.endswith(b"\n"):
             data += file.readline(LONGEST)
         longest = max(map(len, data.split(b"\n")))
-        bad = _CONTROL.search(data)
-        if bad:
+        if len(data.translate(None, _CONTROL)) != len(data):
+            at = next(i for i, byte in enumerate(data) if byte in _CONTROL)
             raise CorruptFileError(
                 "a pool is text, and this is not",
-                place=_place(path, data, bad.start(), number),
-                found=f"byte 0x{data[bad.start()]:02x}",
+                place=_place(path, data, at, number),
+                found=f"byte 0x{data[at]:02x}",
             )
         if longest >= LONGEST:
             raise CorruptFileError(

@@ -55,6 +55,8 @@ class Column:
 
     def mapped(self, change: Mapping[str, str]) -> Column:
         """Return the column with some values changed for others, each everywhere."""
+        if not change:
+            return self
         known: dict[str, int] = {}
         new = [known.setdefault(change.get(value, value), len(known)) for value in self.values]
         if len(known) == len(self.values):
@@ -267,12 +269,12 @@ def concat(pools: Sequence[Pool], *, name: str | None = None) -> Pool:
 
 
 def _folded(column: Column) -> Column:
-    change = {value: value.strip().lower() for value in column.values}
-    if "" in change.values():
-        width = max((len(text) for text in change.values()), default=0)
-        empty = "null"[: max(width, 1)]
-        change = {value: text or empty for value, text in change.items()}
-    return column.mapped(change)
+    folded = [value.strip().lower() for value in column.values]
+    if "" in folded:
+        empty = "null"[: max(max(map(len, folded)), 1)]
+        folded = [text or empty for text in folded]
+    pairs = zip(column.values, folded, strict=True)
+    return column.mapped({value: text for value, text in pairs if text != value})
 
 
 def _text(value: Any) -> str:
