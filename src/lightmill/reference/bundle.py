@@ -256,7 +256,7 @@ def _read_contents(archive: zipfile.ZipFile, path: Path) -> tuple[Bundle, list[s
             Bundle(observatory, context, files, instruments, path),
             [str(name) for name in facts.get("bad_files", [])],
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _damaged(path, f"{_CONTENTS}: {type(error).__name__}: {error}") from error
 
 

@@ -73,7 +73,7 @@ class ReferenceLock:
                 },
                 path,
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigurationError(
                 "this is not a lock file of references",
                 place=path,

@@ -1,11 +1,14 @@
 """The commands that fill, show, carry and pin references."""
 
 import json
+import zipfile
 
 import pytest
 
 from lightmill.cli import main
+from lightmill.errors import ConfigurationError
 from lightmill.reference.cache import Cache
+from lightmill.reference.lock_file import ReferenceLock
 from lightmill.testing import make_uncal, write_exposure
 from lightmill.testing.contexts import small_context
 from lightmill.testing.loopback import loopback_server
@@ -272,3 +275,46 @@ def test_data_that_do_not_say_where_they_come_from_are_refused(ended, tmp_path):
 
     assert status == 3
     assert "INSTRUME" in err
+
+
+@pytest.mark.usefixtures("synced")
+def test_damaged_rules_of_one_type_leave_the_answers_of_the_others(ended, raw, cache):
+    cache.mapping_path("lantern_glowcam_dark_0001.rmap").write_text("header = {'name': 'another'}")
+
+    status, out, _ = ended("bestrefs", raw, "--explain", "--json")
+
+    answers = json.loads(out)[0]["references"]
+    assert status == 4
+    assert answers["flat"] == {"answer": FLAT}
+    assert "error" in answers["dark"]
+
+
+@pytest.mark.usefixtures("synced")
+def test_json_nested_too_deep_is_told_as_wrong_data_wherever_it_is_read(ended, tmp_path):
+    deep = tmp_path / "deep"
+    deep.write_text("[" * 100_000)
+    with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
+        archive.write(deep, "bundle.json")
+
+    assert ended("select", "lantern_0001.pmap", "--headers", deep)[0] == 3
+    assert ended("affected", "lantern_0001.pmap", "lantern_0001.pmap", "--headers", deep)[0] == 3
+    assert ended("unbundle", tmp_path / "deep.zip")[0] == 3
+    with pytest.raises(ConfigurationError, match="not a lock file"):
+        ReferenceLock.read(deep)
+
+
+def test_select_takes_the_folder_of_an_observatory_with_rules_in_yaml(ended, tmp_path):
+    folder = tmp_path / "myobs" / "camera" / "reference"
+    folder.mkdir(parents=True)
+    (folder / "dark.yaml").write_text(
+        "type: dark\nmatch: [instrument.detector]\nentries:\n  - {match: [DET1], file: a.fits}\n"
+    )
+    header = {"META.INSTRUMENT.NAME": "CAMERA", "META.INSTRUMENT.DETECTOR": "DET1"}
+    (tmp_path / "headers").write_text(json.dumps(header))
+
+    status, out, _ = ended(
+        "select", tmp_path / "myobs", "--headers", tmp_path / "headers", "--json"
+    )
+
+    assert status == 0
+    assert json.loads(out) == {"answer": {"dark": "a.fits"}}

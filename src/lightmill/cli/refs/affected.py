@@ -139,7 +139,7 @@ def _read_headers(
             continue
         try:
             header = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError("this is no JSON", place=f"{path}:{number}", found=str(error)) from None
         if not isinstance(header, dict):
             raise DataError("a header is a JSON object", place=f"{path}:{number}")

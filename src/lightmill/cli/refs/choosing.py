@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -24,7 +25,11 @@ _types = click.option(
 
 
 @command("select")
-@argument("mapping", metavar="MAPPING", help="Rules: a file, or a name in the cache.")
+@argument(
+    "mapping",
+    metavar="MAPPING",
+    help="Rules: a file, the folder of an observatory, or a name in the cache.",
+)
 @click.option(
     "--headers",
     metavar="FILE",
@@ -88,6 +93,10 @@ def _rules(mapping: str, crds_path: Path | None, *, verify: bool) -> Any:
 
     app.discover()  # observatories bring names of fields, and rules of their own
     try:
+        if Path(mapping).is_dir():
+            from lightmill.reference.yaml_rules import rules_of
+
+            return rules_of(mapping)
         if Path(mapping).is_file() or "/" in mapping:
             return load(mapping, verify=verify)
         from lightmill.reference.cache import Cache
@@ -114,7 +123,7 @@ def _parsed(lines: Iterable[str], name: str) -> Iterator[dict[str, Any]]:
             continue
         try:
             header = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 "a line is no JSON", place=f"{name}:{number}", found=str(error)
             ) from error
@@ -147,9 +156,15 @@ def _explanations(rules: Any, header: dict[str, Any], types: list[str] | None) -
         below = rules if hasattr(rules, "types") else rules.rules(rules.instrument_of(header))
     except LightmillError:
         return
-    for kind in found:
+    yield from _stories(below, header, found)
+
+
+def _stories(below: Any, header: dict[str, Any], kinds: Iterable[str]) -> Iterator[Any]:
+    """Tell how each answer came about; of rules that cannot be read the answer says it all."""
+    for kind in kinds:
         if kind in below.with_rules():
-            yield below.explain(header, kind)
+            with contextlib.suppress(LightmillError):
+                yield below.explain(header, kind)
 
 
 def _told(answer: Any) -> dict[str, Any]:
@@ -248,20 +263,25 @@ def _of_file(path: Path, library: Any, types: list[str] | None, *, explain: bool
             expected="TELESCOP and INSTRUME in the primary header",
         )
     rules = library.context(telescope)
-    header = header_of(model, rules.required_keys(instrument))
-    answers = rules.best_references(header, types)
     below = rules.rules(instrument)
+    header = header_of(model, _needed(rules, below, types))
+    answers = rules.best_references(header, types)
     return {
         "file": str(path),
         "context": rules.name,
         "header": header,
         "answers": answers,
-        "explanations": [
-            below.explain(header, kind)
-            for kind in answers
-            if explain and kind in below.with_rules()
-        ],
+        "explanations": list(_stories(below, header, answers)) if explain else [],
     }
+
+
+def _needed(rules: Any, below: Any, types: list[str] | None) -> list[str]:
+    """Return the fields that rules ask for; those that cannot be read say so when they choose."""
+    keys = {rules.instrument_key}
+    for kind in below.with_rules() if types is None else types:
+        with contextlib.suppress(LightmillError):
+            keys.update(below.required_keys([kind]))
+    return sorted(keys)
 
 
 def _as_json(one: dict[str, Any]) -> dict[str, Any]:
