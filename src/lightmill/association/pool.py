@@ -19,7 +19,7 @@ LONGEST = 1 << 20  # bytes a line may have: a pool's have a few hundred
 _CONTROL = bytes({*range(32), 127} - set(b"\t\n\r"))
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE)
-_QUOTED = re.compile(r'"((?:[^"]|"")*)"\s*')
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 
 def read_pool(path: str | os.PathLike[str], *, delimiter: str = "|", fold: bool = True) -> Pool:
@@ -55,7 +55,7 @@ def read_pool(path: str | os.PathLike[str], *, delimiter: str = "|", fold: bool 
         numbers, or differ only in case; the place has line and column.
     """
     path = Path(path)
-    if len(delimiter) != 1 or delimiter in '"#\n\r':
+    if len(delimiter) != 1 or delimiter in '"# \n\r':
         raise DataError("a pool's delimiter is one character", found=delimiter, expected="|")
     table = _Table(path, delimiter, fold=fold)
     try:
@@ -224,9 +224,10 @@ class _Table:
     def _split(self, line: str, number: int) -> list[str]:
         """Return the cells of a line some of whose cells are quoted."""
         cells: list[str] = []
+        blanks = re.compile("[ \t\r]*".replace("\t" if self.delimiter == "\t" else "", ""))
         at = 0
         while True:
-            start = at + len(line[at:]) - len(line[at:].lstrip())
+            start = _end(blanks, line, at)
             if line[start : start + 1] != '"':
                 end = line.find(self.delimiter, at)
                 end = len(line) if end < 0 else end
@@ -239,7 +240,7 @@ class _Table:
                         place=f"{self.path}:{number}:{start + 1}",
                         found=_start(line[start:]),
                     )
-                end = match.end()
+                end = _end(blanks, line, match.end())
                 if end < len(line) and line[end] != self.delimiter:
                     raise ValidationError(
                         "there is text after the closing quotes of a cell",
@@ -290,6 +291,11 @@ def _place(path: Path, data: bytes, at: int, first: int) -> str:
     line = first + data.count(b"\n", 0, at)
     column = at - data.rfind(b"\n", 0, at)
     return f"{path}:{line}:{column}"
+
+
+def _end(blanks: re.Pattern[str], line: str, at: int) -> int:
+    match = blanks.match(line, at)
+    return match.end() if match else at
 
 
 def _start(text: str) -> str:

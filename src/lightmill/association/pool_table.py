@@ -193,10 +193,9 @@ class Pool:
         """
         missing = [name for name in names if name not in self._columns]
         if missing:
-            line = self.lines[0] if self.lines else 1
             raise ValidationError(
                 "the pool has no column " + ", ".join(repr(name) for name in missing),
-                place=f"{self.name} (rows from line {line})" if self.lines else self.name,
+                place=self.name,
                 found=", ".join(self.columns),
                 remedy="add the column to the pool; `lightmill asn pool` makes it from headers",
             )
@@ -271,7 +270,7 @@ def concat(pools: Sequence[Pool], *, name: str | None = None) -> Pool:
 def _folded(column: Column) -> Column:
     folded = [value.strip().lower() for value in column.values]
     if "" in folded:
-        empty = "null"[: max(max(map(len, folded)), 1)]
+        empty = "null"[: max(1, *map(len, folded))]
         folded = [text or empty for text in folded]
     pairs = zip(column.values, folded, strict=True)
     return column.mapped({value: text for value, text in pairs if text != value})

@@ -8,7 +8,10 @@ from lightmill.cli.commands import Commands
 
 __all__ = ["asn"]
 
-COMMANDS: dict[str, str] = {}
+COMMANDS = {
+    "validate": "lightmill.cli.asn.checking:validate",
+    "from-list": "lightmill.cli.asn.listing:from_list",
+}
 
 
 @click.group("asn", cls=Commands, places=COMMANDS, no_args_is_help=True)
