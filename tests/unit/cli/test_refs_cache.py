@@ -118,6 +118,19 @@ def test_sync_of_a_context_with_all_its_references(ended, server, cache):
     assert len(cache.references("lantern")) == 3
 
 
+def test_sync_of_a_context_without_a_server_misses_what_is_not_there(ended, server, cache):
+    ended("sync", "--contexts", "lantern-latest", "--server", server.url)
+    assert "4 files were there" in ended("sync", "--contexts", "lantern-latest")[1]
+
+    cache.mapping_path("lantern_glowcam_dark_0001.rmap").unlink()
+    rules = ended("sync", "--contexts", "lantern-latest")
+    files = ended("sync", "--contexts", "lantern-latest", "--all-references")
+
+    assert rules[0] == 4
+    assert "lantern_glowcam_dark_0001.rmap" in rules[1]
+    assert FLAT in files[1]
+
+
 def test_sync_without_a_server_says_what_to_do(ended, raw, server):
     ended("sync", "--contexts", "lantern-latest", "--server", server.url)
 

@@ -24,6 +24,7 @@ from lightmill.cli.tables import size, table
 from lightmill.errors import ConfigurationError, LightmillError, UsageError
 
 if TYPE_CHECKING:
+    from lightmill.reference.cache import Cache
     from lightmill.reference.library import Library
 
 __all__ = ["sync", "verify"]
@@ -110,7 +111,7 @@ def _context_files(spec: str, library: Library, *, all_references: bool) -> tupl
                 place=found,
                 remedy="set CRDS_SERVER_URL, or give --server URL",
             )
-        return observatory, [name]
+        return observatory, _named(name, cache, all_references=all_references)
     if not cache.readonly:
         library.refresh(observatory)
     try:
@@ -121,6 +122,28 @@ def _context_files(spec: str, library: Library, *, all_references: bool) -> tupl
     if all_references:
         names += client.reference_names(name)
     return observatory, list(dict.fromkeys(names))
+
+
+def _named(name: str, cache: Cache, *, all_references: bool) -> list[str]:
+    """Return the files that the rules of a context name, as far as the cache has those rules."""
+    from lightmill.reference.rules.mapping import Context, load
+
+    names = [name]
+    context = load(name, cache)
+    if not isinstance(context, Context):
+        return names
+    for instrument, rules in context.instruments.items():
+        if not rules.endswith(".imap"):  # N/A, OMIT
+            continue
+        names.append(rules)
+        if not cache.mapping_path(rules).is_file():
+            continue
+        below = context.rules(instrument)
+        for kind in below.with_rules():
+            names.append(below.types[kind])
+            if all_references and cache.mapping_path(names[-1]).is_file():
+                names += below.rules(kind).files()
+    return list(dict.fromkeys(names))
 
 
 def _unanswered(needs: list[Needs]) -> dict[str, str]:
