@@ -193,6 +193,18 @@ def test_sync_repairs_what_it_finds_damaged(ended, raw, server, cache):
 
 
 @pytest.mark.usefixtures("synced")
+def test_sync_fetches_a_truncated_file_again_without_being_told(ended, raw, server, cache):
+    cache.reference_path(DARK).write_bytes(b"dark")
+    without = ended("sync", raw)
+    with_server = ended("sync", raw, "--server", server.url)
+
+    assert without[0] != 0
+    assert DARK in without[1]
+    assert with_server[0] == 0
+    assert cache.reference_path(DARK).read_bytes() == CONTENT[DARK]
+
+
+@pytest.mark.usefixtures("synced")
 def test_list_tells_what_there_is(ended):
     _, out, _ = ended("list")
     assert "1 contexts, 4 rules, 2 references" in out

@@ -188,7 +188,7 @@ class _Done:
         cache = library.cache
         asked = []
         for name in names:
-            if cache.has(name, observatory) and name not in self.damaged:
+            if _is_there(cache, name, observatory) and name not in self.damaged:
                 self.there.append(name)
             else:
                 asked.append(name)
@@ -241,6 +241,14 @@ class _Done:
         if self.failed:
             return next(iter(self.failed.values())).exit_status
         return 3 if self.damaged and not dry_run else 0
+
+
+def _is_there(cache: Cache, name: str, observatory: str) -> bool:
+    """Whether the cache has a file, with as many bytes as were announced: a look is cheap."""
+    if not cache.has(name, observatory):
+        return False
+    announced = cache.file_info(name, observatory).size
+    return announced is None or cache.path(name, observatory).stat().st_size == announced
 
 
 @command("verify")
