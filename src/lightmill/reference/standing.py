@@ -117,5 +117,10 @@ def _unknown(cache: Cache, observatory: str) -> ConfigurationError:
 
 
 def version_of(name: str) -> tuple[list[int], str]:
-    """Return what the names of a context's versions are sorted by: their numbers."""
-    return [int(number) for number in re.findall(r"\d+", name)], name
+    """Return what the names of a context's versions are sorted by: their numbers.
+
+    The digest in the name of a context that was made of YAML rules is no number: what was
+    submitted to it afterwards has one, and is later.
+    """
+    numbered = re.sub(r"_[0-9a-f]{8}(?=\.)", "", name)
+    return [int(number) for number in re.findall(r"\d+", numbered)], name

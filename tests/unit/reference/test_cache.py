@@ -133,6 +133,14 @@ def test_without_a_configuration_the_newest_rules_count(tmp_path):
     assert Cache(tmp_path).default_context("tmt") == "tmt_10.pmap"
 
 
+@pytest.mark.parametrize("digest", ["8bbfe687", "12345678", "deadbeef"])
+def test_what_was_submitted_to_rules_with_a_digest_is_newer_than_they_are(tmp_path, digest):
+    for version in (digest, "0001", "0002"):
+        put(tmp_path / f"mappings/tmt/tmt_{version}.pmap")
+
+    assert Cache(tmp_path).default_context("tmt") == "tmt_0002.pmap"
+
+
 def test_an_empty_cache_says_how_to_fill_it():
     with pytest.raises(ConfigurationError) as caught:
         Cache(environ={"CRDS_PATH": "/nowhere"}).default_context("tmt")
