@@ -1,0 +1,6 @@
+"""Evaluate rules of association on a pool."""
+
+from lightmill.association.engine.options import Options
+from lightmill.association.engine.run import associate
+
+__all__ = ["Options", "associate"]

@@ -1,0 +1,322 @@
+"""From a pool and rules to associations."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from lightmill.association.engine.candidates import (
+    Candidate,
+    candidates_of,
+    parsed,
+    rows_of,
+    text_of,
+)
+from lightmill.association.engine.drafts import Draft, Facts, Run
+from lightmill.association.engine.finish import finished
+from lightmill.association.engine.options import Options
+from lightmill.association.engine.prune import pruned
+from lightmill.association.engine.trees import Again, CompiledRule
+from lightmill.association.engine.work import Kind, RuleMemory, RuleWork
+from lightmill.association.language.rules import Attribute, Rule, RuleSet, leaves_of
+from lightmill.association.pool_table import Pool
+from lightmill.association.records import Association, Product
+
+__all__ = ["Engine", "associate"]
+
+Later = dict[Again, list[tuple[int, Kind]]]
+
+
+def associate(pool: Pool, rules: RuleSet, options: Options | None = None) -> list[Association]:
+    """Return the associations that rules make of a pool.
+
+    Parameters
+    ----------
+    pool : Pool
+        Folded, as `read_pool` gives it.
+    rules : RuleSet
+        Of the observatory.
+    options : Options, optional
+        By default all candidates, and what can be discovered beyond them.
+
+    Returns
+    -------
+    associations : list of Association
+        Numbered, in the order of the field's generator: level by level.
+    """
+    options = options or Options()
+    engine = Engine(pool, rules, options)
+    drafts = engine.drafts()
+    return engine.completed(drafts)
+
+
+class Engine:
+    """The rules at work on one pool."""
+
+    def __init__(self, pool: Pool, rules: RuleSet, options: Options) -> None:
+        self.pool, self.rules, self.options = pool, rules, options
+        self.facts = Facts(pool, rules)
+        shared = rules.shared
+        columns = shared["columns"]
+        pool.require(shared.get("required", ()))
+        self.candidates_column: str = columns["candidates"]
+        self.discovered: Candidate = (shared["discovered"]["id"], shared["discovered"]["type"])
+        if "compiled" not in rules.memory:
+            rules.memory["compiled"] = [RuleMemory(CompiledRule(rule, rules)) for rule in rules]
+        self.memories: list[RuleMemory] = rules.memory["compiled"]
+        for memory in self.memories:
+            if len(memory.answers) > RuleMemory.LARGEST:
+                memory.forget()
+        self.files = pool.codes(columns["file"])
+        self.repeats = len(pool.values(columns["file"])) < len(pool)
+        self._columns = [_Rows(memory, self) for memory in self.memories]
+        self._possible = self._possible_rules()
+
+    def _possible_rules(self) -> Sequence[tuple[int, ...]]:
+        """Return for each row the rules that might take it, as far as its role can tell."""
+        role = self.rules.shared["observatory_role"]
+        names = [role[key] for key in ("pointing", "column") if key in role]
+        names += [name for name in role.get("flags", {}) if name not in names]
+        known = frozenset(names)
+        tables = [self.values(name) for name in names]
+        memo: dict[tuple[int, ...], tuple[int, ...]] = {}
+        found: list[tuple[int, ...]] = []
+        codes = [self.pool.codes(n) if self.pool.has(n) else _zeros(self.pool) for n in names]
+        for key in zip(*codes, strict=True):
+            rules = memo.get(key)
+            if rules is None:
+                row = {n: t[c] for n, t, c in zip(names, tables, key, strict=True)}
+                rules = memo[key] = tuple(
+                    number
+                    for number, memory in enumerate(self.memories)
+                    if memory.rule.possible(row, known)
+                )
+            found.append(rules)
+        return found
+
+    def values(self, column: str) -> list[str | None]:
+        """Return the different values of a column; None for those that are not set."""
+        if not self.pool.has(column):
+            return [None]
+        unset = self.facts.not_set
+        return [None if value in unset else value for value in self.pool.values(column)]
+
+    # ------------------------------------------------------------------- runs
+
+    def drafts(self) -> list[Draft]:
+        """Return the associations before they are finished, in the order of the field."""
+        options = self.options
+        known = candidates_of(self.pool, self.candidates_column)
+        if options.ids is not None:
+            wanted = self._widened(options.ids) if options.operations else options.ids
+            known = [one for name in wanted for one in known if one[0] == name]
+        drafts: list[Draft] = []
+        if not options.discover:
+            rows = rows_of(self.pool, self.candidates_column, [name for name, _ in known])
+            for candidate in known:
+                drafts += self.run(Run("candidate", candidate, text_of(candidate)), rows[candidate[0]])
+        if options.ids is None and not options.all_candidates:
+            everything = range(len(self.pool))
+            drafts = [*self.run(Run("discover", self.discovered, None), everything), *drafts]
+        return drafts
+
+    def _widened(self, ids: tuple[str, ...]) -> list[str]:
+        """Return identifiers, and those of the backgrounds of their rows."""
+        found = dict.fromkeys(ids)
+        texts = self.pool.values(self.candidates_column)
+        for text in texts:
+            if any(name in text for name in ids):
+                for name, kind in parsed(text) or ():
+                    if kind.lower() == "background":
+                        found[name] = None
+        return list(found)
+
+    def hopeless(self, rule: Rule, kind: str) -> bool:
+        """Say whether no association of a rule could hold in a run of some type."""
+        if not self.options.finalize:
+            return False
+        for claim in rule.valid:
+            if "candidate" in claim and kind not in (
+                *claim["candidate"],
+                *claim.get("or_candidate", ()),
+            ):
+                return True
+            if "candidate_not" in claim and kind in claim["candidate_not"]:
+                return True
+        return False
+
+    def run(self, run: Run, rows: Iterable[int]) -> list[Draft]:
+        """Work through the rows of one run with every rule."""
+        kind = run.candidate[1].lower()
+        items: dict[int, list[int]] = {}
+        possible = self._possible
+        for row in rows:
+            for number in possible[row]:
+                if number in items:
+                    items[number].append(row)
+                else:
+                    items[number] = [row]
+        works: dict[int, tuple[RuleWork, Later]] = {}
+        to_all: dict[str, dict[int, None]] = {}
+        first: dict[str, tuple[int, int]] = {}
+        for number in sorted(items):
+            if self.hopeless(self.memories[number].rule.rule, kind):
+                continue
+            work = RuleWork(self.memories[number])
+            seen = self._columns[number].kinds(items[number], run)
+            later = work.first_pass(seen, self.files, repeats=self.repeats)
+            for again, some in list(later.items()):
+                if again.to_all:
+                    del later[again]
+                    to_all.setdefault(again.category, {}).update((row, None) for row, _ in some)
+                    at = (some[0][0], number)
+                    first[again.category] = min(first.get(again.category, at), at)
+            works[number] = (work, later)
+        made: list[tuple[int, int, Draft]] = []
+        for number, (work, later) in works.items():
+            if not work.made:
+                continue
+            for category in ("to_existing", "at_the_end"):
+                lists = [
+                    ((some[0][0], number), some)
+                    for again, some in later.items()
+                    if again.category == category
+                ]
+                if category in to_all:
+                    rows_again = [row for row in to_all[category] if number in possible[row]]
+                    lists.append(
+                        (first[category], list(self._columns[number].kinds(rows_again, run)))
+                    )
+                for _, some in sorted(lists, key=lambda one: one[0]):
+                    work.later_pass(some, self.files)
+            rule, states = work.memory.rule.rule, work.memory.states
+            for growing in work.made:
+                draft = self.facts.draft(rule, run, growing, states)
+                made.append((growing.born, number, draft))
+        made.sort(key=lambda one: one[:2])
+        return [draft for _, _, draft in made]
+
+    # ----------------------------------------------------------------- the end
+
+    def completed(self, drafts: list[Draft]) -> list[Association]:
+        """Finish, prune and number associations; return what they are."""
+        options = self.options
+        if options.finalize:
+            levels = sorted({draft.rule.level for draft in drafts})
+            done: list[Draft] = []
+            dropped: list[Draft] = []
+            for level in levels:
+                some = [
+                    one
+                    for draft in drafts
+                    if draft.rule.level == level
+                    for one in finished(draft, self.facts)
+                ]
+                some, removed = pruned(some, self.facts.root)
+                _number(some)
+                done += some
+                dropped += removed
+            drafts = done
+            if options.keep_duplicates:
+                for count, draft in enumerate(dropped):
+                    draft.duplicate = count
+                drafts = done + dropped
+        else:
+            _number(drafts)
+            drafts = [draft for draft in drafts if self.facts.is_valid(draft)]
+        if options.ids is not None and options.operations:
+            drafts = [d for d in drafts if any(name in d.candidate for name in options.ids)]
+        found = [self.facts.association(draft) for draft in drafts]
+        return _merged(found) if options.merge else found
+
+
+class _Rows:
+    """What one rule can tell apart of the rows of a pool."""
+
+    def __init__(self, memory: RuleMemory, engine: Engine) -> None:
+        self.memory, self.engine = memory, engine
+        self.names = memory.rule.columns
+        self.candidates = engine.candidates_column
+        self._known: dict[object, Kind] = {}
+        self._ready = False
+
+    def _prepare(self) -> None:
+        pool = self.engine.pool
+        self.stored = [name for name in self.names if pool.has(name) and name != self.candidates]
+        self.codes = [pool.codes(name) for name in self.stored]
+        self.values = [self.engine.values(name) for name in self.stored]
+        self.by_candidate = self.candidates in self.names
+        self.by_type = "@candidate_type" in self.names
+        self.patterns = [
+            pattern
+            for leaf in leaves_of(self.memory.rule.rule.accept)
+            if isinstance(leaf, Attribute) and self.candidates in leaf.columns
+            for pattern in self.memory.rule._patterns(leaf)
+        ]
+        self._ready = True
+
+    def kinds(self, rows: Iterable[int], run: Run) -> Iterable[tuple[int, Kind]]:
+        """Yield each row the rule might take, with its kind."""
+        if not self._ready:
+            self._prepare()
+        codes, known = self.codes, self._known
+        kind_of = run.candidate[1].lower() if self.by_type else ""
+        token = self._token(run.cell) if self.by_candidate and run.cell is not None else ""
+        own = self.by_candidate and run.cell is None
+        cells = self.engine.pool.column(self.candidates) if own else []
+        for row in rows:
+            if own:
+                token = self._token(cells[row])
+            key = (token, kind_of, *[column[row] for column in codes])
+            kind = known.get(key)
+            if kind is None:
+                kind = known[key] = self._kind(row, token, kind_of)
+            if kind.possible:
+                yield row, kind
+
+    def _token(self, cell: str) -> str:
+        """Return the cell if the rule has an eye on it, else a word that stands for all others."""
+        return cell if any(pattern.match(cell) for pattern in self.patterns) else "-none-"
+
+    def _kind(self, row: int, token: str, kind_of: str) -> Kind:
+        cells: dict[str, str | None] = {
+            name: values[column[row]]
+            for name, values, column in zip(self.stored, self.values, self.codes, strict=True)
+        }
+        cells[self.candidates] = token
+        cells["@candidate_type"] = kind_of
+        return self.memory.kind(tuple(cells.get(name) for name in self.names))
+
+
+def _zeros(pool: Pool) -> array[int]:
+    return array("i", bytes(4 * len(pool)))
+
+
+def _number(drafts: list[Draft]) -> None:
+    """Count the associations of each candidate and type."""
+    counts: dict[tuple[str, str], int] = {}
+    for draft in drafts:
+        key = (draft.candidate, draft.rule.type)
+        counts[key] = draft.sequence = counts.get(key, 0) + 1
+
+
+def _merged(associations: list[Association]) -> list[Association]:
+    """Make one association of those of level 2 that have candidate and type in common."""
+    merged: dict[tuple[str, str], list[Association]] = {}
+    for one in associations:
+        if one.level == 2:
+            merged.setdefault((one.type, one.candidate), []).append(one)
+    found = [one for one in associations if one.level != 2]
+    for same in merged.values():
+        products: dict[str, Product] = {}
+        for product in (product for one in same for product in one.products):
+            old = products.get(product.name)
+            if old is None:
+                products[product.name] = product
+                continue
+            names = {member.expname for member in old.members}
+            new = tuple(member for member in product.members if member.expname not in names)
+            products[product.name] = Product(old.name, old.members + new)
+        found.append(replace(same[0], products=tuple(products.values())))
+    return found
