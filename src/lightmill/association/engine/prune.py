@@ -117,9 +117,8 @@ def _relation(one: Draft, other: Draft, root: Root) -> str:
 
 def _roots(draft: Draft, root: Root) -> frozenset[tuple[str, str]] | None:
     names = [(root(member.expname), member.exptype) for member in draft.members]
-    if len({name for name, _ in names}) != len(names):
-        return None
-    return frozenset(names)
+    pairs = frozenset(names)  # files made of one image differ in their suffixes only
+    return pairs if len(pairs) == len(names) else None
 
 
 def _alike(one: Draft, other: Draft, root: Root) -> bool:
