@@ -2,44 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Sequence
 
+from lightmill.association.pool_check import parse_candidates
 from lightmill.association.pool_table import Pool
-from lightmill.errors import ValidationError
 
-__all__ = ["Candidate", "candidates_of", "parsed", "rows_of", "text_of"]
+__all__ = ["Candidate", "candidates_of", "rows_of", "text_of"]
 
 Candidate = tuple[str, str]  # identifier and type
-
-
-def parsed(text: str) -> tuple[Candidate, ...] | None:
-    """Return the candidates a cell names.
-
-    Parameters
-    ----------
-    text : str
-        ``[('o001', 'observation'), …]``, or a bare number; what else stands there names none.
-
-    Returns
-    -------
-    candidates : tuple of (str, str), or None
-        None for what is neither: a value that is no text, no list and no whole number.
-    """
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return ()
-    if isinstance(value, int) and not isinstance(value, bool):
-        return ((str(value), "unknown"),)
-    try:
-        items = list(value)
-    except TypeError:
-        return None
-    try:
-        return tuple((str(name), str(kind)) for name, kind in items)
-    except (TypeError, ValueError):
-        return ()
 
 
 def candidates_of(pool: Pool, column: str) -> list[Candidate]:
@@ -47,19 +17,11 @@ def candidates_of(pool: Pool, column: str) -> list[Candidate]:
     texts = pool.values(column)
     known: dict[str, dict[str, None]] = {}
     seen = [False] * len(texts)
-    for row, code in enumerate(pool.codes(column)):
+    for code in pool.codes(column):
         if seen[code]:
             continue
         seen[code] = True
-        found = parsed(texts[code])
-        if found is None:
-            raise ValidationError(
-                "the candidates of a row cannot be understood",
-                place=pool.place(row, column),
-                found=texts[code],
-                expected="[('o001', 'observation'), …]",
-            )
-        for name, kind in found:
+        for name, kind in parse_candidates(texts[code]) or ():
             known.setdefault(kind, {})[name] = None
     return [(name, kind) for kind, names in known.items() for name in names]
 

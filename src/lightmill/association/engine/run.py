@@ -9,7 +9,6 @@ from dataclasses import replace
 from lightmill.association.engine.candidates import (
     Candidate,
     candidates_of,
-    parsed,
     rows_of,
     text_of,
 )
@@ -20,6 +19,7 @@ from lightmill.association.engine.prune import pruned
 from lightmill.association.engine.trees import Again, CompiledRule
 from lightmill.association.engine.work import Kind, RuleMemory, RuleWork
 from lightmill.association.language.rules import Attribute, Rule, RuleSet, leaves_of
+from lightmill.association.pool_check import parse_candidates
 from lightmill.association.pool_table import Pool
 from lightmill.association.records import Association, Product
 
@@ -127,7 +127,7 @@ class Engine:
         texts = self.pool.values(self.candidates_column)
         for text in texts:
             if any(name in text for name in ids):
-                for name, kind in parsed(text) or ():
+                for name, kind in parse_candidates(text) or ():
                     if kind.lower() == "background":
                         found[name] = None
         return list(found)

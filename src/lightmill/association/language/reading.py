@@ -10,9 +10,8 @@ from lightmill.association.language.rules import Attribute, Group, Node, Rule, R
 from lightmill.errors import ConfigurationError, UnknownNameError
 from lightmill.yaml_files import read_yaml
 
-__all__ = ["NOT_RULES", "TESTS", "read_rules", "rules_from"]
+__all__ = ["TESTS", "read_rules", "rules_from"]
 
-NOT_RULES = ("pool.yaml",)  # files that stand beside the rules
 GROUPS = ("all", "any", "none", "not_all")
 ATTRIBUTES = ("same", "each", "unset")
 TESTS = (
@@ -58,8 +57,7 @@ def read_rules(*folders: Path) -> RuleSet:
     """
     files: list[Path] = []
     for folder in folders:
-        found = sorted(folder.glob("*.yaml")) if folder.is_dir() else [folder]
-        files += [file for file in found if file.name not in NOT_RULES]
+        files += sorted(folder.glob("*.yaml")) if folder.is_dir() else [folder]
     if not files:
         raise ConfigurationError("there are no rules of association", place=folders[0])
     return rules_from((str(file), read_yaml(file)) for file in files)

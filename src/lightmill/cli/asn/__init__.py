@@ -9,6 +9,7 @@ from lightmill.cli.commands import Commands
 __all__ = ["asn"]
 
 COMMANDS = {
+    "generate": "lightmill.cli.asn.generating:generate",
     "pool": "lightmill.cli.asn.making:pool",
     "validate": "lightmill.cli.asn.checking:validate",
     "from-list": "lightmill.cli.asn.listing:from_list",
