@@ -2,7 +2,8 @@
 
     python docs/reference/generate.py [FOLDER]
 
-Pages: one per step (what it reads, needs, its parameters), error codes, quality flags, schemas.
+Pages: one per step (what it reads, needs, its parameters), error codes, quality flags, the commands,
+schemas.
 Sphinx calls `write` before every build; nothing written here is kept in the repository.
 """
 
@@ -35,6 +36,7 @@ def write(folder: Path) -> list[Path]:
     )
     pages[folder / "errors.md"] = errors_page()
     pages[folder / "dq.md"] = dq_page()
+    pages[folder / "command-line.md"] = command_line_page()
     schemas = all_schemas()
     for name, (path, schema) in schemas.items():
         pages[folder / "schemas" / f"{name}.md"] = schema_page(name, path, schema)
@@ -188,6 +190,67 @@ def all_errors(root: type) -> Iterator[Any]:
     for child in sorted(root.__subclasses__(), key=lambda c: c.__name__):
         if child.__module__.startswith("lightmill."):
             yield from all_errors(child)
+
+
+def command_line_page() -> str:
+    """Return the page of every command: what it does, its arguments and options."""
+    lines = ["# Every command", "", "What `lightmill COMMAND --help` says, on one page.", ""]
+    for name, command in all_commands():
+        lines += [f"## `{name}`", "", *plain_help(command), ""]
+        known = [one for one in command.params if not getattr(one, "hidden", False)]
+        if known:
+            lines += ["| argument or option | meaning |", "|---|---|"]
+            lines += [f"| `{spelled(one)}` | {cell(meaning(one))} |" for one in known]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def all_commands() -> Iterator[tuple[str, Any]]:
+    """Yield the name and object of every command, those of groups too."""
+    import click
+
+    from lightmill.cli.main import app
+
+    def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+        if not isinstance(command, click.Group):
+            yield name, command
+            return
+        context = click.Context(command)
+        for one in command.list_commands(context):
+            yield from walk(f"{name} {one}", command.get_command(context, one))
+
+    return walk("lightmill", app)
+
+
+def plain_help(command: Any) -> list[str]:
+    """Return the paragraphs of a command's help."""
+    return [line.strip() for line in (command.help or "").replace("\b", "").splitlines()]
+
+
+def spelled(parameter: Any) -> str:
+    """Return how an argument or option is typed."""
+    import click
+
+    if isinstance(parameter, click.Argument):
+        return str(parameter.human_readable_name)
+    names = ", ".join([*parameter.opts, *parameter.secondary_opts])
+    takes = "" if parameter.is_flag or parameter.count else f" {parameter.make_metavar(_context())}"
+    return f"{names}{takes}"
+
+
+def _context() -> Any:
+    import click
+
+    return click.Context(click.Command("lightmill"))
+
+
+def meaning(parameter: Any) -> str:
+    """Return the help of an argument or option, with its default."""
+    text = str(getattr(parameter, "help", None) or "")
+    default = parameter.default
+    if getattr(parameter, "show_default", None) and default not in (None, (), False):
+        text += f" [default: {default}]"
+    return text
 
 
 def dq_page() -> str:

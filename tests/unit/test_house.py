@@ -169,6 +169,20 @@ def test_every_error_code_has_its_entry(generated):
         assert kind.exit_status in {2, 3, 4, 5, 70}
 
 
+def test_every_command_and_option_has_its_entry(generated):
+    folder, generate = generated
+    page = (folder / "command-line.md").read_text()
+    commands = dict(generate.all_commands())
+    assert len(commands) > 15
+    for name, command in commands.items():
+        assert f"## `{name}`" in page
+        assert command.help, f"{name} does not say what it does"
+        for parameter in command.params:
+            if not getattr(parameter, "hidden", False):
+                assert getattr(parameter, "help", None), f"{name} {parameter.name}: no help"
+                assert generate.spelled(parameter) in page
+
+
 def test_every_quality_flag_has_its_entry(generated):
     from lightmill.models import dq
 
