@@ -38,9 +38,9 @@ class Column:
     @classmethod
     def of(cls, cells: Iterable[str]) -> Column:
         """Return the column that has these cells."""
-        known: dict[str, int] = {}
-        codes = array("i", (known.setdefault(cell, len(known)) for cell in cells))
-        return cls(list(known), codes)
+        cells = list(cells)
+        known = {cell: code for code, cell in enumerate(dict.fromkeys(cells))}
+        return cls(list(known), array("i", map(known.__getitem__, cells)))
 
     def cells(self) -> list[str]:
         """Return the value of every row; equal values are one object."""
@@ -48,10 +48,11 @@ class Column:
 
     def taken(self, rows: Iterable[int]) -> Column:
         """Return the column of some rows; values that no row has any more are left out."""
-        old = array("i", map(self.codes.__getitem__, rows))
-        known: dict[int, int] = {}
-        codes = array("i", (known.setdefault(code, len(known)) for code in old))
-        return Column([self.values[code] for code in known], codes)
+        old = list(map(self.codes.__getitem__, rows))
+        known = {code: new for new, code in enumerate(dict.fromkeys(old))}
+        if len(known) == len(self.values):
+            return Column(self.values, array("i", old))
+        return Column([self.values[c] for c in known], array("i", map(known.__getitem__, old)))
 
     def mapped(self, change: Mapping[str, str]) -> Column:
         """Return the column with some values changed for others, each everywhere."""
