@@ -65,12 +65,10 @@ class Engine:
         if "compiled" not in rules.memory:
             rules.memory["compiled"] = [RuleMemory(CompiledRule(rule, rules)) for rule in rules]
         self.memories: list[RuleMemory] = rules.memory["compiled"]
-        for memory in self.memories:
-            if len(memory.answers) > RuleMemory.LARGEST:
-                memory.forget()
         self.files = pool.codes(columns["file"])
         self.repeats = len(pool.values(columns["file"])) < len(pool)
         self._columns = [_Rows(memory, self) for memory in self.memories]
+        self._forget()
         self._possible = self._possible_rules()
 
     def _possible_rules(self) -> Sequence[tuple[int, ...]]:
@@ -94,6 +92,13 @@ class Engine:
                 )
             found.append(rules)
         return found
+
+    def _forget(self) -> None:
+        """Let go of answers when they are many: they would fill the memory."""
+        for memory, rows in zip(self.memories, self._columns, strict=True):
+            if len(memory.answers) > RuleMemory.LARGEST:
+                memory.forget()
+                rows.forget()
 
     def values(self, column: str) -> list[str | None]:
         """Return the different values of a column; None for those that are not set."""
@@ -148,6 +153,7 @@ class Engine:
 
     def run(self, run: Run, rows: Iterable[int]) -> list[Draft]:
         """Work through the rows of one run with every rule."""
+        self._forget()
         kind = run.candidate[1].lower()
         items: dict[int, list[int]] = {}
         possible = self._possible
@@ -240,6 +246,10 @@ class _Rows:
         self.candidates = engine.candidates_column
         self._known: dict[object, Kind] = {}
         self._ready = False
+
+    def forget(self) -> None:
+        """Forget the kinds met so far: their rule has."""
+        self._known.clear()
 
     def _prepare(self) -> None:
         pool = self.engine.pool

@@ -94,6 +94,14 @@ class Work:
 Evaluate = Callable[[Work], Result]
 
 
+class Shape(NamedTuple):
+    """What a rule thinks of a kind of rows, whatever the association."""
+
+    possible: bool  # some association might take them
+    leaves: tuple[int, ...]  # that must have their value, or be open; -1: no science member
+    columns: tuple[str, ...]  # whose value that is; empty for -1
+
+
 @dataclass(frozen=True)
 class _Roles:
     """How a rule changes the observatory's roles."""
@@ -151,15 +159,22 @@ class CompiledRule:
 
     def __init__(self, rule: Rule, rules: RuleSet) -> None:
         self.rule = rule
-        shared = rules.shared
+        shared = self.shared = rules.shared
         self.conditions: Mapping[str, Any] = shared.get("conditions", {})
         self.general = observatory_role(shared["observatory_role"])
         self.roles = self._roles(shared["roles"][rule.roles] or {})
+        self._watched = {passed for _, _, passed, _ in self.roles.refine}
         self.leaves = tuple(leaves_of(rule.accept))
         self.remembers = any(
             isinstance(leaf, Test) and leaf.word == "last_role_not" for leaf in self.leaves
         )
         self.columns = self._columns(shared)
+        compared = self._compared()
+        self._split = (
+            [name for name in self.columns if name in compared],
+            [name for name in self.columns if name not in compared],
+        )
+        self._shapes: dict[tuple[object, ...], Shape] = {}
         self.empty = State((EMPTY_LEAF,) * rule.leaves)
         self._evaluate = self._compiled(rule.accept)
         self._integrations = self._all_integrations(shared.get("all_integrations"))
@@ -188,12 +203,20 @@ class CompiledRule:
             tuple(refine),
         )
 
-    def _columns(self, shared: Mapping[str, Any]) -> tuple[str, ...]:
+    def _compared(self) -> set[str]:
+        """Return the columns whose cells are compared with what the rules say."""
+        found = set(self._columns(self.shared, plain=False))
+        for leaf in self.leaves:
+            if isinstance(leaf, Attribute) and (leaf.like or leaf.lacks or leaf.one_of):
+                found |= set(leaf.columns)
+        return found
+
+    def _columns(self, shared: Mapping[str, Any], *, plain: bool = True) -> tuple[str, ...]:
         """Return the columns whose cells make a difference to this rule."""
         found: set[str] = set()
         for leaf in self.leaves:
             if isinstance(leaf, Attribute):
-                found |= set(leaf.columns)
+                found |= set(leaf.columns) if plain else set()
             elif leaf.word in ("where", "where_not"):
                 found |= columns_of(leaf.value, self.conditions)
             elif leaf.word == "candidate_not":
@@ -291,7 +314,8 @@ class CompiledRule:
         narrows = node.word == "same"
         lacks = None if node.lacks is None else self._index_of(node.lacks, node)
         one_of = None if node.one_of is None else self._index_of(node.one_of, node)
-        computed = lacks is not None or one_of is not None
+        compared = bool(patterns) or lacks is not None or one_of is not None
+        is_unset = node.word == "unset"
 
         def fits(work: Work, value: str) -> bool:
             if lacks is not None:
@@ -301,40 +325,47 @@ class CompiledRule:
                 return value in work.leaves[one_of].found
             return any(pattern.match(value) for pattern in patterns)
 
+        told = index in self._watched  # whether the last answer is asked for
+
         def attribute(work: Work) -> Result:
             leaves = work.leaves
             memory = leaves[index]
             if only_for is not None and not only_for(work)[0]:
-                leaves[index] = memory._replace(last=True)
+                if told:
+                    leaves[index] = memory._replace(last=True)
                 return True, again
             row = work.row
-            if memory.column is not None:
-                column: str | None = memory.column
-                value = row.get(memory.column)
+            column: str | None = memory.column
+            if column is not None:
+                value = row.get(column)
             else:
-                column = value = None
+                value = None
                 for column in columns:
                     value = row.get(column)
                     if value is not None:
                         break
             if value is None:
-                leaves[index] = memory._replace(last=optional)
+                if told:
+                    leaves[index] = memory._replace(last=optional)
                 return optional, _NOTHING
-            if node.word == "unset":
-                leaves[index] = memory._replace(last=False)
+            if is_unset:
                 return False, _NOTHING
             if memory.column is not None:
                 matched = value == memory.value
             else:
-                matched = fits(work, value) if patterns or computed else True
+                matched = fits(work, value) if compared else True
             if not matched:
-                leaves[index] = memory._replace(last=False)
+                if told:
+                    leaves[index] = memory._replace(last=False)
                 return False, _NOTHING
-            found = memory.found if value in memory.found else (*memory.found, value)
             if narrows:
-                leaves[index] = Leaf(column, value, found, True)
-            else:
-                leaves[index] = Leaf(None, None, found, True)
+                if memory.column is None or told:
+                    found = memory.found if value in memory.found else (*memory.found, value)
+                    leaves[index] = Leaf(column, value, found, told)
+            elif value not in memory.found:
+                leaves[index] = Leaf(None, None, (*memory.found, value), told)
+            elif told:
+                leaves[index] = memory._replace(last=True)
             return True, again
 
         return attribute
@@ -395,15 +426,24 @@ class CompiledRule:
         self._asked, self._known = False, known
         return self._always(self.rule.accept, row) is not False
 
-    def required(self, row: Row) -> tuple[tuple[int, str], ...]:
-        """Return leaves that must be narrowed to this row's value, or be open, to take it.
+    def shape(self, row: Row) -> Shape:
+        """Return what is known of a row without asking an association.
 
-        A leaf of -1 stands for having no science member.
+        Only cells that claims compare with something written in the rule decide that, and
+        whether the others are set; it is worked out once for all rows that agree in them.
         """
-        self._asked, self._known = False, None
-        found: dict[int, str] = {}
-        self._required(self.rule.accept, row, found)
-        return tuple(sorted(found.items()))
+        selective, plain = self._split
+        key = (*[row[name] for name in selective], *[row[name] is None for name in plain])
+        shape = self._shapes.get(key)
+        if shape is None:
+            found: dict[int, str] = {}
+            possible = self.possible(row)
+            if possible:
+                self._required(self.rule.accept, row, found)
+            shape = self._shapes[key] = Shape(
+                possible, tuple(sorted(found)), tuple(found[index] for index in sorted(found))
+            )
+        return shape
 
     def _required(self, node: Node, row: Row, found: dict[int, str]) -> None:
         if isinstance(node, Attribute):
@@ -411,9 +451,8 @@ class CompiledRule:
                 return
             if node.only_for is not None and self._always(node.only_for, row) is not True:
                 return
-            value = row.get(node.columns[0])
-            if value is not None:
-                found[node.index] = value
+            if row.get(node.columns[0]) is not None:
+                found[node.index] = node.columns[0]
         elif isinstance(node, Test):
             if node.word == "no_member_yet":
                 found[-1] = ""

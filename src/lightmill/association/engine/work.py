@@ -34,10 +34,8 @@ class Kind:
     def __init__(self, number: int, row: dict[str, str | None], rule: CompiledRule) -> None:
         self.number = number
         self.row = row
-        self.possible = rule.possible(row)
-        required = rule.required(row) if self.possible else ()
-        self.leaves: Required = tuple(index for index, _ in required)
-        self.key = tuple(value for _, value in required)
+        self.possible, self.leaves, columns = rule.shape(row)
+        self.key = tuple(row.get(column, "") for column in columns)
 
 
 class RuleMemory:
