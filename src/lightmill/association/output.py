@@ -238,6 +238,9 @@ def write_associations(
                     continue
                 names[name] = association.rule
                 (aside / name).write_bytes(as_text(document).encode("ascii"))
+            for name in names:
+                if (folder / name).is_dir() and not (folder / name).is_symlink():
+                    raise OutputError("a folder has the name of a file", place=folder / name)
             paths = [(aside / name).replace(folder / name) for name in names]
     except OSError as error:
         raise OutputError(
