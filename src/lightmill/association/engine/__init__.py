@@ -1,6 +1,7 @@
 """Evaluate rules of association on a pool."""
 
+from lightmill.association.engine.explain import explain
 from lightmill.association.engine.options import Options
 from lightmill.association.engine.run import associate
 
-__all__ = ["Options", "associate"]
+__all__ = ["Options", "associate", "explain"]

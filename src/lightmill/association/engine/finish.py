@@ -8,7 +8,7 @@ from typing import Any
 from lightmill.association.engine.drafts import Draft, Facts
 from lightmill.association.records import Member
 
-__all__ = ["finished"]
+__all__ = ["finished", "too_few"]
 
 Finish = Callable[[Draft, Mapping[str, Any], Facts], "list[Draft]"]
 
@@ -22,7 +22,7 @@ def finished(draft: Draft, facts: Facts) -> list[Draft]:
         for way in ways:
             drafts = [one for old in drafts for one in FINISHES[way["do"]](old, way, facts)]
         return [one for one in drafts if facts.is_valid(one)]
-    if not any(way["do"] == "repeat_as_background" for way in ways) and _too_few(draft, facts):
+    if not any(way["do"] == "repeat_as_background" for way in ways) and too_few(draft, facts):
         return []
     if not facts.is_valid(draft):
         return []
@@ -32,7 +32,7 @@ def finished(draft: Draft, facts: Facts) -> list[Draft]:
     return drafts
 
 
-def _too_few(draft: Draft, facts: Facts) -> bool:
+def too_few(draft: Draft, facts: Facts) -> bool:
     """Say whether a candidate of several observations got members of one only."""
     wanted = facts.levels[draft.rule.level].get("several_observations")
     if wanted is None or draft.run.candidate[1].lower() not in wanted["candidates"]:

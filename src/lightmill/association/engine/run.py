@@ -67,6 +67,7 @@ class Engine:
         self.memories: list[RuleMemory] = rules.memory["compiled"]
         self.files = pool.codes(columns["file"])
         self.repeats = len(pool.values(columns["file"])) < len(pool)
+        self._rows: dict[str, list[int]] | None = None
         self._columns = [_Rows(memory, self) for memory in self.memories]
         self._forget()
         self._possible = self._possible_rules()
@@ -109,22 +110,45 @@ class Engine:
 
     # ------------------------------------------------------------------- runs
 
-    def drafts(self) -> list[Draft]:
-        """Return the associations before they are finished, in the order of the field."""
+    def candidates(self) -> list[Candidate]:
+        """Return the candidates to work on, in order."""
         options = self.options
         known = candidates_of(self.pool, self.candidates_column)
-        if options.ids is not None:
-            wanted = self._widened(options.ids) if options.operations else options.ids
-            known = [one for name in wanted for one in known if one[0] == name]
-        drafts: list[Draft] = []
-        if not options.discover:
-            rows = rows_of(self.pool, self.candidates_column, [name for name, _ in known])
-            for candidate in known:
-                drafts += self.run(Run("candidate", candidate, text_of(candidate)), rows[candidate[0]])
+        if options.ids is None:
+            return known
+        wanted = self._widened(options.ids) if options.operations else options.ids
+        return [one for name in wanted for one in known if one[0] == name]
+
+    def runs(self) -> list[Run]:
+        """Return the passes over rows, in the order of their associations in the end."""
+        options = self.options
+        runs: list[Run] = []
         if options.ids is None and not options.all_candidates:
-            everything = range(len(self.pool))
-            drafts = [*self.run(Run("discover", self.discovered, None), everything), *drafts]
-        return drafts
+            runs.append(Run("discover", self.discovered, None))
+        if not options.discover:
+            runs += [Run("candidate", one, text_of(one)) for one in self.candidates()]
+        return runs
+
+    def rows_of_run(self, run: Run) -> Sequence[int]:
+        """Return the rows of a run, in their order."""
+        if run.cell is None:
+            return range(len(self.pool))
+        if self._rows is None:
+            names = [name for name, _ in self.candidates()]
+            self._rows = rows_of(self.pool, self.candidates_column, names)
+        return self._rows[run.candidate[0]]
+
+    def drafts(self) -> list[Draft]:
+        """Return the associations before they are finished, in the order of the field."""
+        return [draft for run in self.runs() for draft in self.run(run, self.rows_of_run(run))]
+
+    def cells(self, row: int, rule: CompiledRule, run: Run) -> dict[str, str | None]:
+        """Return what a rule sees of a row in a run."""
+        cells = {name: self.facts.cell(row, name) for name in rule.columns}
+        if run.cell is not None:
+            cells[self.candidates_column] = run.cell
+        cells["@candidate_type"] = run.candidate[1].lower()
+        return cells
 
     def _widened(self, ids: tuple[str, ...]) -> list[str]:
         """Return identifiers, and those of the backgrounds of their rows."""
@@ -262,7 +286,7 @@ class _Rows:
             pattern
             for leaf in leaves_of(self.memory.rule.rule.accept)
             if isinstance(leaf, Attribute) and self.candidates in leaf.columns
-            for pattern in self.memory.rule._patterns(leaf)
+            for pattern in self.memory.rule.patterns(leaf)
         ]
         self._ready = True
 

@@ -176,7 +176,7 @@ class CompiledRule:
         )
         self._shapes: dict[tuple[object, ...], Shape] = {}
         self.empty = State((EMPTY_LEAF,) * rule.leaves)
-        self._evaluate = self._compiled(rule.accept)
+        self._evaluate = self.compiled(rule.accept)
         self._integrations = self._all_integrations(shared.get("all_integrations"))
 
     def _condition(self, written: Any) -> Condition:
@@ -287,12 +287,13 @@ class CompiledRule:
 
     # -------------------------------------------------------------- compiling
 
-    def _compiled(self, node: Node) -> Evaluate:
+    def compiled(self, node: Node) -> Evaluate:
+        """Return a node of the tree as the function that evaluates it."""
         if isinstance(node, Attribute):
             return self._attribute(node)
         if isinstance(node, Test):
             return self._test(node)
-        parts = tuple(self._compiled(child) for child in node.children)
+        parts = tuple(self.compiled(child) for child in node.children)
         more = (Again(node.offer_again, False, False),) if node.offer_again else _NOTHING
         if node.word == "all":
             return _all_of(parts, more)
@@ -309,7 +310,7 @@ class CompiledRule:
     def _attribute(self, node: Attribute) -> Evaluate:
         index, columns, optional = node.index, node.columns, node.optional
         again = (Again(node.offer_again, False, True),) if node.offer_again else _NOTHING
-        patterns = self._patterns(node)
+        patterns = self.patterns(node)
         only_for = None if node.only_for is None else self._test(node.only_for)
         narrows = node.word == "same"
         lacks = None if node.lacks is None else self._index_of(node.lacks, node)
@@ -504,14 +505,15 @@ class CompiledRule:
         if node.lacks is not None or node.one_of is not None:
             return None
         if node.like is not None:
-            fit = any(pattern.match(v) for pattern in self._patterns(node) for v in values)
+            fit = any(pattern.match(v) for pattern in self.patterns(node) for v in values)
             if not fit:
                 return None if node.optional and len(node.columns) > 1 else False
         elif node.word == "each":
             return True
         return True if node.word == "each" and len(node.columns) == 1 else None
 
-    def _patterns(self, node: Attribute) -> list[re.Pattern[str]]:
+    def patterns(self, node: Attribute) -> list[re.Pattern[str]]:
+        """Return what the values of a claim have to be like."""
         return [re.compile(f"^{one}$", re.IGNORECASE) for one in node.like or ()]
 
     def _test_always(self, node: Test, row: Row) -> bool | None:

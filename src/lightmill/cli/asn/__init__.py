@@ -10,6 +10,7 @@ __all__ = ["asn"]
 
 COMMANDS = {
     "generate": "lightmill.cli.asn.generating:generate",
+    "explain": "lightmill.cli.asn.explaining:explain",
     "pool": "lightmill.cli.asn.making:pool",
     "validate": "lightmill.cli.asn.checking:validate",
     "from-list": "lightmill.cli.asn.listing:from_list",
