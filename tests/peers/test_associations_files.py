@@ -5,7 +5,9 @@ are faults to us, whereas the loader at most warns; a product without members is
 """
 
 import json
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +15,12 @@ from lightmill.association.documents import faults_of_text
 from lightmill.association.from_list import EXPOSURE, from_list
 from lightmill.association.output import write_associations, write_document
 from lightmill.association.records import Association, Member, Product
+from lightmill.cli.main import main
 
 pytestmark = pytest.mark.peer
+
+ROOT = Path(__file__).parents[2]
+CASES = Path(os.environ.get("LIGHTMILL_CASES", ROOT.parent / "shared" / "cases")) / "associations"
 
 LOADS = """
 import json, sys, warnings
@@ -94,3 +100,33 @@ def test_what_it_refuses_we_refuse(loader, tmp_path):
 
     assert all(isinstance(answer, str) for answer in answers), answers
     assert all(any(fault.fatal for fault in faults_of_text(text)[1]) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("pool", "options"),
+    [
+        ("pool_018_all_exptypes", []),
+        ("pool_010_spec_nirspec_lv2bkg", ["--merge"]),
+        ("pool_033_wfs_jitter", ["--version-id"]),
+        ("x02_nircam_wfss", ["-D"]),
+    ],
+)
+def test_what_is_generated_of_real_pools_is_read(loader, tmp_path, pool, options):
+    path = CASES / "pools" / f"{pool}.csv"
+    if not path.exists():
+        pytest.skip(f"the pools to compare with are not here: {CASES}")
+    with pytest.raises(SystemExit) as left:
+        main(["asn", "generate", str(path), "-p", str(tmp_path), "-q", *options])
+    assert left.value.code == 0
+    paths = sorted(tmp_path.glob("*.json"))
+
+    answers = loader(paths)
+
+    assert paths
+    assert answers == [
+        [
+            [p["name"], [m["expname"] for m in p["members"]]]
+            for p in json.loads(path.read_text())["products"]
+        ]
+        for path in paths
+    ]
