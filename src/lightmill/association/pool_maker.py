@@ -8,6 +8,7 @@ a header does not have leaves the cell ``null``, and is reported where rules nee
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,6 +169,8 @@ def read_header(path: Path) -> Header:
     from lightmill.models.cards import Header
 
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise DataError("this is not a file", place=path)
         with _opened(path) as file:
             content = file.read(FIRST_READ)
             if not content.startswith(b"SIMPLE  ="):

@@ -88,6 +88,18 @@ def test_every_bad_file_is_named_with_the_place_of_its_fault(asn, tmp_path):
     assert "d.json: the association cannot be read" in said
 
 
+def test_a_file_that_is_wrong_throughout_is_said_so_once(asn, tmp_path):
+    members = [{"expname": f"../{number}", "exptype": "science"} for number in range(5000)]
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"products": [{"name": "a", "members": members}]}))
+
+    status, said, _ = asn("validate", path)
+
+    assert status == 3
+    assert "4900 more faults" in said
+    assert said.count("leaves its folder") == 100
+
+
 def test_members_that_are_not_there_are_said_when_asked_for(asn, tmp_path):
     path = tmp_path / "l3.json"
     asn("from-list", "-o", path, "--product-name", "m31", "a_cal.fits")

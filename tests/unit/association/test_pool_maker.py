@@ -1,6 +1,7 @@
 """A pool made of headers says what they say, and what they do not say is reported."""
 
 import gzip
+import os
 
 import pytest
 from astropy.io import fits
@@ -89,7 +90,9 @@ def test_what_cannot_be_a_row_is_skipped_with_its_reason(exposure, tmp_path):
     (cut := tmp_path / "cut_uncal.fits").write_bytes(good.read_bytes()[:160])
     (empty := tmp_path / "empty_uncal.fits").write_bytes(b"")
     (torn := tmp_path / "torn_uncal.fits.gz").write_bytes(gzip.compress(good.read_bytes())[:90])
-    bad = [other, foreign, nameless, shell, junk, cut, empty, torn, tmp_path / "no.fits", tmp_path]
+    os.mkfifo(pipe := tmp_path / "pipe_uncal.fits")
+    missing = tmp_path / "no.fits"
+    bad = [other, foreign, nameless, shell, junk, cut, empty, torn, missing, tmp_path, pipe]
 
     made = make_pool([good, *bad], DEFINITIONS)
 

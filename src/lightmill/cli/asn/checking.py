@@ -14,6 +14,7 @@ from lightmill.errors import LightmillError
 __all__ = ["validate"]
 
 _BAD = 3  # exit status, as of other bad data
+_SHOWN = 100  # faults of one file: where it is wrong throughout, more say nothing more
 
 
 @command("validate")
@@ -68,6 +69,9 @@ def _of_file(path: Path, *, members: bool) -> dict[str, Any]:
                 for j, member in enumerate(product["members"])
                 if not (path.parent / (name := member["expname"])).is_file()
             ]
+    if len(faults) > _SHOWN:
+        faults.sort(key=lambda fault: not fault.fatal)
+        faults[_SHOWN:] = [Fault((), f"{len(faults) - _SHOWN} more faults", None, fatal=False)]
     for fault in faults:
         said = _said(error_of(fault, path, text))
         if not fault.fatal:
