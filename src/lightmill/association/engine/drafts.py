@@ -187,11 +187,8 @@ class Facts:
 
     def target(self, draft: Draft) -> str:
         """Return the target as the level of the association tells it."""
-        row = draft.members[0].row if draft.members else None
         if self.levels[draft.rule.level]["target"] == "cell":
-            return self.raw_cell(draft.born, self.columns["target"]) or "" if row is None else (
-                self.raw_cell(draft.born, self.columns["target"]) or ""
-            )
+            return self.raw_cell(draft.born, self.columns["target"]) or ""
         return self._part(draft, self.shared["name_parts"]["target"])
 
     def program(self, draft: Draft) -> str:

@@ -126,10 +126,10 @@ def _fates(engine: Engine) -> list[_Fate]:
         fate = _Fate(before, [], reason)
         fates.append(fate)
         level_of.setdefault(draft.rule.level, []).extend((end, fate) for end in ends)
-    for ends in level_of.values():
-        kept, _ = pruned([end for end, _ in ends], facts.root)
+    for pairs in level_of.values():
+        kept, _ = pruned([end for end, _ in pairs], facts.root)
         staying = set(map(id, kept))
-        for end, fate in ends:
+        for end, fate in pairs:
             if id(end) in staying:
                 fate.kept.append(end)
             else:
@@ -206,11 +206,7 @@ def _inside(run: Run, fate: _Fate, row: int) -> Verdict:
     draft = fate.draft
     role = next(member.exptype for member in draft.members if member.row == row)
     founded = "founded it" if draft.born == row else "joined it"
-    own = [
-        end
-        for end in fate.kept
-        if any(member.row == row for member in end.members)
-    ]
+    own = [end for end in fate.kept if any(member.row == row for member in end.members)]
     if own:
         roles = sorted({m.exptype for end in own for m in end.members if m.row == row})
         name = own[0].name if len(own) == 1 else f"{len(own)} products"

@@ -15,6 +15,7 @@ Finish = Callable[[Draft, Mapping[str, Any], Facts], "list[Draft]"]
 
 def finished(draft: Draft, facts: Facts) -> list[Draft]:
     """Return what comes of an association when it is finished: none, itself, or several."""
+    draft = draft.copied(draft.name, list(draft.members))
     written = facts.shared.get("finishes", {})
     ways = [written[name] for name in draft.rule.finish]
     if any(way["do"] == "catalog" for way in ways):
@@ -49,9 +50,7 @@ def _split_nods(draft: Draft, way: Mapping[str, Any], facts: Facts) -> list[Draf
         members = [one]
         for other in science:
             if other.expname != one.expname and not _overlap(one, other, way, facts):
-                members.append(
-                    Member(other.expname, "background", other.details, other.row)
-                )
+                members.append(Member(other.expname, "background", other.details, other.row))
         split.append(draft.copied(facts.root(one.expname), members + others))
     return split
 
@@ -63,7 +62,7 @@ def _overlap(one: Member, other: Member, way: Mapping[str, Any], facts: Facts) -
     case = next((c for c in way["overlaps"] if facts.holds(c["where"], one.row)), None)
     if case is None:
         return False
-    targets = [facts.raw_cell(member.row, way["target"]) for member in (one, other) if member.row is not None]  # fmt: skip  # noqa: E501
+    targets = [facts.raw_cell(member.row, way["target"]) for member in (one, other) if member.row is not None]  # fmt: skip
     if targets[0] != targets[1] and None not in targets:
         return True
     steps = facts.number(one.row, way["steps"])
@@ -103,7 +102,7 @@ def _fit_imprints(draft: Draft, way: Mapping[str, Any], facts: Facts) -> list[Dr
         if member.exptype == "imprint" and flagged(member) == state
     ]
     out: list[Member] = []
-    same = [one for one in imprints if one.row is not None and facts.raw_cell(one.row, target) in targets]  # fmt: skip  # noqa: E501
+    same = [one for one in imprints if one.row is not None and facts.raw_cell(one.row, target) in targets]  # fmt: skip
     if same:
         out += [one for one in imprints if one not in same]
         imprints = same
@@ -150,9 +149,7 @@ def _catalog(draft: Draft, way: Mapping[str, Any], facts: Facts) -> list[Draft]:
     return [draft]
 
 
-def _chosen(
-    direct: list[Member], science: Member, way: Mapping[str, Any], facts: Facts
-) -> Member:
+def _chosen(direct: list[Member], science: Member, way: Mapping[str, Any], facts: Facts) -> Member:
     if "prefer" in way:
         return next((one for one in direct if way["prefer"] in one.expname), direct[0])
     assert science.row is not None

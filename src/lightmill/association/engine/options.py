@@ -18,4 +18,3 @@ class Options:
     finalize: bool = True
     merge: bool = False
     keep_duplicates: bool = False  # pruned associations are kept, and numbered
-    per_pool: bool = False  # all candidates in one pass

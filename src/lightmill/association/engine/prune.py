@@ -41,17 +41,18 @@ def _membership(draft: Draft) -> frozenset[tuple[str, str]] | None:
 
 
 def _same_members(drafts: list[Draft]) -> tuple[list[Draft], list[Draft]]:
+    equal: dict[object, list[Draft]] = {}
+    for draft in sorted(drafts, key=lambda one: one.candidate):
+        members = _membership(draft)
+        equal.setdefault(id(draft) if members is None else members, []).append(draft)
     kept: list[Draft] = []
     removed: list[Draft] = []
-    seen: set[frozenset[tuple[str, str]]] = set()
     for draft in reversed(sorted(drafts, key=lambda one: one.candidate)):
         members = _membership(draft)
-        if members is not None and members in seen:
-            removed.append(draft)
-            continue
-        if members is not None:
-            seen.add(members)
-        kept.append(draft)
+        same = equal.pop(id(draft) if members is None else members, None)
+        if same is not None:
+            kept.append(same[-1])
+            removed += same[:-1]
     return kept, removed
 
 
@@ -68,16 +69,12 @@ def _same_product(
     for draft in drafts:
         if draft.name in groups:
             groups[draft.name].append(draft)
-    condemned: set[int] = set()
-    for group in groups.values():
-        condemned |= _condemned(group, root)
-    return (
-        [draft for draft in drafts if id(draft) not in condemned],
-        removed + [draft for draft in drafts if id(draft) in condemned],
-    )
+    doomed = [draft for group in groups.values() for draft in _condemned(group, root)]
+    condemned = set(map(id, doomed))
+    return [draft for draft in drafts if id(draft) not in condemned], removed + doomed
 
 
-def _condemned(group: list[Draft], root: Root) -> set[int]:
+def _condemned(group: list[Draft], root: Root) -> list[Draft]:
     doomed: list[Draft] = []
     others = list(group)
     for draft in group:
@@ -101,7 +98,7 @@ def _condemned(group: list[Draft], root: Root) -> set[int]:
                     best.notes += (note,)
         doomed += found
         others = [one for one in others if all(one is not other for other in found)]
-    return set(map(id, doomed))
+    return list({id(one): one for one in doomed}.values())
 
 
 def _relation(one: Draft, other: Draft, root: Root) -> str:

@@ -163,8 +163,8 @@ class Engine:
 
     def hopeless(self, rule: Rule, kind: str) -> bool:
         """Say whether no association of a rule could hold in a run of some type."""
-        if not self.options.finalize:
-            return False
+        if not self.options.finalize or self.options.keep_duplicates:
+            return False  # what does not hold counts when associations are numbered
         for claim in rule.valid:
             if "candidate" in claim and kind not in (
                 *claim["candidate"],
@@ -232,6 +232,8 @@ class Engine:
     def completed(self, drafts: list[Draft]) -> list[Association]:
         """Finish, prune and number associations; return what they are."""
         options = self.options
+        if options.keep_duplicates:
+            _number(drafts)  # those that will be pruned keep these numbers
         if options.finalize:
             levels = sorted({draft.rule.level for draft in drafts})
             done: list[Draft] = []
@@ -249,7 +251,7 @@ class Engine:
                 dropped += removed
             drafts = done
             if options.keep_duplicates:
-                for count, draft in enumerate(dropped):
+                for count, draft in enumerate(dropped, 1):
                     draft.duplicate = count
                 drafts = done + dropped
         else:

@@ -489,7 +489,7 @@ class CompiledRule:
             sure = sure and answer is True
         return True if sure else None
 
-    def _attribute_always(self, node: Attribute, row: Row) -> bool | None:
+    def _attribute_always(self, node: Attribute, row: Row) -> bool | None:  # noqa: PLR0911 - one a case
         if self._known is not None and not self._known.issuperset(node.columns):
             return None
         if node.only_for is not None:

@@ -89,7 +89,7 @@ class RuleWork:
 
     # -------------------------------------------------------------- indexing
 
-    def _key(self, state: State, leaves: Required) -> tuple[str | None, ...] | None | bool:
+    def _key(self, state: State, leaves: Required) -> tuple[str | None, ...] | bool | None:
         """Return what a row must have; None if more than that fits, False if none can join."""
         key: list[str | None] = []
         for index in leaves:
@@ -160,8 +160,8 @@ class RuleWork:
         moves: list[tuple[int, int, list[Growing], list[Growing]]] = []
         for number in self._open_to(kind):
             answer, after = self.memory.answer(number, kind)
-            for one in answer.again:
-                again[one] = None
+            for offered in answer.again:
+                again[offered] = None
             if not answer.passed and after == number:
                 continue
             group = self.groups[number]
@@ -194,8 +194,8 @@ class RuleWork:
     def found(self, row: int, file: int, kind: Kind, again: dict[Again, None], born: int) -> bool:
         """Found an association on a row, if it can; say whether it did."""
         answer, after = self.memory.answer(0, kind)
-        for one in answer.again:
-            again[one] = None
+        for offered in answer.again:
+            again[offered] = None
         if not answer.matched:
             return False
         one = Growing(born, after, (row, answer.role, answer.integrations))

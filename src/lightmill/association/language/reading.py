@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def rules_from(documents: Iterable[tuple[str, Mapping[str, Any]]]) -> RuleSet:
                 shared[key] = value
     rules = [_Builder(place, shared, level, rule).rule() for place, level, rule in written]
     rules.sort(key=lambda rule: (rule.level, rule.name))
-    for one, other in zip(rules, rules[1:], strict=False):
+    for one, other in pairwise(rules):
         if one.name == other.name:
             raise ConfigurationError(
                 f"two rules are called {one.name!r}", place=other.place, found=one.place

@@ -42,9 +42,7 @@ def _home(observatory: str | None) -> Path:
     from lightmill.instrument import observatories
 
     app.discover()
-    homes = {
-        one.name: one.home / FOLDER for one in observatories() if (one.home / FOLDER).is_dir()
-    }
+    homes = {one.name: one.home / FOLDER for one in observatories() if (one.home / FOLDER).is_dir()}
     if observatory is None:
         if len(homes) == 1:
             return next(iter(homes.values()))
