@@ -206,7 +206,9 @@ class UnknownNameError(ConfigurationError):
             f"no {kind} is called {name!r}",
             place=place,
             found=name,
-            expected=", ".join(known) if len(known) <= 20 else f"one of {len(known)} names",
+            expected=(", ".join(known) or None)
+            if len(known) <= 20
+            else f"one of {len(known)} names",
             remedy=suggestion(name, known),
         )
 

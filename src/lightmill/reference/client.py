@@ -109,7 +109,7 @@ class Client:
             error = answer["error"]
             said = error.get("message") if isinstance(error, dict) else error
             raise ServerError(
-                f"the server refuses to answer {method}", place=url, found=html.unescape(str(said))
+                f"the server refuses to answer {method}", place=url, found=_one_line(str(said))
             )
         return decoded(answer["result"], url)
 
@@ -147,7 +147,9 @@ class Client:
                 remedy="check CRDS_SERVER_URL (or --server)",
             )
         facts = {**facts, "server": self.url, "status": "server", "connected": True}
-        return ServerConfig(facts, self.url)
+        told = ServerConfig(facts, self.url)
+        told.check_names()
+        return told
 
     def for_observatory(self, observatory: str) -> ServerConfig:
         """Return the server's facts, if it is the server of this observatory.
@@ -248,6 +250,12 @@ class Client:
         if place and place != "none":
             return place.rstrip("/") + "/" + quote(name)
         return self.server_info().url_of(quote(name), observatory)
+
+
+def _one_line(said: str) -> str:
+    """Return what a server says of a failure, whose lines would look like our own."""
+    lines = (" ".join(line.split()) for line in html.unescape(said).splitlines())
+    return "; ".join(line for line in lines if line) or "no reason"
 
 
 def _answer(answer: Any) -> tuple[bool, str]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightmill.errors import ConfigurationError, CorruptFileError
+from lightmill.reference.layout import is_plain_name
 from lightmill.reference.literals import read_literal, write_literal
 
 __all__ = ["STATES", "FileInfo", "ServerConfig", "decoded", "encoded", "is_date"]
@@ -122,12 +123,34 @@ class ServerConfig:
         return str(self.facts.get("observatory") or "").lower()
 
     def context(self, state: str | None = None) -> str | None:
-        """Return the name of the context in a state; by default the one to be used."""
+        """Return the name of the context in a state; by default the one to be used.
+
+        A name that leads out of the folder of rules is as good as none.
+        """
         for name in (state,) if state else ("operational", "latest"):
-            found = self.facts.get(f"{name}_context")
-            if found and str(found).endswith(".pmap"):
-                return str(found)
+            found = str(self.facts.get(f"{name}_context") or "")
+            if found.endswith(".pmap") and is_plain_name(found):
+                return found
         return None
+
+    def check_names(self) -> None:
+        """Refuse contexts whose names lead out of the folder of rules.
+
+        Raises
+        ------
+        ConfigurationError
+            If there are such names.
+        """
+        named = [self.facts.get(f"{state}_context") for state in STATES]
+        for name in [*named, *(name for _, name in self.history)]:
+            if name and not is_plain_name(str(name)):
+                raise ConfigurationError(
+                    "the server names a context that no cache may have",
+                    place=self.place,
+                    found=str(name),
+                    expected="the name of a .pmap file, without a folder",
+                    remedy="tell the people of the server; what is in the cache stays as it is",
+                )
 
     def context_at(self, date: str) -> str | None:
         """Return the context in use at a date, from the history of contexts; None if unknown."""

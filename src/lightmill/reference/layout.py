@@ -15,7 +15,7 @@ from pathlib import Path
 from lightmill.errors import ConfigurationError
 from lightmill.reference.digests import cache_home
 
-__all__ = ["Layout", "is_mapping", "is_true", "known_server", "plain_name"]
+__all__ = ["Layout", "is_mapping", "is_plain_name", "is_true", "known_server", "plain_name"]
 
 MAPPING_KINDS = (".pmap", ".imap", ".rmap")
 _VARIABLES = {"mappings": "CRDS_MAPPATH", "references": "CRDS_REFPATH", "config": "CRDS_CFGPATH"}
@@ -33,6 +33,11 @@ def is_mapping(name: str) -> bool:
     return name.endswith(MAPPING_KINDS)
 
 
+def is_plain_name(name: object) -> bool:
+    """Say whether a name is that of a file that stays in its folder."""
+    return isinstance(name, str) and len(name) <= 240 and _NAME.fullmatch(name) is not None
+
+
 def plain_name(name: str, place: object = None) -> str:
     """Return a file name that stays in its folder, whatever rules, servers or archives say.
 
@@ -41,7 +46,7 @@ def plain_name(name: str, place: object = None) -> str:
     ConfigurationError
         If the name has a folder in it, is hidden, or has characters no reference file has.
     """
-    if not isinstance(name, str) or len(name) > 240 or not _NAME.fullmatch(name):
+    if not is_plain_name(name):
         raise ConfigurationError(
             "this is no name a file in a cache may have",
             place=place,
@@ -124,6 +129,12 @@ class Layout:
                 folder = self.folder(part, "any").parent
                 found |= {one.name for one in folders_in(folder)}
         return sorted(found)
+
+    def emptiness(self) -> str:
+        """Return what there is instead of a cache with something in it, for messages."""
+        if self.root.is_dir():
+            return "an empty cache"
+        return "a file, which is no cache" if self.root.exists() else "no such folder"
 
     def story(self) -> str:
         """Return where the cache is and what says so, for messages."""

@@ -468,6 +468,43 @@ def test_a_header_that_is_none_is_refused(url):
     )
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"context": "lantern_0001.pmap", "header": {"META.INSTRUMENT.NAME": "\ud800"}},
+        {"context": "\ud800.pmap", "header": HEADER},
+        {"observatory": "\ud800", "header": HEADER},
+        {"header": {**HEADER, "META.INSTRUMENT.DETECTOR": "\udfff"}},
+        {"header": {"\ud800": "1", **HEADER}, "types": ["\ud800"]},
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/best-references", "/api/explain"])
+def test_text_that_is_no_unicode_gets_an_answer_and_no_traceback(url, path, question, caplog):
+    status, _, content = ask(
+        url, "POST", path, json.dumps(question), Content_Type="application/json"
+    )
+
+    assert status in {200, 404, 422}, content
+    assert json.loads(content)
+    assert not caplog.records
+
+
+def test_an_observatory_that_is_not_served_expects_nothing_where_there_is_none(tmp_path):
+    with pytest.raises(ConfigurationError) as caught:
+        Holdings(Cache(tmp_path / "none", readonly=True), only=["tmt"])
+
+    assert "expected:" not in caught.value.story()
+
+
+def test_a_refused_question_is_told_in_one_line(url):
+    with pytest.raises(ServerError) as caught:
+        Client(url, patience=Patience(1, 0.0, 5.0), environ={}).mapping_names("lantern_0009.pmap")
+
+    assert caught.value.story().count("found:    ") == 1
+    assert "lantern_0009.pmap" in caught.value.found
+    assert "\n" not in caught.value.found
+
+
 def test_two_hundred_clients_at_once_get_what_each_asked_for(url):
     question = {"header": HEADER, "types": ["dark"]}
     start = threading.Barrier(200)

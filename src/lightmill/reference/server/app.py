@@ -14,6 +14,8 @@ from importlib import metadata
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
@@ -35,6 +37,14 @@ __all__ = ["create_app"]
 
 LARGEST_QUESTION = 16 << 20  # bytes; a thousand long headers take 4 MB
 _log = logging.getLogger("lightmill.reference.server")
+
+
+class PlainJSON(JSONResponse):
+    """An answer in ASCII: whatever text was asked with, the answer can be sent."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the text of the answer."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 class Asked(BaseModel):
@@ -98,6 +108,7 @@ def create_app(
         description="Contexts, best references and files of a cache.",
         docs_url=None,  # these two load scripts from elsewhere; /api is ours
         redoc_url=None,
+        default_response_class=PlainJSON,
     )
     app.state.holdings = holdings
 
@@ -109,6 +120,7 @@ def create_app(
     pages.add_pages(app, holdings, address)
     _add_files(app, holdings)
     app.add_exception_handler(LightmillError, _told_error)
+    app.add_exception_handler(RequestValidationError, _refused)
     app.add_middleware(LimitedBody, largest=LARGEST_QUESTION)
     return app
 
@@ -293,7 +305,14 @@ async def _told_error(request: Request, error: Exception) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         return pages.error_page(error, status)
     facts = {**error.as_dict(), "code": getattr(error, "kind", error.code)}
-    return JSONResponse({"error": facts}, status_code=status)
+    return PlainJSON({"error": facts}, status_code=status)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Refuse a question that is not made as the interface says, whatever is in it."""
+    del request
+    assert isinstance(error, RequestValidationError)
+    return PlainJSON({"detail": jsonable_encoder(error.errors())}, status_code=422)
 
 
 class LimitedBody:
