@@ -7,6 +7,7 @@ no network. On import every file must be what ``bundle.json`` says it is.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zipfile
@@ -22,11 +23,16 @@ from lightmill.reference.config import FileInfo, ServerConfig
 from lightmill.reference.digests import sha1_of
 from lightmill.reference.layout import is_mapping, plain_name
 
-__all__ = ["Bundle", "read_bundle", "write_bundle"]
+__all__ = ["Bundle", "check_archive_name", "read_bundle", "write_bundle"]
 
 _FORMAT = "lightmill reference bundle 1"
 _CONTENTS = "bundle.json"
 _BLOCK = 1 << 20
+_REMEDIES = {
+    errno.ENOENT: "make the folder first, or write it elsewhere",
+    errno.ENOSPC: "free some space, or write it elsewhere",
+    errno.EDQUOT: "free some space, or write it elsewhere",
+}
 _STORED = {".fits", ".asdf", ".json", ".yaml"}
 
 
@@ -90,6 +96,7 @@ def write_bundle(
         If the archive cannot be written; nothing of it is then left.
     """
     path = Path(path)
+    check_archive_name(path)
     infos = []
     for name in dict.fromkeys(names):
         place = cache.path(name, observatory)
@@ -122,11 +129,34 @@ def write_bundle(
             "the bundle cannot be written",
             place=path,
             found=error.strerror,
-            remedy="free some space, or write it elsewhere",
+            remedy=_REMEDIES.get(error.errno or 0, "write it elsewhere"),
         ) from error
     finally:
         aside.unlink(missing_ok=True)
     return bundle
+
+
+def check_archive_name(path: Path) -> None:
+    """Refuse to write a bundle under a name that says it is something else.
+
+    Raises
+    ------
+    OutputError
+        If the name does not end in ``.zip``, or there is no folder to write it to.
+    """
+    if path.suffix.lower() != ".zip":
+        raise OutputError(
+            "a bundle is a zip archive, and its name has to say so",
+            place=path,
+            expected=f"{path.name.partition('.')[0] or 'references'}.zip",
+        )
+    if not path.parent.is_dir():
+        raise OutputError(
+            "the bundle cannot be written",
+            place=path,
+            found=f"no folder {path.parent}",
+            remedy=_REMEDIES[errno.ENOENT],
+        )
 
 
 def _contents(bundle: Bundle, cache: Cache) -> dict[str, Any]:
@@ -211,7 +241,7 @@ def _import(archive: zipfile.ZipFile, info: FileInfo, bundle: Bundle, cache: Cac
         return
     cache.store(
         info.name,
-        _blocks(archive, info.name),
+        _blocks(archive, info),
         size=info.size,
         sha1=info.sha1,
         observatory=bundle.observatory,
@@ -225,13 +255,20 @@ def _is_damaged(name: str, observatory: str, cache: Cache) -> bool:
     return cache.has(name, observatory) and cache.verify(name, observatory) is not None
 
 
-def _blocks(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
+def _blocks(archive: zipfile.ZipFile, info: FileInfo) -> Iterator[bytes]:
+    """Yield the content of a file; an error follows it if it is not what ``bundle.json`` says."""
+    import hashlib
+
+    place, digest = Path(str(archive.filename)), hashlib.sha1(usedforsecurity=False)
     try:
-        with archive.open(_inside(name)) as file:
+        with archive.open(_inside(info.name)) as file:
             while block := file.read(_BLOCK):
+                digest.update(block)
                 yield block
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise _damaged(Path(str(archive.filename)), f"{name}: {error}") from error
+        raise _damaged(place, f"{info.name}: {error}") from error
+    if digest.hexdigest() != info.sha1:
+        raise _damaged(place, f"{info.name}: its sha1 is not the one bundle.json says")
 
 
 def _read_contents(archive: zipfile.ZipFile, path: Path) -> tuple[Bundle, list[str]]:

@@ -23,7 +23,7 @@ from lightmill.reference.cache import Cache
 from lightmill.reference.client import Client
 from lightmill.reference.config import STATES, is_date
 from lightmill.reference.download import Progress, download
-from lightmill.reference.layout import is_mapping, is_true
+from lightmill.reference.layout import is_mapping, is_true, known_server, plain_name
 from lightmill.reference.lock_file import ReferenceLock
 from lightmill.reference.selected import (
     BadReferenceError,
@@ -101,6 +101,14 @@ class Library:
             If neither cache nor server know it.
         """
         if self._asked and os.sep in self._asked:
+            if not Path(self._asked).is_file():
+                raise ConfigurationError(
+                    "this is neither the name of a context nor a file of rules",
+                    place="--context (or CRDS_CONTEXT)",
+                    found=self._asked,
+                    expected="a .pmap of the cache, OBS-latest, OBS-DATE, or the path of a .pmap",
+                    remedy="lightmill refs list --contexts shows those of the cache",
+                )
             return self._asked
         try:
             return self.cache.resolve_context(self._asked, observatory)
@@ -114,12 +122,14 @@ class Library:
         assert self.client is not None
         what = (spec or "").removeprefix(f"{observatory}-")
         config = self.client.for_observatory(observatory)
-        if self.cache.config(observatory) is None and not self.cache.readonly:
+        kept = self.cache.config(observatory)
+        if (kept is None or kept.context() is None) and not self.cache.readonly:
             self.refresh(observatory)  # the next time no server is needed
         if is_date(what):
-            return self.client.context_by_date(what, observatory)
+            return plain_name(self.client.context_by_date(what, observatory), self.client.url)
         state = what if what in STATES else None
-        return config.context(state) or self.client.default_context(observatory, state)
+        named = config.context(state) or self.client.default_context(observatory, state)
+        return plain_name(named, self.client.url)
 
     def context(self, observatory: str) -> Context:
         """Return the rules in force for an observatory; they are loaded as they are needed.
@@ -131,7 +141,7 @@ class Library:
         BadReferenceError
             If they are known to be wrong, unless ``CRDS_ALLOW_BAD_RULES`` is set.
         """
-        from lightmill.reference.rules import Context, load
+        from lightmill.reference.rules import Context
 
         observatory = observatory.lower()
         if observatory not in self._contexts:
@@ -143,8 +153,7 @@ class Library:
                     raise
                 self._contexts[observatory] = own
                 return own
-            self.refuse_bad_rules(observatory, [name])
-            found = load(name, source=_Source(self, observatory, name), verify=self._verify_rules)
+            found = self._loaded(name, observatory)
             if not isinstance(found, Context):
                 raise ConfigurationError(
                     "data are calibrated with the context of an observatory",
@@ -153,6 +162,39 @@ class Library:
                 )
             self._contexts[observatory] = found
         return self._contexts[observatory]
+
+    def _loaded(self, name: str, observatory: str) -> Any:
+        """Return rules; where those the cache was told of are not to be had, others may be by now."""
+        from lightmill.reference.rules import load
+
+        def loaded(name: str) -> Any:
+            self.refuse_bad_rules(observatory, [name])
+            source = _Source(self, observatory, name)
+            return load(name, source=source, verify=self._verify_rules)
+
+        if (self._asked or "").endswith(".pmap"):
+            return loaded(name)
+        try:
+            return loaded(name)
+        except ConfigurationError as error:
+            if self.cache.mapping_path(name).exists():
+                raise
+            again = self._told_anew(observatory)
+            if again not in {None, name}:
+                return loaded(str(again))
+            error.remedy = (
+                f"ask for the context in use: lightmill refs sync --contexts {observatory}-latest "
+                f"--server {known_server(observatory)}"
+            )
+            raise
+
+    def _told_anew(self, observatory: str) -> str | None:
+        """Ask the server for its configuration, and return the context it means by ours."""
+        if self.client is None:
+            return None
+        if not self.cache.readonly:
+            self.refresh(observatory)
+        return self.told_by_server(self._asked, observatory)
 
     def _own_rules(self, observatory: str) -> Context | None:
         """Return the rules in an observatory's own folder, where nobody names others."""

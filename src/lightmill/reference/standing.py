@@ -108,7 +108,7 @@ def _unknown(cache: Cache, observatory: str) -> ConfigurationError:
     return ConfigurationError(
         f"the cache has no rules of {observatory!r}",
         place=cache.layout.story(),
-        found=f"rules of {', '.join(others)}" if others else "an empty cache",
+        found=f"rules of {', '.join(others)}" if others else cache.layout.emptiness(),
         expected=str(cache.layout.folder("mappings", observatory) / "*.pmap"),
         remedy="set CRDS_PATH to a cache that has them; or fill this one: lightmill refs sync "
         f"--contexts {observatory}-latest --server {known_server(observatory)}; or lightmill refs "

@@ -95,6 +95,7 @@ def open_url(
             expected="an address that begins with https:// or http://",
             remedy="correct CRDS_SERVER_URL, CRDS_MAPPING_URI or CRDS_REFERENCE_URI",
         )
+    _check_address(url)
     try:
         request = urllib.request.Request(url, data=data, headers=dict(headers or {}))  # noqa: S310 - checked above
         return _opener().open(request, timeout=timeout)
@@ -103,6 +104,38 @@ def open_url(
         raise
     except ValueError as error:  # an address with a space or a bad port
         raise ServerError("this is no address", place=url, found=str(error)) from error
+
+
+def _check_address(url: str) -> None:
+    """Refuse what can never be an address: no later attempt makes it one.
+
+    Raises
+    ------
+    ServerError
+        If it has blanks or control characters, no host, or a port that cannot be.
+    """
+    from urllib.parse import urlsplit
+
+    problem = None
+    if any(character <= " " or character == "\x7f" for character in url):
+        problem = "it has blanks, line ends or control characters"
+    else:
+        try:
+            parts = urlsplit(url)
+            if not parts.hostname:
+                problem = "it names no host"
+            elif parts.port == 0:
+                problem = "its port is 0"
+        except ValueError as error:
+            problem = str(error)
+    if problem:
+        raise ServerError(
+            "this is no address of a server",
+            place=url if url.isprintable() else ascii(url),
+            found=problem,
+            expected="https://HOST or https://HOST:PORT/PATH",
+            remedy="correct CRDS_SERVER_URL (or --server), CRDS_MAPPING_URI or CRDS_REFERENCE_URI",
+        )
 
 
 @functools.cache

@@ -306,3 +306,17 @@ def test_a_file_changed_in_place_is_noticed(cache):
     path.write_bytes(b"abd")
 
     assert "sha1" in cache.verify(NAME, info=FileInfo(NAME, 3, sha1))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:70000", "http://127.0.0.1:1\n2", "http:///x", "http://a b/", "http://h:x/"],
+)
+def test_what_can_be_no_address_is_asked_once_and_told_as_such(address):
+    client = Client(address, patience=Patience(4, 0.0, 1.0), environ={})
+
+    with pytest.raises(ServerError, match="no address of a server") as caught:
+        client.server_info()
+
+    assert "attempts" not in caught.value.story()
+    assert "--server" in caught.value.remedy

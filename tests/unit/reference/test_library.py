@@ -12,6 +12,7 @@ from lightmill.errors import ConfigurationError, CorruptFileError, LightmillErro
 from lightmill.reference.bundle import read_bundle, write_bundle
 from lightmill.reference.cache import Cache
 from lightmill.reference.client import Client
+from lightmill.reference.config import ServerConfig
 from lightmill.reference.library import (
     BadReferenceError,
     Library,
@@ -275,6 +276,66 @@ def _mark_bad(cache, name):
     )
 
 
+EVIL = "../../../../tmp/x/EVIL.pmap"
+
+
+@pytest.mark.parametrize("state", ["operational_context", "edit_context", "context_history"])
+def test_a_configuration_with_names_that_lead_elsewhere_is_not_kept(server, cache, state):
+    library(cache, server).refresh("lantern")
+    before = cache.config("lantern").text()
+    server.facts[state] = EVIL if state != "context_history" else [["2020-01-01", EVIL, ""]]
+
+    with pytest.raises(ConfigurationError, match="no cache may have"):
+        library(cache, server).refresh("lantern")
+
+    assert Cache(cache.root).config("lantern").text() == before
+
+
+@pytest.mark.parametrize("name", [EVIL, "EVIL.pmap", "lantern_0666.pmap"])
+def test_a_configuration_that_names_no_context_there_is_heals_with_the_next_server(
+    server, tmp_path, name
+):
+    cache = Cache(tmp_path / "empty")
+    cache.save_config(ServerConfig({"observatory": "lantern", "operational_context": name}))
+
+    assert select(library(cache, server))["dark"].context == "lantern_0001.pmap"
+    assert Cache(cache.root).config("lantern").context() == "lantern_0001.pmap"
+
+
+def test_a_context_that_cannot_be_had_is_replaced_by_asking_for_the_one_in_use(tmp_path):
+    cache = Cache(tmp_path / "empty")
+    cache.save_config(ServerConfig({"observatory": "lantern", "operational_context": "EVIL.pmap"}))
+
+    with pytest.raises(ConfigurationError) as caught:
+        select(library(cache))
+
+    assert "--contexts lantern-latest" in caught.value.remedy
+
+
+def test_a_context_named_by_the_user_is_never_replaced_by_another(server, cache):
+    with pytest.raises(ConfigurationError, match="lantern_0666"):
+        select(library(cache, server, context="lantern_0666.pmap"))
+
+
+def test_a_path_where_no_rules_are_is_no_name_of_a_context(cache):
+    with pytest.raises(ConfigurationError, match="neither the name of a context") as caught:
+        select(library(cache, context="../../x.pmap"))
+
+    assert caught.value.found == "../../x.pmap"
+
+
+@pytest.mark.parametrize(("is_file", "said"), [(True, "a file"), (False, "no such folder")])
+def test_a_cache_that_is_no_folder_is_not_called_empty(tmp_path, is_file, said):
+    place = tmp_path / "passwd"
+    if is_file:
+        place.write_text("root")
+
+    with pytest.raises(ConfigurationError) as caught:
+        Cache(place).default_context("lantern")
+
+    assert said in caught.value.found
+
+
 # -- bundles --------------------------------------------------------------------------------
 
 
@@ -329,9 +390,11 @@ def test_a_bundle_that_is_cut_short_is_refused(bundle, tmp_path):
 def test_a_bundle_with_a_changed_file_is_refused(bundle, tmp_path):
     bundle.write_bytes(bundle.read_bytes().replace(b"darkdark", b"darkdarq"))
 
-    with pytest.raises(CorruptFileError):
+    with pytest.raises(CorruptFileError, match=r"night\.zip") as caught:
         read_bundle(bundle, Cache(tmp_path / "new"))
 
+    assert DARK in caught.value.found
+    assert "server" not in caught.value.story()
     assert not Cache(tmp_path / "new").has(DARK, "lantern")
 
 
