@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightmill.errors import ConfigurationError, LightmillError
 from lightmill.pipeline.bands import Stage
-from lightmill.pipeline.flow import Item, accept, check_order, position
+from lightmill.pipeline.flow import Item, accept, can_follow, check_order, position
 from lightmill.pipeline.pipeline import Pipeline, Save
 from lightmill.pipeline.resuming import Stop
 from lightmill.pipeline.step import Products, Step
@@ -120,10 +121,13 @@ class Chain:
             return run.nested(step, self._flush(model)), True
         if step.options["pre_hooks"]:
             model = run.call_hooks(step, "pre_hooks", self._flush(model))
-        if self._waiting:
-            check_order(self._waiting[-1].step, step)
-        else:
-            model = accept(step, model)
+        try:
+            if self._waiting:
+                check_order(self._waiting[-1].step, step)
+            else:
+                model = accept(step, model)
+        except LightmillError as error:
+            raise self._explained(error, step) from error
         stage = run.opener.stage(name, step, model)
         if stage is None:
             return model, False
@@ -134,6 +138,25 @@ class Chain:
         run.record.step(stage)
         run.saver.save_beside(stage)
         return model, True
+
+    def _explained(self, error: LightmillError, step: Step) -> LightmillError:
+        """Return why a step cannot read what it gets: a step that makes it may have stayed out."""
+        reasons = {
+            note["name"]: note["reason"]
+            for note in self._run.record.steps
+            if note["status"] == "SKIPPED"
+        }
+        before = self._items[: [one for _, one in self._items].index(step)]
+        for name, one in reversed(before):
+            if name in reasons and isinstance(one, Step) and can_follow(one, step):
+                return ConfigurationError(
+                    f"step {step.name!r} needs what {name!r} makes, and that was left out: "
+                    f"{reasons[name]}",
+                    found=error.found,
+                    expected=error.expected,
+                    remedy=f"let {name} run, or leave out the other as well: --skip {step.name}",
+                )
+        return error
 
     def _needs_whole(self, number: int, model: Any) -> bool:
         """Say whether anything happens with the whole result of a step, so that it cannot wait."""

@@ -15,6 +15,7 @@ from lightmill.pipeline.step import Products, Step
 __all__ = [
     "Item",
     "accept",
+    "can_follow",
     "check_names",
     "check_order",
     "items_of",
@@ -87,10 +88,16 @@ def check_names(target: Step, options: Options) -> None:
             raise UnknownNameError("reference type", reftype, known, place="--override")
 
 
+def can_follow(before: Step, step: Step) -> bool:
+    """Say whether a step declares to read what another one writes."""
+    made, wanted = _classes(before.writes), _classes(step.reads)
+    return any(issubclass(m, w) for m in made for w in wanted)
+
+
 def check_order(before: Step, step: Step) -> None:
     """Refuse a step that cannot read what the one before it writes."""
     made, wanted = _classes(before.writes), _classes(step.reads)
-    if made and wanted and not any(issubclass(m, w) for m in made for w in wanted):
+    if made and wanted and not can_follow(before, step):
         raise ConfigurationError(
             f"step {step.name!r} cannot follow {before.name!r}",
             found=", ".join(cls.__name__ for cls in made),

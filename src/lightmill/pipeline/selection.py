@@ -7,11 +7,18 @@ override, the run's override, the folder of references, the rules of a context.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lightmill.errors import IncompleteReferencesError, LightmillError, NothingSelectedError
+from lightmill.errors import (
+    ConfigurationError,
+    IncompleteReferencesError,
+    LightmillError,
+    NothingSelectedError,
+)
 from lightmill.models import Model
 from lightmill.pipeline.flow import items_of, position
 from lightmill.pipeline.outcome import Options
@@ -110,6 +117,30 @@ def _override(step: Step, reftype: str, options: Options) -> Any:
     return options.overrides.get(reftype) if given is None else given
 
 
+def _check_override(reftype: str, given: Any) -> None:
+    """Refuse a file that the user names and that is not there, before anything runs."""
+    if not isinstance(given, str | os.PathLike):
+        return
+    text = os.fspath(given)
+    if text.upper() in {"N/A", ""} or _is_number(text) or Path(text).exists():
+        return
+    raise ConfigurationError(
+        "there is no such file",
+        place=f"--override-{reftype}",
+        found=text,
+        expected="a reference file, N/A or a number",
+        remedy=f"correct --override-{reftype}, or leave it out",
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 class Selection:
     """The references of one run, by type.
 
@@ -143,10 +174,15 @@ class Selection:
         ------
         IncompleteReferencesError
             If a step surely needs what nothing gives. It names all of them.
+        ConfigurationError
+            If the user names a file that is not there.
         """
+        needs = needs_of(target, self._options)
+        for need in needs:
+            _check_override(need.reftype, _override(need.step, need.reftype, self._options))
         open_: list[Need] = []
         answers: dict[str, LightmillError] = {}
-        for need in needs_of(target, self._options):
+        for need in needs:
             try:
                 if self._without_rules(need.step, need.reftype, model) is None:
                     open_.append(need)

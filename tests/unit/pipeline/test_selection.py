@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from lightmill.errors import ConfigurationError, IncompleteReferencesError, NothingSelectedError
-from lightmill.models import GainModel, Model, RampModel, ReadnoiseModel
+from lightmill.models import GainModel, Model, RampModel, RateModel, ReadnoiseModel
 from lightmill.pipeline import Pipeline, Step
 from lightmill.pipeline.outcome import Options, Status
 from lightmill.pipeline.selection import needs_of
@@ -291,3 +291,62 @@ def test_the_error_travels_between_processes(ramp):
     again = pickle.loads(pickle.dumps(caught.value))
     assert again.story() == caught.value.story()
     assert again.as_dict()["missing"][0]["type"] == "gain"
+
+
+class Fit(Step):
+    """Make a rate of a ramp."""
+
+    reads, writes = RampModel, RateModel
+    name = "t_fit"
+    references = {"gain": GainModel}
+
+    def apply(self, ramp, *, gain):  # noqa: ARG002
+        raise AssertionError
+
+
+class Scale(Step):
+    """Read rates."""
+
+    reads, writes = RateModel, RateModel
+    name = "t_scale"
+
+    def apply(self, rate):
+        return rate
+
+
+class Rows(Step):
+    """Read ramps, band by band."""
+
+    reads, writes = RampModel, RampModel
+    name = "t_rows"
+    rows = True
+
+    def apply(self, ramp):
+        return ramp
+
+
+class Fitting(Pipeline):
+    """A fit, and what needs it."""
+
+    name = "t_fitting"
+    steps = {"t_rows": Rows, "t_fit": Fit, "t_scale": Scale}
+    flow = ("t_rows", "t_fit", "t_scale")
+
+
+@pytest.mark.parametrize("skip", [(), ("t_rows",)])
+def test_a_step_left_out_is_named_by_the_one_that_needs_its_result(ramp, skip):
+    with pytest.raises(ConfigurationError) as caught:
+        Fitting().run(ramp, override_gain="N/A", skip=skip)
+
+    assert "'t_fit'" in caught.value.fact
+    assert "no gain reference applies (N/A)" in caught.value.fact
+    assert "--skip t_scale" in caught.value.remedy
+
+
+def test_an_override_that_is_not_there_is_named_before_anything_runs(ramp, caplog):
+    with pytest.raises(ConfigurationError) as caught:
+        Gain().run(ramp, override_gain="nothere.fits")
+
+    assert caught.value.place == "--override-gain"
+    assert caught.value.found == "nothere.fits"
+    assert "begins" not in caplog.text
