@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["short", "size", "table"]
+__all__ = ["counted", "short", "size", "table"]
 
 
 def table(rows: Iterable[Sequence[object]], *, indent: int = 2) -> str:
@@ -30,6 +30,11 @@ def table(rows: Iterable[Sequence[object]], *, indent: int = 2) -> str:
         (" " * indent + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))).rstrip()
         for row in cells
     )
+
+
+def counted(count: int, one: str) -> str:
+    """Return a number of things for people: ``1 type``, ``2 types``."""
+    return f"{count} {one}{'' if count == 1 else 's'}"
 
 
 def short(value: object, limit: int = 60) -> str:

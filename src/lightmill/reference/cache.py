@@ -93,7 +93,9 @@ class Cache(Shelves):
                 self._configs[observatory] = None
             except (OSError, UnicodeDecodeError) as error:
                 raise CorruptFileError(
-                    "the configuration of the cache cannot be read", place=path, found=str(error)
+                    "the configuration of the cache cannot be read",
+                    place=path,
+                    found=getattr(error, "strerror", None) or str(error),
                 ) from error
             else:
                 self._configs[observatory] = ServerConfig.parse(text, path)

@@ -99,7 +99,9 @@ def _read(path: Path, replaced: dict[str, str], above: tuple[Path, ...]) -> Iter
         whole = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            "a constraint file cannot be read", place=above[-1] if above else path, found=str(error)
+            "a constraint file cannot be read",
+            place=above[-1] if above else path,
+            found=getattr(error, "strerror", None) or str(error),
         ) from None
     replaced = dict(replaced)
     for number, line in _lines(whole):

@@ -207,7 +207,7 @@ def test_sync_fetches_a_truncated_file_again_without_being_told(ended, raw, serv
 @pytest.mark.usefixtures("synced")
 def test_list_tells_what_there_is(ended):
     _, out, _ = ended("list")
-    assert "1 contexts, 4 rules, 2 references" in out
+    assert "1 context, 4 rules, 2 references" in out
     assert "lantern_0001.pmap" in out
 
     _, out, _ = ended("list", "--contexts")
@@ -343,3 +343,44 @@ def test_select_takes_the_folder_of_an_observatory_with_rules_in_yaml(ended, tmp
 
     assert status == 0
     assert json.loads(out) == {"answer": {"dark": "a.fits"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("b2.tar.gz", "b2.zip"), ("nonexist/x.zip", "make the folder first")]
+)
+def test_a_bundle_that_cannot_be_written_is_refused_before_anything_is_fetched(
+    ended, raw, server, tmp_path, name, said
+):
+    status, _, err = ended("bundle", tmp_path / name, raw, "--server", server.url)
+
+    assert status == 5
+    assert said in err
+    assert not server.requests
+    assert not (tmp_path / name).exists()
+
+
+def test_a_path_is_no_name_of_a_context_to_fetch(ended, server):
+    status, _, err = ended("sync", "--contexts", "../../x.pmap", "--server", server.url)
+
+    assert status == 5
+    assert "not the name of a context" in err
+
+
+def test_what_is_missing_is_told_without_numbers_of_the_system(ended, tmp_path):
+    for typed in (("convert", tmp_path / "none.rmap"), ("checksum", tmp_path / "none.rmap")):
+        status, _, err = ended(*typed)
+
+        assert status == 5
+        assert "Errno" not in err
+
+
+@pytest.mark.usefixtures("synced")
+def test_a_corrected_copy_never_takes_the_place_of_a_file(ended, cache, tmp_path):
+    rules = cache.mapping_path("lantern_0001.pmap")
+    (tmp_path / "copy.pmap").write_text("mine")
+
+    status, _, err = ended("checksum", rules, "--write", tmp_path / "copy.pmap")
+
+    assert status == 5
+    assert "try:" in err
+    assert (tmp_path / "copy.pmap").read_text() == "mine"

@@ -70,8 +70,22 @@ def _of_data(function: Callable[..., int]) -> Callable[..., int]:
     return run
 
 
+def _checked_archive(_context: click.Context, _option: click.Parameter, out: Path) -> Path:
+    """Refuse a name no bundle can have, before anything is fetched."""
+    from lightmill.reference.bundle import check_archive_name
+
+    check_archive_name(out)
+    return out
+
+
 @command("bundle")
-@argument("out", metavar="OUT", type=click.Path(path_type=Path), help="The zip archive to write.")
+@argument(
+    "out",
+    metavar="OUT.zip",
+    type=click.Path(path_type=Path),
+    callback=_checked_archive,
+    help="The zip archive to write.",
+)
 @_of_data
 def bundle(
     out: Path, library: Library, observatory: str, rules: list[str], references: dict[str, str]

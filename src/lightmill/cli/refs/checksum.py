@@ -56,7 +56,11 @@ def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError("the file cannot be read", place=path, found=str(error)) from error
+        raise ConfigurationError(
+            "the file cannot be read",
+            place=path,
+            found=getattr(error, "strerror", None) or str(error),
+        ) from error
 
 
 def _write(path: Path, text: str, computed: str, output: Path, *, several: bool) -> None:

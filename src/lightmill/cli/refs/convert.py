@@ -8,7 +8,7 @@ import click
 
 from lightmill.cli.commands import argument, command
 from lightmill.cli.refs.new_file import write_new
-from lightmill.errors import UsageError
+from lightmill.errors import ConfigurationError, UsageError
 
 __all__ = ["convert"]
 
@@ -46,6 +46,12 @@ def convert(rules: Path | None, output: Path | None, schema: bool) -> int:
         for path in collect(rules).write(output):
             print(path)
         return 0
+    if not rules.is_file():
+        raise ConfigurationError(
+            "there is no such file of rules",
+            place=rules,
+            remedy="give the path of a .pmap, .imap, .rmap or .yaml file, or of a folder",
+        )
     from lightmill.reference.convert import converted
 
     _put(converted(rules, None if output is None else output.name), output)

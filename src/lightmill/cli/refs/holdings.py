@@ -11,7 +11,7 @@ import click
 
 from lightmill.cli.commands import argument, command
 from lightmill.cli.refs.needs import cache_options, library_at
-from lightmill.cli.tables import size, table
+from lightmill.cli.tables import counted, size, table
 from lightmill.errors import ConfigurationError, LightmillError
 
 if TYPE_CHECKING:
@@ -115,8 +115,9 @@ def _facts(library: Library, observatory: str, *, full_path: bool) -> dict[str, 
 def _print(observatory: str, facts: dict[str, Any], names: list[str], *, status: bool) -> None:
     if not names and not status:
         print(
-            f"{observatory}: {len(facts['contexts'])} contexts, {len(facts['mappings'])} rules, "
-            f"{len(facts['references'])} references ({size(facts['bytes'])}); context in force: "
+            f"{observatory}: {counted(len(facts['contexts']), 'context')}, "
+            f"{counted(len(facts['mappings']), 'rule')}, "
+            f"{counted(len(facts['references']), 'reference')} ({size(facts['bytes'])}); context in force: "
             f"{facts['default_context'] or facts['problem']}"
         )
     if status:

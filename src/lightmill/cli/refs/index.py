@@ -9,6 +9,7 @@ import click
 
 from lightmill.cli.commands import argument, command
 from lightmill.cli.refs.new_file import write_new
+from lightmill.cli.tables import counted
 
 __all__ = ["index"]
 
@@ -41,7 +42,7 @@ def index(folder: Path, output: Path | None, fields: tuple[str, ...]) -> int:
         print(text, end="")
     else:
         write_new(output, text)
-        print(f"{output}: rules of {len(made.rules)} types")
+        print(f"{output}: rules of {counted(len(made.rules), 'type')}")
     for one in made.findings:
         print(f"{one.where}: {one.severity}: {one.fact} [{one.code}]", file=sys.stderr)
     return _DOUBTFUL if any(one.severity == "error" for one in made.findings) else 0

@@ -99,7 +99,15 @@ def sync(
 def _context_files(spec: str, library: Library, *, all_references: bool) -> tuple[str, list[str]]:
     """Return the observatory and all files of a context; the server is asked for news."""
     from lightmill.reference.cache import observatory_of
+    from lightmill.reference.layout import is_plain_name
 
+    if not is_plain_name(spec.replace(":", "")):
+        raise ConfigurationError(
+            "this is not the name of a context",
+            place="--contexts",
+            found=spec,
+            expected="a .pmap without its folder, OBS-latest or OBS-DATE",
+        )
     observatory = observatory_of(spec)
     cache, client = library.cache, library.client
     if client is None:

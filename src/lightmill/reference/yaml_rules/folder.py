@@ -161,7 +161,9 @@ def _read(path: Path, instrument: str | None) -> list[tuple[MappingText, str]]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError("rules cannot be read", place=path, found=str(error)) from error
+        raise ConfigurationError(
+            "rules cannot be read", place=path, found=getattr(error, "strerror", None) or str(error)
+        ) from error
     found = []
     every = documents(text, str(path))
     for document in every:
