@@ -297,7 +297,8 @@ class _Cells(Mapping[str, "str | None"]):
         return self.facts.cell(self.row, column)
 
     def get(self, column: str, default: Any = None) -> Any:
-        return self.facts.cell(self.row, column)
+        found = self.facts.cell(self.row, column)
+        return default if found is None else found
 
     def __iter__(self) -> Any:
         return iter(self.facts.pool.columns)

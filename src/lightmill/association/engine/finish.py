@@ -48,9 +48,11 @@ def _split_nods(draft: Draft, way: Mapping[str, Any], facts: Facts) -> list[Draf
     split: list[Draft] = []
     for one in science:
         members = [one]
-        for other in science:
-            if other.expname != one.expname and not _overlap(one, other, way, facts):
-                members.append(Member(other.expname, "background", other.details, other.row))
+        members += [
+            Member(other.expname, "background", other.details, other.row)
+            for other in science
+            if other.expname != one.expname and not _overlap(one, other, way, facts)
+        ]
         split.append(draft.copied(facts.root(one.expname), members + others))
     return split
 

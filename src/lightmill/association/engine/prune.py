@@ -47,7 +47,7 @@ def _same_members(drafts: list[Draft]) -> tuple[list[Draft], list[Draft]]:
         equal.setdefault(id(draft) if members is None else members, []).append(draft)
     kept: list[Draft] = []
     removed: list[Draft] = []
-    for draft in reversed(sorted(drafts, key=lambda one: one.candidate)):
+    for draft in sorted(drafts, key=lambda one: one.candidate)[::-1]:  # of equal ones, the last
         members = _membership(draft)
         same = equal.pop(id(draft) if members is None else members, None)
         if same is not None:

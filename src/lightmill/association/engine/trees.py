@@ -1,9 +1,9 @@
-"""Evaluate the tree of a rule: may this row join an association in that state?
+"""Evaluate the tree of a rule, which says whether a row may join an association.
 
 The state of an association is a value: what each leaf of the tree has settled on and found, and
 whether there is a science member. Associations of one rule in equal states answer alike, and so
 do rows with equal cells in the columns the rule looks at; hence answers are worked out once for
-each pair of state and kind of row, and remembered (`decision record 12`).
+each pair of state and kind of row, and remembered (decision record 12).
 """
 
 from __future__ import annotations
@@ -307,7 +307,7 @@ class CompiledRule:
 
         return negated
 
-    def _attribute(self, node: Attribute) -> Evaluate:
+    def _attribute(self, node: Attribute) -> Evaluate:  # noqa: C901 - the claim's whole meaning
         index, columns, optional = node.index, node.columns, node.optional
         again = (Again(node.offer_again, False, True),) if node.offer_again else _NOTHING
         patterns = self.patterns(node)
@@ -318,17 +318,10 @@ class CompiledRule:
         compared = bool(patterns) or lacks is not None or one_of is not None
         is_unset = node.word == "unset"
 
-        def fits(work: Work, value: str) -> bool:
-            if lacks is not None:
-                narrowed = work.leaves[lacks].value
-                return ("None" if narrowed is None else narrowed) not in value
-            if one_of is not None:
-                return value in work.leaves[one_of].found
-            return any(pattern.match(value) for pattern in patterns)
-
+        fits = _fit(patterns, lacks, one_of)
         told = index in self._watched  # whether the last answer is asked for
 
-        def attribute(work: Work) -> Result:
+        def attribute(work: Work) -> Result:  # noqa: C901, PLR0912 - in one place, and fast
             leaves = work.leaves
             memory = leaves[index]
             if only_for is not None and not only_for(work)[0]:
@@ -396,7 +389,7 @@ class CompiledRule:
             return lambda work: (work.last_role != value, _NOTHING)
         if word == "offer_to_all":
             lists = (Again(value, True, False),)
-            return lambda work: (False, lists)
+            return lambda _work: (False, lists)
         if word in ("where", "where_not"):
             condition = self._condition(value)
             wanted = word == "where"
@@ -531,6 +524,17 @@ class CompiledRule:
                 return None
             return self._condition(node.value)(row) is (node.word == "where")
         return True if node.word in ("record", "founds_too") else None
+
+
+def _fit(
+    patterns: list[re.Pattern[str]], lacks: int | None, one_of: int | None
+) -> Callable[[Work, str], bool]:
+    """Return what says whether a value is as a claim wants it."""
+    if lacks is not None:
+        return lambda work, value: (work.leaves[lacks].value or "None") not in value
+    if one_of is not None:
+        return lambda work, value: value in work.leaves[one_of].found
+    return lambda _work, value: any(pattern.match(value) for pattern in patterns)
 
 
 def _all_of(parts: tuple[Evaluate, ...], more: tuple[Again, ...]) -> Evaluate:
