@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["checked_pool", "rules_of"]
 
 FOLDER = "associations"
+_OBSERVATORIES = Path(__file__).parents[2] / "observatories"
 _SHOWN = 10  # findings named
 
 
@@ -38,14 +39,22 @@ def rules_of(observatory: str | None, files: tuple[Path, ...], *, ignore_default
 
 
 def _home(observatory: str | None) -> Path:
+    """Return the folder of an observatory's rules.
+
+    Those of our own folders are found without importing the instruments, which takes longer
+    than associating a small pool.
+    """
+    ours = {home.parent.name: home for home in _OBSERVATORIES.glob(f"*/{FOLDER}")}
+    if observatory is None and len(ours) == 1:
+        return next(iter(ours.values()))
+    if observatory is not None and observatory.lower() in ours:
+        return ours[observatory.lower()]
     from lightmill import app
     from lightmill.instrument import observatories
 
     app.discover()
     homes = {one.name: one.home / FOLDER for one in observatories() if (one.home / FOLDER).is_dir()}
     if observatory is None:
-        if len(homes) == 1:
-            return next(iter(homes.values()))
         raise ConfigurationError(
             "several observatories have rules of association",
             found=", ".join(sorted(homes)),
