@@ -1,6 +1,8 @@
 """``asn validate`` and ``asn from-list``, as a person uses them."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -111,6 +113,24 @@ def test_members_that_are_not_there_are_said_when_asked_for(asn, tmp_path):
     assert answer["errors"][0]["fact"] == "there is no such file"
     (tmp_path / "a_cal.fits").touch()
     assert asn("validate", "--members", "-q", path) == (0, "", "")
+
+
+def test_associating_a_small_pool_imports_neither_arrays_nor_instruments(tmp_path):
+    # physics: none; a pool of few rows takes the time of what is imported
+    pool = tmp_path / "pool.csv"
+    pool.write_text("filename|asn_candidate|program|exp_type|targetid|pntgtype\n")
+    code = f"""
+import sys
+from lightmill.cli.main import main
+try:
+    main(["asn", "generate", {str(pool)!r}, "-p", {str(tmp_path)!r}])
+except SystemExit as left:
+    print(left.code, sorted({{"numpy", "lightmill.app", "jsonschema"}} & set(sys.modules)))
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "0 []"
 
 
 def test_a_folder_in_the_way_leaves_the_others_as_they_were(tmp_path):

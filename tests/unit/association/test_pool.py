@@ -166,6 +166,25 @@ def test_a_pool_written_and_read_is_the_same(tmp_path_factory, pool, delimiter):
     assert read_pool(path, delimiter=delimiter) == pool.folded()
 
 
+@given(pools(), pools(), st.data())
+def test_a_pool_behaves_as_the_list_of_its_rows(pool, other, data):
+    rows = list(pool)
+    picked = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=8) if rows else st.just([]))
+
+    assert list(pool.select(picked)) == [rows[row] for row in picked]
+    assert [pool.row(row) for row in range(len(pool))] == rows
+    names = list(dict.fromkeys(pool.columns + other.columns))
+    assert list(concat([pool, other])) == [
+        {name: row.get(name, "null") for name in names} for row in [*rows, *other]
+    ]
+    for name in pool.columns:
+        values, codes = pool.values(name), pool.codes(name)
+        assert len(set(values)) == len(values)
+        assert [values[code] for code in codes] == pool.column(name) == [row[name] for row in rows]
+        assert list(pool.replaced(name, "z")) == [{**row, name: "z"} for row in rows]
+    assert pool.folded().folded() == pool.folded()
+
+
 @given(st.binary(max_size=200) | st.text(st.sampled_from('ab|"# \n\r\t1.'), max_size=60))
 def test_whatever_the_file_holds_it_is_a_pool_or_a_named_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("junk") / "pool.csv"
