@@ -130,6 +130,22 @@ class Layout:
                 found |= {one.name for one in folders_in(folder)}
         return sorted(found)
 
+    def check_root(self) -> None:
+        """Refuse a cache that is no folder; one that is not there yet may still be made.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is something else of that name.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise ConfigurationError(
+                "the cache is no folder",
+                place=self.story(),
+                found="a file",
+                remedy="set CRDS_PATH (or --crds-path) to the folder of a cache",
+            )
+
     def emptiness(self) -> str:
         """Return what there is instead of a cache with something in it, for messages."""
         if self.root.is_dir():

@@ -31,6 +31,7 @@ from lightmill.reference.selected import (
     Selected,
     raise_together,
 )
+from lightmill.reference.transport import ServerError
 from lightmill.reference.verified import Verified, VerifiedFiles
 
 if TYPE_CHECKING:
@@ -182,10 +183,11 @@ class Library:
             again = self._told_anew(observatory)
             if again not in {None, name}:
                 return loaded(str(again))
-            error.remedy = (
-                f"ask for the context in use: lightmill refs sync --contexts {observatory}-latest "
-                f"--server {known_server(observatory)}"
-            )
+            if not isinstance(error, BadReferenceError | ServerError):  # these know better
+                error.remedy = (
+                    "ask for the context in use: lightmill refs sync --contexts "
+                    f"{observatory}-latest --server {known_server(observatory)}"
+                )
             raise
 
     def _told_anew(self, observatory: str) -> str | None:

@@ -384,3 +384,13 @@ def test_a_corrected_copy_never_takes_the_place_of_a_file(ended, cache, tmp_path
     assert status == 5
     assert "try:" in err
     assert (tmp_path / "copy.pmap").read_text() == "mine"
+
+
+def test_a_cache_that_is_a_file_is_not_listed_as_empty(ended, tmp_path):
+    (tmp_path / "passwd").write_text("root")
+
+    status, out, err = ended("list", "--crds-path", tmp_path / "passwd")
+
+    assert status == 5
+    assert "no folder" in err
+    assert "empty" not in out + err

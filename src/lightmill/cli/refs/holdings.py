@@ -60,6 +60,7 @@ def holdings(
     chosen = list(observatories) or known
     if matches:
         return _print_matches(library, matches, as_json=as_json)
+    library.cache.layout.check_root()
     facts: dict[str, Any] = {"cache": str(library.cache.root), "readonly": library.cache.readonly}
     facts["observatories"] = {one: _facts(library, one, full_path=full_path) for one in chosen}
     if as_json:

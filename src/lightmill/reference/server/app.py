@@ -201,7 +201,7 @@ def _add_interface(app: FastAPI, holdings: Holdings, version: str) -> None:
             "observatories": contexts,
             "files_without_sum": holdings.unsummed(),
         }
-        return JSONResponse(facts, status_code=503 if problems else 200)
+        return PlainJSON(facts, status_code=503 if problems else 200)
 
     @app.get("/api/observatories", tags=["contexts"])
     def observatories() -> dict[str, dict[str, Any]]:

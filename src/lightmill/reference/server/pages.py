@@ -213,7 +213,8 @@ def _read(
 
 
 def _page(name: str, *, status: int = 200, **facts: Any) -> Response:
-    text = _environment().get_template(name).render(**facts)
+    # What was asked may hold halves of characters, which no page can.
+    text = _environment().get_template(name).render(**facts).encode("utf-8", "backslashreplace")
     headers = {**_POLICY, "Cache-Control": "no-store"}
     return Response(text, status_code=status, media_type="text/html", headers=headers)
 
