@@ -14,6 +14,8 @@ Candidate = tuple[str, str]  # identifier and type
 
 def candidates_of(pool: Pool, column: str) -> list[Candidate]:
     """Return the candidates of a pool: types as they first appear, and so within each type."""
+    if not pool.has(column):
+        return []
     texts = pool.values(column)
     known: dict[str, dict[str, None]] = {}
     seen = [False] * len(texts)

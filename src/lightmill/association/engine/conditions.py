@@ -31,6 +31,8 @@ def compile_condition(written: Any, named: Mapping[str, Any]) -> Condition:
     if not isinstance(written, Mapping):
         raise ConfigurationError("a condition is a name or a mapping", found=written)
     claims = [_claim(word, value, named) for word, value in written.items()]
+    if not claims:
+        return lambda _row: True
     if len(claims) == 1:
         return claims[0]
     return lambda row: all(claim(row) for claim in claims)

@@ -61,9 +61,11 @@ class Facts:
         self.levels = {int(level): one for level, one in shared["levels"].items()}
         self.conditions: Mapping[str, Any] = shared.get("conditions", {})
         self._compiled: dict[str, Condition] = {}
-        self.raw = re.compile(f"(.+){re.escape(shared.get('raw_suffix', ''))}(\\..+)")
-        endings = sorted(shared.get("suffixes", ()), key=len, reverse=True)
-        self.ending = re.compile(f"^(.+?)[_-](?:{'|'.join(map(re.escape, endings))})$")
+        raw = shared.get("raw_suffix")
+        self.raw = re.compile(f"(.+){re.escape(raw)}(\\..+)") if raw else None
+        endings = sorted(shared.get("suffixes", ()), key=len, reverse=True) or ["(?!)"]
+        choice = "|".join(map(re.escape, endings)) if "suffixes" in shared else endings[0]
+        self.ending = re.compile(f"^(.+?)[_-](?:{choice})$")
         self.integrations = shared.get("integrations_suffix", "")
         self._files: dict[tuple[int, int, str | None, bool], str] = {}
         self._roots: dict[str, str] = {}
@@ -126,7 +128,7 @@ class Facts:
 
     def _file(self, row: int, level: int, role: str | None, integrations: bool) -> str:
         name = self.raw_cell(row, self.columns["file"]) or ""
-        match = self.raw.fullmatch(name)
+        match = self.raw.fullmatch(name) if self.raw else None
         if match is None:
             return name
         suffix = ""
@@ -177,12 +179,16 @@ class Facts:
     def named(self, draft: Draft, pattern: str, **given: str) -> str:
         """Return a name made by one of the patterns for products."""
         parts = {
-            key: given[key] if key in given else self._part(draft, written)
-            for key, written in self.shared["name_parts"].items()
+            name: "-".join(sorted(map(re.escape, self.found(draft, name))))
+            for name in draft.rule.named
         }
-        text = self.shared["products"][pattern].format(
-            program=self.program(draft), candidate=re.sub(r"[^\w-]", "", draft.candidate), **parts
-        )
+        parts |= {
+            key: given[key] if key in given else self._part(draft, written)
+            for key, written in self.shared.get("name_parts", {}).items()
+        }
+        parts["program"] = self.program(draft)
+        parts["candidate"] = re.sub(r"[^\w-]", "", draft.candidate)
+        text = self.shared.get("products", {}).get(pattern, pattern).format_map(parts)
         return str(text).lower()
 
     def target(self, draft: Draft) -> str:

@@ -12,6 +12,7 @@ from lightmill.association.engine.candidates import (
     rows_of,
     text_of,
 )
+from lightmill.association.engine.conditions import columns_of
 from lightmill.association.engine.drafts import Draft, Facts, Run
 from lightmill.association.engine.finish import finished
 from lightmill.association.engine.options import Options
@@ -77,6 +78,12 @@ class Engine:
         role = self.rules.shared["observatory_role"]
         names = [role[key] for key in ("pointing", "column") if key in role]
         names += [name for name in role.get("flags", {}) if name not in names]
+        conditions = self.rules.shared.get("conditions", {})
+        for rule in self.rules:
+            for _, where in rule.members:
+                names += sorted(columns_of(where, conditions) - set(names))
+        if not names:
+            return [tuple(range(len(self.memories)))] * len(self.pool)
         known = frozenset(names)
         tables = [self.values(name) for name in names]
         memo: dict[tuple[int, ...], tuple[int, ...]] = {}

@@ -194,8 +194,13 @@ class CompiledRule:
                     one["to"],
                 )
             )
+        members = [(role, self._condition(where)) for role, where in self.rule.members]
+
+        def of_members(row: Row) -> str | None:
+            return next((role for role, condition in members if condition(row)), None)
+
         return _Roles(
-            self.general,
+            of_members if members else self.general,
             written.get("replace", {}),
             written.get("always"),
             frozenset(written.get("but", ())),
@@ -227,6 +232,8 @@ class CompiledRule:
         for one in (shared["roles"][self.rule.roles] or {}).get("refine", ()):
             if "where" in one:
                 found |= columns_of(one["where"], self.conditions)
+        for _, where in self.rule.members:
+            found |= columns_of(where, self.conditions)
         integrations = shared.get("all_integrations")
         if integrations:
             if "unless" in integrations:
@@ -512,6 +519,8 @@ class CompiledRule:
     def _test_always(self, node: Test, row: Row) -> bool | None:
         if node.word in ("role", "role_not"):
             self._asked = True
+            if self._known is not None and self.rule.members:
+                return None
             role = self.roles.known(row)
             if role is None:
                 return None

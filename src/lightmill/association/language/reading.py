@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from lightmill.association.language.places import place_of
 from lightmill.association.language.rules import Attribute, Group, Node, Rule, RuleSet, Test
+from lightmill.association.language.short_form import DEFAULTS, expanded
 from lightmill.errors import ConfigurationError, UnknownNameError
 from lightmill.yaml_files import read_yaml
 
@@ -44,10 +46,9 @@ SHARED = (
     *("all_integrations", "name_parts", "products", "finishes", "conditions", "fragments"),
     *("suffixes", "about"),
 )
-NEEDED = ("not_set", "columns", "discovered", "levels", "observatory_role", "roles")
 _RULE_KEYS = {
     *("rule", "type", "roles", "product", "finish", "valid", "level_valid"),
-    *("integrations", "wrap", "fragments", "accept", "level", "about"),
+    *("integrations", "wrap", "fragments", "accept", "level", "about", "group_by", "members"),
 }
 
 
@@ -110,9 +111,7 @@ def rules_from(documents: Iterable[tuple[str, Any]]) -> RuleSet:
                 shared[key] = value
             if isinstance(value, Mapping):
                 sources.update({(key, str(name)): place for name in value})
-    for key in NEEDED:
-        if key not in shared:
-            raise ConfigurationError(f"the rules do not say {key!r}", expected=", ".join(NEEDED))
+    shared = {**DEFAULTS, **shared}
     rules = [
         _Builder(place, shared, sources, level, index, rule).rule()
         for place, level, index, rule in written
@@ -145,9 +144,15 @@ class _Builder:
         self.root: Where = ("rules", index)
         self.name = str(written.get("rule", "?")) if isinstance(written, Mapping) else "?"
         self.place = f"{place} [{self.name}]"
-        if not isinstance(written, Mapping) or "rule" not in written or "accept" not in written:
-            raise self.wrong("a rule has a name and what it accepts", expected="rule, accept")
-        self.written = written
+        if not isinstance(written, Mapping):
+            raise self.wrong("a rule is a mapping", found=written)
+        self.written = written = expanded(written, self.wrong)
+        if "rule" not in written or "accept" not in written:
+            raise self.wrong(
+                "a rule has a name, and says what it accepts",
+                expected="rule, and accept or members",
+            )
+        self.members: Mapping[str, Any] = written.get("members", {})
         self.level = written.get("level", level)
         self.fragments = {**shared.get("fragments", {}), **written.get("fragments", {})}
         self.again: dict[str, tuple[Node, ...]] = {}
@@ -185,9 +190,11 @@ class _Builder:
         for index, finish in enumerate(written.get("finish", ())):
             known = shared.get("finishes", {})
             self.choice("way to finish", finish, known, ("finish", index))
-        if "product" in written:
+        if "product" in written and "{" not in str(written["product"]):
             known = shared.get("products", {})
             self.choice("name of products", written["product"], known, ("product",))
+        if "product" in written:
+            self.check_product(str(written["product"]))
         kinds = shared.get("all_integrations", {}).get("kinds", {})
         valid = (*written.get("level_valid", level.get("valid", ())), *written.get("valid", ()))
         roles = self.choice("kind of roles", written.get("roles"), shared["roles"], ("roles",))
@@ -203,8 +210,20 @@ class _Builder:
             finish=tuple(written.get("finish", ())),
             valid=tuple(valid),
             integrations=tuple(written.get("integrations", kinds)),
+            members=tuple((role, member.get("where", {})) for role, member in self.members.items()),
             place=self.place,
         )
+
+    def check_product(self, name: str) -> None:
+        """Refuse a product whose name has parts that nothing gives."""
+        pattern = self.shared.get("products", {}).get(name, name)
+        known = {"program", "candidate", *self.shared.get("name_parts", {}), *self.named}
+        try:
+            parts = [part for _, part, _, _ in Formatter().parse(pattern) if part is not None]
+        except ValueError as error:
+            raise self.wrong(f"the product's name: {error}", ("product",), found=pattern) from error
+        for part in parts:
+            self.choice("part of a product's name", part, sorted(known), ("product",))
 
     def remember(self, node: Node) -> None:
         if node.name:

@@ -63,6 +63,7 @@ class Rule:
     finish: tuple[str, ...] = ()
     valid: tuple[Mapping[str, Any], ...] = ()
     integrations: tuple[str, ...] = ()
+    members: tuple[tuple[str, Any], ...] = ()  # roles and their rows, if the rule itself says so
     place: str = ""
 
 
