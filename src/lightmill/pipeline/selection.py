@@ -117,8 +117,11 @@ def _override(step: Step, reftype: str, options: Options) -> Any:
     return options.overrides.get(reftype) if given is None else given
 
 
-def _check_override(reftype: str, given: Any) -> None:
+def _check_override(need: Need, options: Options) -> None:
     """Refuse a file that the user names and that is not there, before anything runs."""
+    given, option = _override(need.step, need.reftype, options), f"--override-{need.reftype}"
+    if need.step.options.get(f"override_{need.reftype}") is not None:
+        option = f"{need.name}.override_{need.reftype}"
     if not isinstance(given, str | os.PathLike):
         return
     text = os.fspath(given)
@@ -126,10 +129,10 @@ def _check_override(reftype: str, given: Any) -> None:
         return
     raise ConfigurationError(
         "there is no such file",
-        place=f"--override-{reftype}",
+        place=option,
         found=text,
         expected="a reference file, N/A or a number",
-        remedy=f"correct --override-{reftype}, or leave it out",
+        remedy=f"correct {option}, or leave it out",
     )
 
 
@@ -179,7 +182,7 @@ class Selection:
         """
         needs = needs_of(target, self._options)
         for need in needs:
-            _check_override(need.reftype, _override(need.step, need.reftype, self._options))
+            _check_override(need, self._options)
         open_: list[Need] = []
         answers: dict[str, LightmillError] = {}
         for need in needs:

@@ -6,6 +6,7 @@ import zipfile
 import pytest
 
 from lightmill.cli import main
+from lightmill.cli.tables import counted
 from lightmill.errors import ConfigurationError
 from lightmill.reference.cache import Cache
 from lightmill.reference.lock_file import ReferenceLock
@@ -394,3 +395,7 @@ def test_a_cache_that_is_a_file_is_not_listed_as_empty(ended, tmp_path):
     assert status == 5
     assert "no folder" in err
     assert "empty" not in out + err
+
+
+def test_one_thing_is_counted_as_one_and_others_as_many():
+    assert [counted(number, "type") for number in (0, 1, 2)] == ["0 types", "1 type", "2 types"]

@@ -345,8 +345,15 @@ def test_a_step_left_out_is_named_by_the_one_that_needs_its_result(ramp, skip):
 
 def test_an_override_that_is_not_there_is_named_before_anything_runs(ramp, caplog):
     with pytest.raises(ConfigurationError) as caught:
-        Gain().run(ramp, override_gain="nothere.fits")
+        Both().run(ramp, override_gain="nothere.fits")
 
     assert caught.value.place == "--override-gain"
     assert caught.value.found == "nothere.fits"
     assert "begins" not in caplog.text
+
+
+def test_an_override_of_one_step_is_named_with_its_step(ramp):
+    with pytest.raises(ConfigurationError) as caught:
+        Gain(override_gain="nothere.fits").run(ramp)
+
+    assert caught.value.place == "t_gain.override_gain"
