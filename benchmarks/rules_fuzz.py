@@ -16,9 +16,11 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import table
 from lightmill.errors import LightmillError
@@ -35,6 +37,21 @@ PIECES = (
     "'(('", "'#>1#'", "'BETWEEN 2 1'", "'A|B'", "'{x}'", "é", "\ud800", "\u2028", "9" * 200, "((((((((", "[[[[[[[[",
     "{'a':" * 50, "(" * 2000, "'a' " * 50, "rmap_relevance", "'(P1 == \"A\")'", "'(P1 in P1 in P1)'", "'(not not P1)'",
 )  # fmt: skip
+
+NAMES = (
+    "x\0.rmap",
+    "\0",
+    "\ud800",
+    "\ud800.imap",
+    "",
+    ".",
+    "..",
+    "/",
+    "/dev/zero",
+    "a" * 5000,
+    "\n.rmap",
+    "é\r.imap",
+)
 
 
 def mangled(text: str, dice: random.Random) -> str:
@@ -93,7 +110,7 @@ def ended(text: str, name: str, dice: random.Random) -> str:
     except LightmillError as error:
         return _end(error)
     if not hasattr(rules, "select"):
-        return "loaded"
+        return _followed(rules, text, name, dice)
     maker = RandomHeaders(rules, dice)
     answered = "asked, none"
     for _ in range(3):
@@ -107,9 +124,28 @@ def ended(text: str, name: str, dice: random.Random) -> str:
     return answered
 
 
+def _followed(rules: Any, text: str, name: str, dice: random.Random) -> str:
+    """Ask rules whose table names files: none is there, and some names no file can have."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        try:
+            rules = load(path, verify=False)
+        except LightmillError as error:  # surrogates are no UTF-8
+            return _end(error)
+        table = rules.types if hasattr(rules, "types") else rules.instruments
+        for kind in [*table][:20]:
+            table[kind] = dice.choice([table[kind], table[kind], *NAMES])
+            try:
+                rules.rules(kind)
+            except LightmillError as error:
+                _end(error)
+    return "followed"
+
+
 def _end(error: LightmillError) -> str:
     """Return how a text ended that is refused; the error must tell where."""
-    if not error.place or not error.story():
+    if not error.place or not error.story().encode("utf-8", "backslashreplace"):
         raise AssertionError("an error that does not tell where")
     return f"refused: {getattr(error, 'kind', error.code)}"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
 
 from benchmarks.rules_fuzz import run
-from lightmill.reference.errors import RulesChecksumError, RulesFormatError
+from lightmill.errors import LightmillError
+from lightmill.reference.errors import RulesChecksumError, RulesFormatError, RulesMissingError
 from lightmill.reference.rules import load
 from lightmill.reference.rules.text import (
     Duplicate,
@@ -187,3 +189,41 @@ def test_mangled_rules_are_answered_from_or_refused_with_one_clear_error():
     seed = random.Random(1).randrange(10**6)
     _, defects, _ = run(texts, 300, seed, 5.0)
     assert not defects, "\n".join(defects[:3])
+
+
+@pytest.mark.parametrize("name", ["x\x00.rmap", "\ud800", "\ud800.rmap", "", ".", "é" * 300])
+@pytest.mark.parametrize("level", ["instrument", "pipeline"])
+def test_a_table_that_names_what_no_file_is_called_fails_for_that_entry_only(tmp_path, level, name):
+    suffix = {"instrument": ".imap", "pipeline": ".pmap"}[level]
+    keys = ("REFTYPE",) if level == "instrument" else ("INSTRUME",)
+    path = tmp_path / f"f{suffix}"
+    header = {**HEADER, "mapping": level.upper(), "parkey": keys}
+    table = {"cam": name, "dark": name}
+    path.write_text(format_mapping(MappingText("x", header, table)))
+    rules = load(path)
+
+    with pytest.raises(LightmillError) as caught:
+        rules.rules("cam")
+
+    assert caught.value.place
+    assert caught.value.story().encode("utf-8")
+    if level == "instrument":
+        answers = rules.best_references({})
+        assert all(isinstance(one, LightmillError) for one in answers.values())
+
+
+def test_only_regular_files_are_read_as_rules(tmp_path):
+    pipe = tmp_path / "p.rmap"
+    os.mkfifo(pipe)
+    for path in ("/dev/zero", pipe, tmp_path):
+        with pytest.raises(RulesMissingError, match="cannot be read"):
+            load(path)
+
+
+def test_a_file_too_large_to_be_rules_is_refused_before_it_is_parsed(tmp_path):
+    path = tmp_path / "large.rmap"
+    with path.open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    with pytest.raises(RulesMissingError) as caught:
+        load(path)
+    assert "64 MiB" in str(caught.value.found)

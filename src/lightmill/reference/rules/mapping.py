@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightmill.errors import LightmillError
-from lightmill.reference.errors import RulesFormatError, UnknownInstrumentError
+from lightmill.reference.errors import (
+    RulesFormatError,
+    RulesMissingError,
+    UnknownInstrumentError,
+)
 from lightmill.reference.rules.asked import Header, conditioned
 from lightmill.reference.rules.nodes import MappingText
 from lightmill.reference.rules.reading import read
-from lightmill.reference.rules.sources import FolderSource, Source
+from lightmill.reference.rules.sources import FolderSource, Source, printable
 from lightmill.reference.rules.text import verify_checksum
 from lightmill.reference.rules.type_rules import (
     OMIT,
@@ -335,6 +339,11 @@ def load(name: str | Path, source: Source | None = None, *, verify: bool = True)
         path = Path(name)
         source, name = FolderSource(path.parent), path.name
     name = str(name)
+    if printable(name) != name:
+        raise RulesMissingError(
+            "no file of rules can have this name", place=printable(name),
+            remedy="correct the table that names it",
+        )  # fmt: skip
     text, place = source.read_mapping(name)
     suffix = Path(name).suffix
     rows: list[Any] | MappingText
