@@ -17,15 +17,32 @@ if TYPE_CHECKING:
     from lightmill.reference.library import Library
     from lightmill.reference.lock_file import ReferenceLock
     from lightmill.reference.rulebook import RuleBook
+    from lightmill.reference.rules import (
+        Context,
+        Explanation,
+        InstrumentRules,
+        TypeRules,
+        condition,
+        load,
+    )
 
-__all__ = ["Cache", "Client", "Library", "ReferenceLock", "References", "RuleBook"]
+__all__ = [
+    "Cache", "Client", "Context", "Explanation", "InstrumentRules", "Library", "ReferenceLock",
+    "References", "RuleBook", "TypeRules", "condition", "load",
+]  # fmt: skip
 
 _HOMES = {
     "Cache": "cache",
     "Client": "client",
+    "Context": "rules",
+    "Explanation": "rules",
+    "InstrumentRules": "rules",
     "Library": "library",
     "ReferenceLock": "lock_file",
     "RuleBook": "rulebook",
+    "TypeRules": "rules",
+    "condition": "rules",
+    "load": "rules",
 }
 
 

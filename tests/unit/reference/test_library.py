@@ -488,7 +488,7 @@ def test_the_package_hands_out_its_classes_and_imports_them_only_then():
     code = """
 import sys
 import lightmill.reference as reference
-before = {"cache", "client", "library", "lock_file", "rulebook"} & {
+before = {"cache", "client", "library", "lock_file", "rulebook", "rules"} & {
     name.removeprefix("lightmill.reference.") for name in sys.modules
 }
 print(sorted(before), *(getattr(reference, name).__name__ for name in reference.__all__))
@@ -496,5 +496,6 @@ print(sorted(before), *(getattr(reference, name).__name__ for name in reference.
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert said.stdout.split() == [
-        "[]", "Cache", "Client", "Library", "ReferenceLock", "References", "RuleBook",
+        "[]", "Cache", "Client", "Context", "Explanation", "InstrumentRules", "Library",
+        "ReferenceLock", "References", "RuleBook", "TypeRules", "condition", "load",
     ]  # fmt: skip
