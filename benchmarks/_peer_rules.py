@@ -42,7 +42,11 @@ LOADED = {}
 def loaded(name):
     if name not in LOADED:
         try:
-            LOADED[name] = rmap.get_cached_mapping(name)
+            LOADED[name] = (
+                rmap.load_mapping(name, ignore_checksum=True)
+                if Path(name).is_absolute()
+                else rmap.get_cached_mapping(name)
+            )
         except ex.ChecksumError:
             LOADED[name] = rmap.get_cached_mapping(name, ignore_checksum=True)
     return LOADED[name]

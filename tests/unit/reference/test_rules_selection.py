@@ -174,6 +174,33 @@ def test_plain_answers_that_fit_equally_well_are_all_given():
     assert rules.select({"P": "A"}) == ("x.fits", "y.fits")
 
 
+def test_a_file_that_several_rows_give_is_repeated_among_others_and_alone_is_one_answer():
+    rows = {("A|B",): "x.fits", ("A|C",): "y.fits", ("A|D",): "x.fits"}
+    assert match(rows, "P").select({"P": "A"}) == ("x.fits", "y.fits", "x.fits")
+    assert match({**rows, ("A|C",): "x.fits"}, "P").select({"P": "A"}) == "x.fits"
+
+
+@pytest.mark.parametrize("pattern", ["(^F[^13]22$)", "(G(0|1|2)F?T)"])
+def test_a_value_that_is_the_text_of_a_regular_expression_fits_it(pattern):
+    assert match({(pattern,): "x.fits"}, "P").select({"P": pattern[1:-1]}) == "x.fits"
+
+
+@pytest.mark.parametrize("time", ["24:00:00", "25:00:00", "12:30:60", "12:30:00", "12:00:00 PM"])
+def test_a_packed_date_has_its_time_and_ignores_any_beside_it(time):
+    assert parse_date(f"20031221:053714 {time}") == "2003-12-21 05:37:14"
+
+
+@pytest.mark.parametrize("time", ["noon", "1", "-1:-1"])
+def test_what_is_no_time_beside_a_packed_date_is_refused(time):
+    with pytest.raises(DateFormatError):
+        parse_date(f"20031221:053714 {time}")
+
+
+@pytest.mark.parametrize("value", [" CAM", "CAM ", "\tcam"])
+def test_spaces_around_the_name_of_an_instrument_do_not_count(context, value):
+    assert context.instrument_of({"INSTRUME": value}) == "cam"
+
+
 @pytest.mark.parametrize(
     ("leaf", "answer"), [("N/A", "N/A"), ("TEMP_N/A", "N/A"), ("omit", "OMIT"), (None, "OMIT")]
 )

@@ -152,7 +152,7 @@ def _regex(text: str) -> Test:
     if _REPEATED.search(pattern):
         raise ValueError("a repetition is repeated, which may take for ever")
     compiled = re.compile(pattern)
-    return lambda value: YES if compiled.match(value) else NO
+    return lambda value: YES if value == pattern or compiled.match(value) else NO
 
 
 def _patterns(text: str) -> Element:

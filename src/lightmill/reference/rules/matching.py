@@ -355,11 +355,8 @@ class Match(Selector):
         if not self.options.merges:
             return self._ambiguous(rows, "and these rules forbid joining them")
         if not any(isinstance(choice, Selector) for choice in choices):
-            distinct: list[Any] = []
-            for choice in choices:
-                if choice not in distinct:
-                    distinct.append(choice)
-            return distinct[0] if len(distinct) == 1 else tuple(distinct)
+            same = all(choice == choices[0] for choice in choices[1:])
+            return choices[0] if same else tuple(choices)
         if len(kinds) == 1 and choices[0].merges:
             return choices[0].merged(choices)
         return self._ambiguous(rows, "and what they lead to cannot be joined")

@@ -137,7 +137,7 @@ def _date(text: str) -> str:
     packed = _DATE["packed"].fullmatch(numeric)
     if packed and not (half and packed[7] is None):
         year, month, day, hour, minute, second = map(int, packed.groups()[:6])
-        _spelled(year, month, day, packed[7], half)  # a time beside it must be one, and is ignored
+        _time(packed[7], half)  # a time beside it must be written as one, and is ignored
         return str(datetime(year, month, day, hour, minute, second))  # noqa: DTZ001 - a spelling
     for order in ("year", "month", "day"):
         found = _DATE[order].fullmatch(numeric)
@@ -172,6 +172,11 @@ def _of_named(found: re.Match[str]) -> tuple[int, int, int]:
 def _spelled(
     year: int, month: int, day: int, time: str | None, half: re.Match[str] | None
 ) -> str:  # fmt: skip
+    return str(datetime(year, month, day, *_time(time, half)))  # noqa: DTZ001 - a spelling
+
+
+def _time(time: str | None, half: re.Match[str] | None) -> tuple[int, int, int, int]:
+    """Return hour, minute, second and microsecond as written; a clock need not show them."""
     hour = minute = second = microsecond = 0
     if time is not None and time.strip():
         parts = time.strip().split(":")
@@ -188,7 +193,7 @@ def _spelled(
         raise ValueError("there is no time before AM or PM")
     if half:
         hour = _of_day(hour, half[1].upper())
-    return str(datetime(year, month, day, hour, minute, second, microsecond))  # noqa: DTZ001
+    return hour, minute, second, microsecond
 
 
 def _of_day(hour: int, half: str) -> int:
