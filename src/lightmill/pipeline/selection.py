@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightmill.errors import (
-    ConfigurationError,
+    DataError,
     IncompleteReferencesError,
     LightmillError,
     NothingSelectedError,
@@ -127,7 +127,7 @@ def _check_override(need: Need, options: Options) -> None:
     text = os.fspath(given)
     if text.upper() in {"N/A", ""} or _is_number(text) or Path(text).exists():
         return
-    raise ConfigurationError(
+    raise DataError(
         "there is no such file",
         place=option,
         found=text,
@@ -177,7 +177,7 @@ class Selection:
         ------
         IncompleteReferencesError
             If a step surely needs what nothing gives. It names all of them.
-        ConfigurationError
+        DataError
             If the user names a file that is not there.
         """
         needs = needs_of(target, self._options)

@@ -4,7 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from lightmill.errors import ConfigurationError, IncompleteReferencesError, NothingSelectedError
+from lightmill.errors import (
+    ConfigurationError,
+    DataError,
+    IncompleteReferencesError,
+    NothingSelectedError,
+)
 from lightmill.models import GainModel, Model, RampModel, RateModel, ReadnoiseModel
 from lightmill.pipeline import Pipeline, Step
 from lightmill.pipeline.outcome import Options, Status
@@ -344,7 +349,7 @@ def test_a_step_left_out_is_named_by_the_one_that_needs_its_result(ramp, skip):
 
 
 def test_an_override_that_is_not_there_is_named_before_anything_runs(ramp, caplog):
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(DataError) as caught:
         Both().run(ramp, override_gain="nothere.fits")
 
     assert caught.value.place == "--override-gain"
@@ -353,7 +358,7 @@ def test_an_override_that_is_not_there_is_named_before_anything_runs(ramp, caplo
 
 
 def test_an_override_of_one_step_is_named_with_its_step(ramp):
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(DataError) as caught:
         Gain(override_gain="nothere.fits").run(ramp)
 
     assert caught.value.place == "t_gain.override_gain"
