@@ -1,13 +1,16 @@
 """Rules as data: what they put together, what they refuse, and where they say it is wrong."""
 
+import json
 from importlib.resources import files
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from lightmill.association.engine import Options, associate, explain
 from lightmill.association.language import read_rules
-from lightmill.association.language.reading import rules_from
+from lightmill.association.language.reading import CLAIMS, rules_from
 from lightmill.association.pool import Pool
 from lightmill.errors import ConfigurationError, UnknownNameError
 
@@ -180,3 +183,28 @@ def test_a_candidate_gathers_only_its_own_rows():
     made = associate(pool, rules, Options(all_candidates=True))
 
     assert [(one.candidate, len(members(one))) for one in made] == [("b1", 2)]
+
+
+HOME = Path(str(files("lightmill")))
+PATTERNS = ("observatories/*/associations/*.yaml", "testing/*/associations*/*.yaml")
+FILES = sorted(
+    path
+    for pattern in (*PATTERNS, "testing/*/associations.yaml")
+    for path in HOME.glob(pattern)
+    if path.name != "pool.yaml"
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(path.parts[-3:]))
+def test_every_file_of_rules_fits_the_schema_of_the_language(path):
+    schema = json.loads((HOME / "association/language/schemas/rules-1.0.0.json").read_text())
+
+    jsonschema.Draft202012Validator(schema).validate(yaml.safe_load(path.read_text()))
+
+
+def test_the_schema_knows_every_claim():
+    schema = json.loads((HOME / "association/language/schemas/rules-1.0.0.json").read_text())
+
+    known = {word for claim in schema["$defs"]["claim"]["oneOf"] for word in claim["required"]}
+
+    assert known == set(CLAIMS)

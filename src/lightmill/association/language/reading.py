@@ -17,6 +17,7 @@ from lightmill.yaml_files import read_yaml
 
 __all__ = ["TESTS", "read_rules", "rules_from"]
 
+POOL = "pool.yaml"  # the columns of pools, which stands beside the rules
 GROUPS = ("all", "any", "none", "not_all")
 ATTRIBUTES = ("same", "each", "unset")
 TESTS = (
@@ -71,7 +72,8 @@ def read_rules(*folders: Path) -> RuleSet:
     """
     files: list[Path] = []
     for folder in folders:
-        files += sorted(folder.glob("*.yaml")) if folder.is_dir() else [folder]
+        found = sorted(folder.glob("*.yaml")) if folder.is_dir() else [folder]
+        files += [file for file in found if file.name != POOL or not folder.is_dir()]
     if not files:
         raise ConfigurationError("there are no rules of association", place=folders[0])
     return rules_from((str(file), read_yaml(file)) for file in files)

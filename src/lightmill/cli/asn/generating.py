@@ -16,7 +16,7 @@ __all__ = ["generate", "rule_options"]
 _NOW = "now"
 
 
-def rule_options(function):  # type: ignore[no-untyped-def]  # click's decorators are untyped
+def rule_options(function):
     """Add the options that say which rules to use."""
     for option in (
         click.option("--observatory", metavar="NAME", help="Whose rules.  [default: the only one]"),
@@ -130,7 +130,7 @@ def generate(
     return 0
 
 
-def _save_orphans(table, associations, folder: Path, name: str, delimiter: str) -> None:  # type: ignore[no-untyped-def]  # types would import what a dry run does not need
+def _save_orphans(table, associations, folder: Path, name: str, delimiter: str) -> None:
     """Write the rows that are member of no association."""
     from lightmill.association.names import file_name_fault
     from lightmill.association.pool import write_pool
