@@ -18,3 +18,4 @@ class Options:
     finalize: bool = True
     merge: bool = False
     keep_duplicates: bool = False  # pruned associations are kept, and numbered
+    per_pool: bool = False  # all candidates in one pass, as the field did before

@@ -16,6 +16,7 @@ from lightmill.association.engine.conditions import columns_of
 from lightmill.association.engine.drafts import Draft, Facts, Run
 from lightmill.association.engine.finish import finished
 from lightmill.association.engine.options import Options
+from lightmill.association.engine.per_pool import drafts_of_one_pass
 from lightmill.association.engine.prune import pruned
 from lightmill.association.engine.trees import Again, CompiledRule
 from lightmill.association.engine.work import Kind, RuleMemory, RuleWork
@@ -147,6 +148,8 @@ class Engine:
 
     def drafts(self) -> list[Draft]:
         """Return the associations before they are finished, in the order of the field."""
+        if self.options.per_pool:
+            return drafts_of_one_pass(self)
         return [draft for run in self.runs() for draft in self.run(run, self.rows_of_run(run))]
 
     def cells(self, row: int, rule: CompiledRule, run: Run) -> dict[str, str | None]:
@@ -264,6 +267,11 @@ class Engine:
         else:
             _number(drafts)
             drafts = [draft for draft in drafts if self.facts.is_valid(draft)]
+        if options.per_pool:
+            if options.discover:
+                drafts = [draft for draft in drafts if draft.run.name == "discover"]
+            drafts.sort(key=lambda draft: draft.run.name != "discover")
+            _number(drafts)
         if options.ids is not None and options.operations:
             drafts = [d for d in drafts if any(name in d.candidate for name in options.ids)]
         found = [self.facts.association(draft) for draft in drafts]

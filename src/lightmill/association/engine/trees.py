@@ -29,8 +29,9 @@ from lightmill.association.language.rules import (
     Test,
     leaves_of,
 )
+from lightmill.association.pool_check import parse_candidates
 
-__all__ = ["EMPTY_LEAF", "Answer", "CompiledRule", "Leaf", "State", "Work"]
+__all__ = ["EMPTY_LEAF", "Answer", "CompiledRule", "Leaf", "OpenCandidates", "State", "Work"]
 
 
 class Leaf(NamedTuple):
@@ -50,6 +51,35 @@ class State(NamedTuple):
     last_role: str | None = None  # the role last asked for, even in vain
     started: bool = False
     forced: bool = False  # what it takes founds an association of its own, too
+    candidate: tuple[str, str] | None = None  # it has settled on, where all are worked on at once
+
+
+@dataclass(frozen=True)
+class OpenCandidates:
+    """Associations settle on a candidate of their first row."""
+
+    wanted: re.Pattern[str] | None = None  # which; any, by default
+
+    def settled(self, settled: tuple[str, str] | None, cell: str | None) -> CandidateAnswer:
+        """Return whether a row is of the candidate, which that is, or whether there are several."""
+        single = cell is not None and cell.startswith("(")  # a row offered for one of a list
+        found = tuple(parse_candidates(f"[{cell}]" if single else cell or "") or ())
+        if settled is not None:
+            return CandidateAnswer(settled in found, settled, False)
+        if self.wanted is not None:
+            match = next((one for one in found if self.wanted.match(str(one))), None)
+            return CandidateAnswer(match is not None, match, False)
+        if single and found:
+            return CandidateAnswer(True, found[0], False)
+        return CandidateAnswer(False, None, bool(found))
+
+
+class CandidateAnswer(NamedTuple):
+    """What the candidates of a row are to an association."""
+
+    matched: bool
+    candidate: tuple[str, str] | None
+    several: bool
 
 
 class Again(NamedTuple):
@@ -155,10 +185,14 @@ class CompiledRule:
     rule : Rule
     rules : RuleSet
         It is one of; for what rules share.
+    candidates : OpenCandidates, optional
+        How associations settle on a candidate, if rows are not of one anyway.
     """
 
-    def __init__(self, rule: Rule, rules: RuleSet) -> None:
-        self.rule = rule
+    def __init__(
+        self, rule: Rule, rules: RuleSet, candidates: OpenCandidates | None = None
+    ) -> None:
+        self.rule, self.candidates = rule, candidates
         shared = self.shared = rules.shared
         self.conditions: Mapping[str, Any] = shared.get("conditions", {})
         self.general = observatory_role(shared["observatory_role"])
@@ -218,7 +252,7 @@ class CompiledRule:
 
     def _columns(self, shared: Mapping[str, Any], *, plain: bool = True) -> tuple[str, ...]:
         """Return the columns whose cells make a difference to this rule."""
-        found: set[str] = set()
+        found: set[str] = set() if self.candidates is None else {"@candidates"}
         for leaf in self.leaves:
             if isinstance(leaf, Attribute):
                 found |= set(leaf.columns) if plain else set()
@@ -276,7 +310,17 @@ class CompiledRule:
             The values of `columns`; None where not set.
         """
         work = Work(state, row)
+        settled = state.candidate
+        if settled is not None:
+            work.candidate_type = settled[1].lower()
         passed, again = self._evaluate(work)
+        if self.candidates is not None and (passed or again):
+            answer = self.candidates.settled(settled, row["@candidates"])
+            settled = answer.candidate
+            if not answer.matched:
+                both = (Again("both", False, True),)
+                again = (again if not passed else both) if answer.several else _NOTHING
+                passed = False
         if not passed:
             if work.last_role != state.last_role and self.remembers:
                 state = state._replace(last_role=work.last_role)
@@ -289,6 +333,7 @@ class CompiledRule:
             work.last_role if self.remembers else None,
             True,
             work.forced,
+            settled,
         )
         return Answer(True, not work.forced, after, role, integrations, again)
 

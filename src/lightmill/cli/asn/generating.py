@@ -61,6 +61,7 @@ def rule_options(function):
 @click.option("--merge", is_flag=True, help="One association of a candidate's exposures by type.")
 @click.option("--no-merge", is_flag=True, hidden=True)
 @click.option("-D", "--keep-duplicates", is_flag=True, help="Write pruned associations, too.")
+@click.option("--per-pool-algorithm", "per_pool", is_flag=True, help="All candidates in one pass.")
 @click.option("--list", "listed", is_flag=True, help="Print the files made.")
 @click.option("-v", "--verbose", is_flag=True, hidden=True)
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -80,6 +81,7 @@ def generate(
     merge: bool,
     no_merge: bool,
     keep_duplicates: bool,
+    per_pool: bool,
     listed: bool,
     verbose: bool,
     quiet: bool,
@@ -104,6 +106,7 @@ def generate(
         finalize=not no_finalize,
         merge=merge,
         keep_duplicates=keep_duplicates,
+        per_pool=per_pool,
     )
     used = rules_of(observatory, rules, ignore_default=ignore_default)
     table = checked_pool(pool, delimiter, quiet=quiet)
