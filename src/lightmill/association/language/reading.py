@@ -64,6 +64,7 @@ def read_rules(*folders: Path) -> RuleSet:
     Returns
     -------
     rules : RuleSet
+        Those of all files.
 
     Raises
     ------
