@@ -10,11 +10,13 @@ from typing import Any
 from lightmill.association.engine.conditions import Condition, compile_condition
 from lightmill.association.engine.trees import State
 from lightmill.association.engine.work import Growing
-from lightmill.association.language.rules import Attribute, Rule, RuleSet, Test
+from lightmill.association.language.rules import Attribute, Rule, RuleSet, leaves_of
 from lightmill.association.pool_table import Pool
 from lightmill.association.records import Association, Member, Product
 
 __all__ = ["Draft", "Facts", "Run"]
+
+KEPT = 100_000  # names worked out and remembered
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ class Facts:
         self.ending = re.compile(f"^(.+?)[_-](?:{choice})$")
         self.integrations = shared.get("integrations_suffix", "")
         self._files: dict[tuple[int, int, str | None, bool], str] = {}
+        self._leaves: dict[tuple[str, str], list[int]] = {}
         self._roots: dict[str, str] = {}
+        self._constraints: dict[tuple[str, State], str] = {}
         self._cells: dict[str, list[str]] = {}
         self.notes: set[str] = set()
 
@@ -113,6 +117,8 @@ class Facts:
         """Return a file name without extension and without the suffix of a product."""
         known = self._roots.get(name)
         if known is None:
+            if len(self._roots) >= KEPT:
+                self._roots.clear()
             stem = name.rpartition(".")[0] or name
             match = self.ending.match(stem)
             known = self._roots[name] = match[1] if match else stem
@@ -123,6 +129,8 @@ class Facts:
         key = (row, level, role, integrations)
         known = self._files.get(key)
         if known is None:
+            if len(self._files) >= KEPT:
+                self._files.clear()
             known = self._files[key] = self._file(row, level, role, integrations)
         return known
 
@@ -214,13 +222,14 @@ class Facts:
         return draft.state.leaves[index].found if index >= 0 else ()
 
     def _leaves_named(self, rule: Rule, name: str) -> list[int]:
-        from lightmill.association.language.rules import leaves_of
-
-        return [
-            leaf.index
-            for leaf in leaves_of(rule.accept)
-            if isinstance(leaf, (Attribute, Test)) and leaf.name == name and leaf.index >= 0
-        ]
+        known = self._leaves.get((rule.name, name))
+        if known is None:
+            known = self._leaves[rule.name, name] = [
+                leaf.index
+                for leaf in leaves_of(rule.accept)
+                if leaf.name == name and leaf.index >= 0
+            ]
+        return known
 
     def _part(self, draft: Draft, written: Mapping[str, Any]) -> str:
         parts: list[str] = []
@@ -285,6 +294,15 @@ class Facts:
 
     def constraints(self, draft: Draft) -> str:
         """Return what the members share, for a person: ``name = value`` of each narrowed claim."""
+        key = (draft.rule.name, draft.state)
+        known = self._constraints.get(key)
+        if known is None:
+            if len(self._constraints) >= KEPT:
+                self._constraints.clear()
+            known = self._constraints[key] = self._constraints_of(draft)
+        return known
+
+    def _constraints_of(self, draft: Draft) -> str:
         shared = {
             name: draft.state.leaves[node.index].value
             for name, node in draft.rule.named.items()

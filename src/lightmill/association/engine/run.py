@@ -103,9 +103,9 @@ class Engine:
         return found
 
     def _forget(self) -> None:
-        """Let go of answers when they are many: they would fill the memory."""
+        """Let go of states when they are many: they would fill the memory."""
         for memory, rows in zip(self.memories, self._columns, strict=True):
-            if len(memory.answers) > RuleMemory.LARGEST:
+            if len(memory.states) > RuleMemory.LARGEST:
                 memory.forget()
                 rows.forget()
 
@@ -322,6 +322,8 @@ class _Rows:
             key = (token, kind_of, *[column[row] for column in codes])
             kind = known.get(key)
             if kind is None:
+                if len(known) >= RuleMemory.LARGEST:
+                    known.clear()
                 kind = known[key] = self._kind(row, token, kind_of)
             if kind.possible:
                 yield row, kind

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from lightmill.association.engine.conditions import (
@@ -41,6 +42,11 @@ class Leaf(NamedTuple):
     value: str | None = None  # the value it is narrowed to
     found: tuple[str, ...] = ()  # values met, each once
     last: bool = False  # whether it was true when last looked at
+
+
+@lru_cache(maxsize=100_000)  # a hundred states have the same memory of a filter
+def _settled(column: str | None, value: str, last: bool) -> Leaf:
+    return Leaf(column, value, (value,), last)
 
 
 class State(NamedTuple):
@@ -406,8 +412,7 @@ class CompiledRule:
                 return False, _NOTHING
             if narrows:
                 if memory.column is None or told:
-                    found = memory.found if value in memory.found else (*memory.found, value)
-                    leaves[index] = Leaf(column, value, found, told)
+                    leaves[index] = _settled(column, value, told)
             elif value not in memory.found:
                 leaves[index] = Leaf(None, None, (*memory.found, value), told)
             elif told:

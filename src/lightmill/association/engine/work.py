@@ -12,6 +12,7 @@ from lightmill.association.engine.trees import Again, Answer, CompiledRule, Stat
 
 __all__ = ["Growing", "Kind", "RuleMemory", "RuleWork"]
 
+Cells = tuple["str | None", ...]  # of the columns of a rule
 Required = tuple[int, ...]  # leaves that must agree with a row
 
 
@@ -29,11 +30,11 @@ class Growing:
 class Kind:
     """Rows that a rule cannot tell apart."""
 
-    __slots__ = ("key", "leaves", "number", "possible", "row")
+    __slots__ = ("cells", "key", "leaves", "number", "possible")
 
-    def __init__(self, number: int, row: dict[str, str | None], rule: CompiledRule) -> None:
-        self.number = number
-        self.row = row
+    def __init__(self, number: int, cells: Cells, rule: CompiledRule) -> None:
+        self.number, self.cells = number, cells
+        row = dict(zip(rule.columns, cells, strict=True))
         self.possible, self.leaves, columns = rule.shape(row)
         self.key = tuple(row.get(column, "") for column in columns)
 
@@ -41,7 +42,7 @@ class Kind:
 class RuleMemory:
     """What is known of a rule's answers; it holds for every run and every pool."""
 
-    LARGEST = 300_000  # answers kept
+    LARGEST = 20_000  # answers kept, and kinds
 
     def __init__(self, rule: CompiledRule) -> None:
         self.rule = rule
@@ -52,14 +53,17 @@ class RuleMemory:
         self.states: list[State] = [self.rule.empty]
         self.numbers: dict[State, int] = {self.rule.empty: 0}
         self.answers: dict[tuple[int, int], tuple[Answer, int]] = {}
-        self.kinds: dict[tuple[str | None, ...], Kind] = {}
+        self.kinds: dict[Cells, Kind] = {}
+        self.counted = 0  # kinds met, also those forgotten
 
-    def kind(self, cells: tuple[str | None, ...]) -> Kind:
+    def kind(self, cells: Cells) -> Kind:
         """Return the kind of the rows that have these cells in the rule's columns."""
         kind = self.kinds.get(cells)
         if kind is None:
-            row = dict(zip(self.rule.columns, cells, strict=True))
-            kind = self.kinds[cells] = Kind(len(self.kinds), row, self.rule)
+            if len(self.kinds) >= self.LARGEST:
+                self.kinds.clear()
+            self.counted += 1
+            kind = self.kinds[cells] = Kind(self.counted, cells, self.rule)
         return kind
 
     def answer(self, state: int, kind: Kind) -> tuple[Answer, int]:
@@ -67,7 +71,10 @@ class RuleMemory:
         at = (state, kind.number)
         known = self.answers.get(at)
         if known is None:
-            answer = self.rule.offer(self.states[state], kind.row)
+            if len(self.answers) >= self.LARGEST:
+                self.answers.clear()
+            row = dict(zip(self.rule.columns, kind.cells, strict=True))
+            answer = self.rule.offer(self.states[state], row)
             number = self.numbers.get(answer.state)
             if number is None:
                 number = self.numbers[answer.state] = len(self.states)
