@@ -46,7 +46,7 @@ def explain(
     for name in wanted:
         if name not in names:
             raise UnknownNameError("rule", name, names)
-    table = checked_pool(pool, delimiter, quiet=True)
+    table = checked_pool(pool, delimiter, used, quiet=True)
     found = explained(table, used, exposure, Options(ids=ids or None))
     if wanted:
         found = [

@@ -109,7 +109,9 @@ def generate(
         per_pool=per_pool,
     )
     used = rules_of(observatory, rules, ignore_default=ignore_default)
-    table = checked_pool(pool, delimiter, quiet=quiet)
+    table = checked_pool(pool, delimiter, used, quiet=quiet)
+    if options.ids and not quiet:
+        _tell_unknown(options.ids, table, used)
     associations = associate(table, used, options)
     if not quiet:
         for note in sorted({note for one in associations for note in one.notes}):
@@ -131,6 +133,16 @@ def generate(
     if not quiet:
         print(f"{pool}: {len(table)} exposures, {len(associations)} associations")
     return 0
+
+
+def _tell_unknown(ids: tuple[str, ...], table, used) -> None:
+    """Warn of candidates the pool does not have."""
+    from lightmill.association.engine.candidates import candidates_of
+
+    known = {name for name, _ in candidates_of(table, used.shared["columns"]["candidates"])}
+    for name in ids:
+        if name not in known:
+            print(f"warning: the pool has no candidate {name!r}", file=sys.stderr)
 
 
 def _save_orphans(table, associations, folder: Path, name: str, delimiter: str) -> None:

@@ -66,12 +66,16 @@ def _home(observatory: str | None) -> Path:
     raise UnknownNameError("observatory with rules", observatory, homes)
 
 
-def checked_pool(path: Path, delimiter: str, *, quiet: bool) -> Pool:
+def checked_pool(path: Path, delimiter: str, rules: RuleSet, *, quiet: bool) -> Pool:
     """Return a pool, without the rows that must not be used; tell which those are."""
     from lightmill.association.pool import read_pool
     from lightmill.association.pool_check import check_pool
 
-    usable, findings = check_pool(read_pool(path, delimiter=delimiter))
+    columns = rules.shared["columns"]
+    needed = [*rules.shared.get("required", ()), columns["file"], columns["program"]]
+    usable, findings = check_pool(
+        read_pool(path, delimiter=delimiter), required=dict.fromkeys(needed)
+    )
     if not quiet:
         for finding in findings[:_SHOWN]:
             print(finding, file=sys.stderr)
