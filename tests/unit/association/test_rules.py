@@ -174,6 +174,13 @@ def test_two_rules_of_one_name_are_refused():
         rules_from([("here", {"rules": [rule]}), ("there", {"rules": [rule]})])
 
 
+def test_what_two_files_say_differently_is_refused():
+    one, other = {"fragments": {"a": [{"same": "x"}]}}, {"fragments": {"a": [{"same": "y"}]}}
+
+    with pytest.raises(ConfigurationError, match="said differently"):
+        rules_from([("here", one), ("there", other)])
+
+
 def test_a_candidate_gathers_only_its_own_rows():
     rules = read_rules(TESTING / "ground" / "associations.yaml")
     pool = night(*[("object", "m31", "r", {})] * 4).replaced(

@@ -108,8 +108,14 @@ def rules_from(documents: Iterable[tuple[str, Any]]) -> RuleSet:
                 raise UnknownNameError(
                     "word of a file of rules", key, SHARED, place=place_of(place, [key])
                 )
-            elif isinstance(value, Mapping) and isinstance(shared.get(key), Mapping):
-                shared[key] = {**shared[key], **value}
+            elif isinstance(value, Mapping) and isinstance(shared.get(key, {}), Mapping):
+                known = shared.setdefault(key, {})
+                for name, one in value.items():
+                    if known.get(name, one) != one:
+                        raise _twice(f"{key}: {name}", place, [key, name], sources)
+                shared[key] = {**known, **value}
+            elif shared.get(key, value) != value:
+                raise _twice(key, place, [key], sources)
             else:
                 shared[key] = value
             if isinstance(value, Mapping):
@@ -126,6 +132,17 @@ def rules_from(documents: Iterable[tuple[str, Any]]) -> RuleSet:
                 f"two rules are called {one.name!r}", place=other.place, found=one.place
             )
     return RuleSet(tuple(rules), shared)
+
+
+def _twice(
+    name: str, place: str, where: list[str], sources: Mapping[tuple[str, str], str]
+) -> ConfigurationError:
+    return ConfigurationError(
+        f"{name!r} is said differently by two files of rules",
+        place=place_of(place, where),
+        found=sources.get((where[0], where[-1])),
+        remedy="give it another name, or use the rules alone with --ignore-default",
+    )
 
 
 Where = tuple["str | int", ...]
