@@ -23,6 +23,7 @@ __all__ = ["AsdfSection", "Tagged", "array_reference", "dump_tree"]
 
 TAG = "tag:stsci.edu:asdf/"
 _SHORT_TAG = re.compile(r"[A-Za-z0-9_./-]+\Z")
+_WHOLE_TAG = re.compile(r"tag:[A-Za-z0-9_./:-]+\Z")
 _NDARRAY = re.compile(re.escape(TAG) + r"core/ndarray-")
 _HEADER = b"#ASDF 1.0.0\n#ASDF_STANDARD 1.6.0\n"
 _BLOCK = b"\xd3BLK"
@@ -216,10 +217,13 @@ def _tag_of(value: Any) -> tuple[str, Any] | None:
     """Return the short tag and the content of a tagged node; None of any other."""
     if not isinstance(value, Tagged):
         return None
-    short = value.tag.removeprefix(TAG)
-    if short == value.tag or not _SHORT_TAG.match(short):
+    tag = value.tag
+    short = tag.removeprefix(TAG)
+    if short != tag and _SHORT_TAG.match(short):
+        return f"!{short}", value.value
+    if not _WHOLE_TAG.match(tag):
         raise NotPlain
-    return f"!{short}", value.value
+    return f"!<{tag}>", value.value
 
 
 def dump_any(root: Tagged) -> bytes:

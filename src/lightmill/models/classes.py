@@ -10,21 +10,31 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "AbVegaOffsetModel",
+    "ApcorrModel",
+    "AreaModel",
+    "CalModel",
     "ChisqModel",
     "DarkModel",
+    "DistortionModel",
+    "FilterOffsetModel",
     "FitOptModel",
+    "FlatModel",
     "GainModel",
     "IpcModel",
     "LinearityModel",
     "MaskModel",
+    "PhotomModel",
     "RampModel",
     "RateIntsModel",
     "RateModel",
     "ReadnoiseModel",
     "ReferenceModel",
+    "ResampledModel",
     "ResetModel",
     "RscdModel",
     "SaturationModel",
+    "SegmentationModel",
     "SkyMaskIntsModel",
     "SkyMaskModel",
     "SuperbiasModel",
@@ -122,6 +132,51 @@ class RateIntsModel(RateModel):
 
     schema: ClassVar[str] = "rateints-1.0.0"
     model_type: ClassVar[str] = "RateIntsModel"
+
+
+@define
+class CalModel(RateModel):
+    """A calibrated image, (y, x); its unit is in ``meta.bunit_data``.
+
+    ``area`` is the area of each pixel relative to the nominal one. The world coordinate system
+    is no array: see `lightmill.models.wcs_of`.
+    """
+
+    schema: ClassVar[str] = "cal-1.0.0"
+    model_type: ClassVar[str] = "CalModel"
+
+    if TYPE_CHECKING:
+        area: np.ndarray | None
+        var_flat: np.ndarray | None
+
+
+@define
+class ResampledModel(_Exposure):
+    """Images put together on one grid, (y, x); its unit is in ``meta.bunit_data``.
+
+    ``con`` (plane, y, x): bit n of plane p is set where input 32 p + n contributes; ``wht`` the
+    weight; ``exptime`` [s] the exposure time of all inputs that contribute.
+    """
+
+    schema: ClassVar[str] = "i2d-1.0.0"
+    model_type: ClassVar[str] = "ResampledModel"
+
+    if TYPE_CHECKING:
+        err: np.ndarray | None
+        con: np.ndarray | None
+        wht: np.ndarray | None
+        exptime: np.ndarray | None
+        var_poisson: np.ndarray | None
+        var_rnoise: np.ndarray | None
+        var_flat: np.ndarray | None
+
+
+@define
+class SegmentationModel(_Exposure):
+    """Which source each pixel belongs to: ``data`` uint32 (y, x), 0 where there is none."""
+
+    schema: ClassVar[str] = "segm-1.0.0"
+    model_type: ClassVar[str] = "SegmentationModel"
 
 
 @define
@@ -279,3 +334,75 @@ class ReadnoiseModel(ReferenceModel):
     schema: ClassVar[str] = "readnoise-1.0.0"
     model_type: ClassVar[str] = "ReadnoiseModel"
     reftype: ClassVar[str] = "readnoise"
+
+
+@define
+class FlatModel(ReferenceModel):
+    """Response of each pixel to uniform light, relative, (y, x)."""
+
+    schema: ClassVar[str] = "flat-1.0.0"
+    model_type: ClassVar[str] = "FlatModel"
+    reftype: ClassVar[str] = "flat"
+
+    if TYPE_CHECKING:
+        err: np.ndarray | None
+
+
+@define
+class AreaModel(ReferenceModel):
+    """Area of each pixel relative to the nominal one, (y, x)."""
+
+    schema: ClassVar[str] = "area-1.0.0"
+    model_type: ClassVar[str] = "AreaModel"
+    reftype: ClassVar[str] = "area"
+
+
+@define
+class PhotomModel(ReferenceModel):
+    """Surface brightness of a count rate, by filter: table with photmjsr [MJy/sr per DN/s]."""
+
+    schema: ClassVar[str] = "photom-1.0.0"
+    model_type: ClassVar[str] = "PhotomModel"
+    reftype: ClassVar[str] = "photom"
+
+    if TYPE_CHECKING:
+        phot_table: np.ndarray
+
+
+@define
+class ApcorrModel(ReferenceModel):
+    """Aperture corrections, by filter: radius [pixel] of an encircled energy, factor, sky annulus."""
+
+    schema: ClassVar[str] = "apcorr-1.0.0"
+    model_type: ClassVar[str] = "ApcorrModel"
+    reftype: ClassVar[str] = "apcorr"
+
+    if TYPE_CHECKING:
+        apcorr_table: np.ndarray
+
+
+@define
+class DistortionModel(ReferenceModel):
+    """From pixels to the telescope's frame: ``content(model, "model")`` is the transform."""
+
+    schema: ClassVar[str] = "distortion-1.0.0"
+    model_type: ClassVar[str] = "DistortionModel"
+    reftype: ClassVar[str] = "distortion"
+
+
+@define
+class FilterOffsetModel(ReferenceModel):
+    """Shift of the image that each filter makes [pixel]: ``content(model, "filters")``."""
+
+    schema: ClassVar[str] = "filteroffset-1.0.0"
+    model_type: ClassVar[str] = "FilterOffsetModel"
+    reftype: ClassVar[str] = "filteroffset"
+
+
+@define
+class AbVegaOffsetModel(ReferenceModel):
+    """From AB to Vega magnitudes, by filter: ``content(model, "abvega_offset")`` is a table."""
+
+    schema: ClassVar[str] = "abvegaoffset-1.0.0"
+    model_type: ClassVar[str] = "AbVegaOffsetModel"
+    reftype: ClassVar[str] = "abvegaoffset"

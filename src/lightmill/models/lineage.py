@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 
 from lightmill.errors import DataError, ShapeError
-from lightmill.models.classes import RampModel, ReferenceModel, UncalModel, class_named
+from lightmill.models.classes import (
+    CalModel,
+    RampModel,
+    RateModel,
+    ReferenceModel,
+    UncalModel,
+    class_named,
+)
 from lightmill.models.filled import Filled
 from lightmill.models.model import FRAME, Model
 from lightmill.models.opening import open as open_model
@@ -157,12 +164,15 @@ def whole_of(part: Model, arrays: dict[str, Any]) -> Model:
 def as_class(model: Model, wanted: type[Model]) -> Model | None:
     """Return a model as another class can take it, or None.
 
-    Raw counts are a ramp without flags; a model of no particular class is what its arrays say.
+    Raw counts are a ramp without flags; count rates are an image still to be calibrated; a model
+    of no particular class is what its arrays say.
     """
     if isinstance(model, wanted):
         return model
     if wanted is RampModel and isinstance(model, UncalModel):
         return _ramp_of(model)
+    if wanted is CalModel and type(model) is RateModel:
+        return _cal_of(model)
     if type(model) in {Model, ReferenceModel} and all(
         model.has(name) for name, field in _fields(wanted, model) if field.required
     ):
@@ -192,6 +202,13 @@ def _ramp_of(uncal: UncalModel) -> Model:
         if uncal.has(name):
             arrays[name] = uncal.array(name)
     return descend(RampModel(meta=uncal.meta, **arrays), uncal)
+
+
+def _cal_of(rate: Model) -> Model:
+    cal = descend(CalModel(meta=rate.meta, **rate.arrays), rate)
+    for path, name in (("bunit_data", "data"), ("bunit_err", "err")):
+        cal.meta[path] = rate.meta.get(path) or rate.unit(name)
+    return cal
 
 
 def open_reference(given: Any, wanted: type[Model]) -> Model:

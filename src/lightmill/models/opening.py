@@ -254,7 +254,8 @@ def _class_of(file: FitsFile, telescope: str | None) -> type[Model]:
     overlay = overlay_of(telescope)
     name = header.text("DATAMODL")
     if name:
-        ours = (overlay.models.get(name) if overlay is not None else None) or name
+        extensions = {hdu.name for hdu in file.hdus}
+        ours = (overlay.class_of(name, extensions) if overlay is not None else None) or name
         model_class = class_named(ours)
         if model_class is not None:
             return model_class

@@ -4,6 +4,7 @@ An overlay is a directory with ``keywords.yaml``::
 
     telescope: NAME                        # TELESCOP of its files
     models: {TheirRampModel: RampModel}    # DATAMODL in files: our class; the first is written
+    variants: {TheirImage: {CalModel: [AREA]}}  # … of a file that also has one of these extensions
     aliases: {cal_step.dark_current: cal_step.dark_sub}
     enums: {state: [COMPLETE, SKIPPED]}
     steps: {jump: S_JUMP}                  # meta.cal_step.<name>: keyword
@@ -21,7 +22,7 @@ and, where it has kinds of data of its own, ``schemas/*.yaml``.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class Overlay:
     def _load(self) -> None:
         self._loaded = True
         self.models: dict[str, str] = {}
+        self.variants: dict[str, dict[str, list[str]]] = {}
         self.aliases: dict[str, str] = {}
         self.sections: dict[str, str] = {}
         self.fields: dict[str, tuple[str | None, str, Mapping[str, Any]]] = {}
@@ -71,6 +73,7 @@ class Overlay:
         if not isinstance(content, dict):
             raise ConfigurationError("an overlay must be a mapping", place=path, found=content)
         self.models.update(content.get("models", {}))
+        self.variants.update(content.get("variants", {}))
         self.aliases.update(content.get("aliases", {}))
         enums = content.get("enums", {})
         for path_, entry in _entries("", content.get("keywords", {}), self.sections):
@@ -101,12 +104,29 @@ class Overlay:
         current : str, optional
             What the file called itself; kept when it means the same class.
         """
-        if current and self.models.get(current) == model:
+        if current and (
+            self.models.get(current) == model or model in self.variants.get(current, {})
+        ):
             return current
         for theirs, ours in self.models.items():
-            if ours == model:
+            if ours == model or model in self.variants.get(theirs, {}):
                 return theirs
         return model
+
+    def class_of(self, name: str, extensions: Container[str]) -> str | None:
+        """Return our class for what a file calls itself, or None.
+
+        Parameters
+        ----------
+        name : str
+            Its DATAMODL.
+        extensions : container of str
+            The names of its extensions.
+        """
+        for ours, telling in self.variants.get(name, {}).items():
+            if any(one in extensions for one in telling):
+                return ours
+        return self.models.get(name)
 
 
 def _entries(

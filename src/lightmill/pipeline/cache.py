@@ -20,6 +20,7 @@ import numpy as np
 
 from lightmill.errors import LightmillError, OutputError
 from lightmill.models import Model, directory_aside, remove_abandoned, synchronise
+from lightmill.models.asdf_tree import Tagged
 from lightmill.models.lineage import restore, untouched
 from lightmill.pipeline.spool import IN_MEMORY_BYTES, Spool
 from lightmill.pipeline.step import Products
@@ -106,7 +107,7 @@ def model_identity(model: Model | Products) -> str:
     import hashlib  # loads OpenSSL, which a run with known files does without
 
     digest = hashlib.sha256(type(model).__name__.encode())
-    digest.update(json.dumps(model.meta.flat(), sort_keys=True, default=str).encode())
+    digest.update(json.dumps(model.meta.flat(), sort_keys=True, default=_spelled).encode())
     if model.path is not None and untouched(model):
         digest.update(file_digest(model.path).encode())
         return digest.hexdigest()
@@ -115,6 +116,11 @@ def model_identity(model: Model | Products) -> str:
         for chunk in _chunks(array):
             digest.update(_bytes_of(chunk))
     return digest.hexdigest()
+
+
+def _spelled(value: Any) -> Any:
+    """Return what JSON has no form for as something it has: a node with a tag is its content."""
+    return [value.tag, value.value] if isinstance(value, Tagged) else str(value)
 
 
 def _chunks(array: Any) -> Any:

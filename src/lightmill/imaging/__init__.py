@@ -1,0 +1,1 @@
+"""From count rates to calibrated images, mosaics and catalogs: the steps every imager shares."""

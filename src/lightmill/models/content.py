@@ -1,0 +1,229 @@
+"""Objects in the ASDF tree of a model: transforms, tables, world coordinate systems.
+
+A tree is read as plain nodes with tags (`lightmill.models.asdf_tree`). What a tag stands for is
+made by the packages that define it (asdf-astropy, gwcs), imported only when somebody asks for the
+object; an object put into a model becomes nodes only when the model is written.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from lightmill.errors import ConfigurationError, CorruptFileError, DataError
+from lightmill.models.asdf_file import inline
+from lightmill.models.asdf_tree import AsdfSection, Tagged, dump_tree
+from lightmill.models.lineage import force
+from lightmill.models.model import Model
+
+__all__ = ["ObjectNode", "content", "node_of", "put_wcs", "wcs_of"]
+
+_HOLDER = "held"
+WCS = "wcs"  # place of the world coordinate system in the metadata, as the field's files have it
+
+
+class ObjectNode(Tagged):
+    """A node of a tree whose object is at hand; its tag and value are made when written.
+
+    Parameters
+    ----------
+    held : object
+        What the node stands for.
+    """
+
+    __slots__ = ("_node", "held")
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+        self._node: Tagged | None = None
+
+    @property
+    def tag(self) -> str:
+        """The tag."""
+        return self._made().tag
+
+    @property
+    def value(self) -> Any:
+        """The content."""
+        return self._made().value
+
+    def _made(self) -> Tagged:
+        if self._node is None:
+            self._node = node_of(self.held)
+        return self._node
+
+    def __repr__(self) -> str:
+        return f"<{type(self.held).__name__}>"
+
+    __hash__ = None  # type: ignore[assignment]  # holds mutable values
+
+
+def node_of(value: Any) -> Tagged:
+    """Return the node that stands for an object the ASDF packages know.
+
+    Parameters
+    ----------
+    value : object
+        A transform, a table, a world coordinate system …
+
+    Raises
+    ------
+    DataError
+        If no package knows how to write it.
+    """
+    asdf = _library()
+    stream = io.BytesIO()
+    try:
+        asdf.AsdfFile({_HOLDER: value}).write_to(stream, all_array_storage="inline")
+    except Exception as error:  # whatever the converter of the object raises
+        raise DataError(
+            "the object cannot be written into an ASDF tree",
+            place=type(value).__name__,
+            found=error,
+        ) from error
+    node = AsdfSection(stream.getvalue, type(value).__name__).tree().get(_HOLDER)
+    if not isinstance(node, Tagged):
+        raise DataError(
+            "the object has no tag of its own in ASDF", place=type(value).__name__, found=node
+        )
+    return node
+
+
+def content(model: Model, name: str) -> Any:
+    """Return what the tree of a model holds under a name, as the object it stands for.
+
+    Parameters
+    ----------
+    model : Model
+        From a file with an ASDF tree.
+    name : str
+        ``model`` of a distortion reference, for instance; ``meta.`` leads into the metadata.
+
+    Returns
+    -------
+    held : object
+        None if there is no such name.
+
+    Raises
+    ------
+    CorruptFileError
+        If the tree is damaged, or a tag's content is not what the tag wants.
+    ConfigurationError
+        If the packages that know such objects are not installed.
+    """
+    if name.startswith("meta."):
+        node = model.meta.get(name.removeprefix("meta."))
+    else:
+        node = model.foreign.tree().get(name)
+    return None if node is None else _object_of(node, model, name)
+
+
+def wcs_of(model: Model) -> Any:
+    """Return the world coordinate system of an image.
+
+    Parameters
+    ----------
+    model : Model
+        An image.
+
+    Returns
+    -------
+    wcs : gwcs.WCS or astropy.wcs.WCS or None
+        The generalised system of the ASDF tree; without one that of the FITS keywords; None if
+        there is neither. Both have ``pixel_to_world_values`` and ``world_to_pixel_values``
+        (pixels from 0, degrees).
+
+    Raises
+    ------
+    CorruptFileError
+        If the tree is damaged.
+    """
+    node = model.meta.get(WCS)
+    if node is None:
+        return _fits_wcs(model)
+    if isinstance(node, ObjectNode):
+        return node.held
+    wcs = _object_of(node, model, f"meta.{WCS}")
+    model._store.values[WCS] = kept = ObjectNode(wcs)  # made once a model
+    kept._node = node if isinstance(node, Tagged) and not _has_blocks(model) else None
+    return wcs
+
+
+def put_wcs(model: Model, wcs: Any) -> Model:
+    """Return the model with another world coordinate system.
+
+    Parameters
+    ----------
+    model : Model
+    wcs : gwcs.WCS
+        It must not be changed afterwards.
+    """
+    changed = model.evolve()
+    force(changed, WCS, ObjectNode(wcs))
+    return changed
+
+
+def _has_blocks(model: Model) -> bool:
+    asdf = model.foreign.asdf
+    return asdf is not None and bool(asdf.blocks())
+
+
+def _object_of(node: Any, model: Model, name: str) -> Any:
+    if isinstance(node, ObjectNode):
+        return node.held
+    asdf = _library()
+    section = model.foreign.asdf
+    blocks = b"" if section is None else section.blocks()
+    stream = io.BytesIO(dump_tree({_HOLDER: inline(node)}, blocks))
+    place = f"{model.path or model.model_type}[ASDF]/{name}"
+    try:
+        with asdf.open(stream, memmap=False, lazy_load=False) as file:
+            held = file.tree[_HOLDER]
+    except Exception as error:  # whatever the converter of a tag raises
+        raise CorruptFileError(
+            "the tree holds an object that cannot be made",
+            place=place,
+            found=error,
+            remedy="fetch the file again",
+        ) from error
+    return held
+
+
+def _fits_wcs(model: Model) -> Any:
+    """Return what the keywords of the image say, or None."""
+    header = model.foreign.headers.get(("SCI", 1)) or model.foreign.headers.get(("PRIMARY", 1))
+    if header is None or "CTYPE1" not in header.keywords():
+        return None
+    import warnings
+
+    from astropy import wcs as fits_wcs
+    from astropy.io import fits
+
+    text = b"".join(header.cards) + b"END".ljust(80)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fits_wcs.FITSFixedWarning)
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        try:
+            wcs = fits_wcs.WCS(fits.Header.fromstring(text.decode("latin-1")), naxis=2)
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptFileError(
+                "the keywords of the world coordinates contradict each other",
+                place=f"{model.path or model.model_type}[SCI]",
+                found=error,
+            ) from error
+    return wcs if wcs.has_celestial else None
+
+
+def _library() -> Any:
+    try:
+        import asdf
+        import asdf_astropy  # noqa: F401 - its presence is what matters
+        import gwcs  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError(
+            "world coordinates need packages that are not installed",
+            found=error,
+            expected="gwcs and asdf-astropy",
+            remedy="pip install 'lightmill[imaging]'",
+        ) from error
+    return asdf
