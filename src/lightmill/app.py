@@ -16,10 +16,11 @@ from lightmill import models
 from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError
 from lightmill.instrument import Instrument, instrument_of
 from lightmill.pipeline import Pipeline, Step, parameter_files
+from lightmill.pipeline.inputs import Source, meta_of, sources_of
 from lightmill.pipeline.memory import keep_freed_memory
 from lightmill.pipeline.parameters import accepted
 from lightmill.pipeline.pipeline import pipeline_class
-from lightmill.pipeline.runner import Options, Outcome, Run, Status
+from lightmill.pipeline.runner import MISSING_MEMBERS, Options, Outcome, Run, Status
 from lightmill.pipeline.settings import Settings, merge, unknown_parameter
 from lightmill.pipeline.step import known_steps
 from lightmill.reference import References
@@ -28,7 +29,10 @@ from lightmill.yaml_files import read_yaml
 
 __all__ = ["StepInfo", "discover", "pipelines", "register", "run", "steps"]
 
-CAPABILITIES = ("lightmill.detector",)  # the packages whose import defines steps
+CAPABILITIES = (
+    "lightmill.detector",
+    "lightmill.imaging",
+)  # the packages whose import defines steps
 
 
 @functools.cache
@@ -333,7 +337,8 @@ def run(
     Returns
     -------
     outcomes : list of Outcome
-        One for each input.
+        One for each input; an association has as many as products, and files given to a
+        pipeline that works on exposures together have one.
     """
     arguments: dict[str, Any] = {
         "target": target,
@@ -357,51 +362,74 @@ def run(
         "dry_run": dry_run,
         "log_level": logging.getLevelName(logging.getLogger("lightmill").getEffectiveLevel()),
     }
-    if jobs > 1 and len(inputs) > 1:
+    sources = _sources(target, [Path(path) for path in inputs])
+    if jobs > 1 and len(sources) > 1:
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
 
         method = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(inputs)), mp_context=method) as pool:
-            futures = [pool.submit(_run_quietly, path, arguments) for path in inputs]
+        with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=method) as pool:
+            futures = [pool.submit(_run_quietly, source, arguments) for source in sources]
             return [future.result() for future in futures]
-    if len(inputs) == 1:
-        return [_run_one(inputs[0], arguments, progress)]
-    return [_run_or_fail(path, arguments, progress) for path in inputs]
+    if len(sources) == 1:
+        return [_run_one(sources[0], arguments, progress)]
+    return [_run_or_fail(source, arguments, progress) for source in sources]
+
+
+def _sources(target: str | Path, inputs: list[Path]) -> list[Source]:
+    """Return the runs that inputs make; what the target is has to be known for some of them."""
+    plain = all(path.suffix != ".json" and not path.is_dir() for path in inputs)
+    if plain and len(inputs) == 1:
+        return [Source(inputs[0])]
+    discover()
+    try:
+        suffixes = ("uncal", "rate", "cal", "crf")
+        cls = target_class(_name_of(target)[0], meta_of(inputs[0], suffixes))
+    except LightmillError:
+        if plain:  # each says for itself what is wrong
+            return [Source(path) for path in inputs]
+        raise
+    from lightmill.association.documents import load
+
+    return sources_of(inputs, cls, load)
 
 
 def _run_or_fail(
-    path: Path, arguments: dict[str, Any], progress: Callable[[str, int, int], None] | None
+    source: Source, arguments: dict[str, Any], progress: Callable[[str, int, int], None] | None
 ) -> Outcome:
     """Run one of several inputs: its failure is its own, the others go on."""
     try:
-        return _run_one(path, arguments, progress)
+        return _run_one(source, arguments, progress)
     except LightmillError as error:
-        return Outcome(Status.FAILED, error=error)
+        return Outcome(Status.FAILED, error=error, input=source.label)
 
 
-def _run_quietly(path: Path, arguments: dict[str, Any]) -> Outcome:
+def _run_quietly(source: Source, arguments: dict[str, Any]) -> Outcome:
     """Run in another process; what comes back is small and says how it ended."""
     from lightmill.pipeline.logs import configured
 
     with configured(level=arguments["log_level"]):
-        outcome = _run_or_fail(path, arguments, None)
+        outcome = _run_or_fail(source, arguments, None)
     return Outcome(
         outcome.status,
         reason=outcome.reason,
         error=outcome.error,
+        input=outcome.input,
         written=outcome.written,
         record=outcome.record,
     )
 
 
 def _run_one(
-    path: Path, arguments: dict[str, Any], progress: Callable[[str, int, int], None] | None
+    given: Source, arguments: dict[str, Any], progress: Callable[[str, int, int], None] | None
 ) -> Outcome:
     keep_freed_memory()
     discover()
-    source = models.open(path)
+    leave_out = str((arguments["parameters"] or {}).get(MISSING_MEMBERS, "")) == "leave_out"
+    source = given.open(leave_out=leave_out)
     step, kept = _prepared(arguments, source)
+    if getattr(step.parameters, MISSING_MEMBERS, "fail") == "leave_out" and not leave_out:
+        source = given.open(leave_out=True)  # a parameter file says so
     if arguments["save_parameters"]:
         _save_parameters(step, arguments)
     options = Options(
@@ -423,7 +451,9 @@ def _run_one(
         progress=progress,
     )
     runner = Run(step, options)
-    return runner.plan(source) if arguments["dry_run"] else runner.on(source)
+    outcome = runner.plan(source) if arguments["dry_run"] else runner.on(source)
+    outcome.input = given.label
+    return outcome
 
 
 def prepared(
@@ -437,19 +467,24 @@ def prepared(
     return _prepared(arguments, source)[0]
 
 
+def _name_of(target: str | Path) -> tuple[str, Any]:
+    """Return what is to run, and the parameter file that says so, if it is one."""
+    name = str(target)
+    if Path(name).suffix not in {".asdf", ".cfg", ".yaml", ".yml", ".toml", ".ini"}:
+        return name, None
+    file = parameter_files.read(name, aliases=aliases(), trusted=True)
+    if file.target is None:
+        raise ConfigurationError(
+            "the file does not say what to run",
+            place=name,
+            expected="run: NAME (or class: NAME)",
+        )
+    return file.target, file
+
+
 def _prepared(arguments: dict[str, Any], source: Any) -> tuple[Step, tuple[dict[str, Any], ...]]:
     """Return a step or pipeline with its parameters, and the parameter references taken."""
-    file = None
-    name = str(arguments["target"])
-    if Path(name).suffix in {".asdf", ".cfg", ".yaml", ".yml", ".toml", ".ini"}:
-        file = parameter_files.read(name, aliases=aliases(), trusted=True)
-        if file.target is None:
-            raise ConfigurationError(
-                "the file does not say what to run",
-                place=name,
-                expected="run: NAME (or class: NAME)",
-            )
-        name = file.target
+    name, file = _name_of(arguments["target"])
     cls = target_class(name, source.meta)
     step = cls()
     layers = _observatory_layers(step, source)

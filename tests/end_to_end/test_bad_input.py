@@ -93,8 +93,11 @@ def test_a_file_that_is_not_there(run, raw):
     refused(run, raw.with_name("missing_uncal.fits"), status=3, says="missing_uncal.fits")
 
 
-def test_a_folder_instead_of_a_file(run, raw):
-    refused(run, raw.parent, status=3, says=raw.parent.name)
+def test_a_folder_without_an_exposure(run, tmp_path):
+    folder = tmp_path / "nothing_here"
+    folder.mkdir()
+
+    refused(run, folder, status=3, says="nothing_here")
 
 
 def test_a_file_without_an_image(run, raw):

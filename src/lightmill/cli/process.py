@@ -193,7 +193,7 @@ def run(
             threads=threads,
             scratch_dir=scratch_dir,
         )
-    return _told(files, outcomes, as_json=as_json, quiet=quiet, dry_run=dry_run)
+    return _told(outcomes, as_json=as_json, quiet=quiet, dry_run=dry_run)
 
 
 def _import_numpy_alone() -> None:
@@ -274,30 +274,28 @@ def _logging(logcfg: Path | None, level: str) -> dict[str, Any]:
     return {"level": level, **read_log_cfg(logcfg)}
 
 
-def _told(
-    files: list[Path], outcomes: list[Outcome], *, as_json: bool, quiet: bool, dry_run: bool
-) -> int:
+def _told(outcomes: list[Outcome], *, as_json: bool, quiet: bool, dry_run: bool) -> int:
     """Print what became of each input; return the exit status of the first failure, or 0."""
     failed = [outcome.error for outcome in outcomes if outcome.error is not None]
     if as_json:
-        told = [_as_dict(*pair) for pair in zip(files, outcomes, strict=True)]
+        told = [_as_dict(outcome) for outcome in outcomes]
         print(json.dumps({"outcomes": told}, indent=2, default=str))
-    for file, outcome in zip(files, outcomes, strict=True):
+    for outcome in outcomes:
         if outcome.error is not None:
-            print(f"{file}: FAILED\n{outcome.error.story()}", file=sys.stderr)
+            print(f"{outcome.input}: FAILED\n{outcome.error.story()}", file=sys.stderr)
         elif not (quiet or as_json):
-            print(_line(file, outcome, dry_run=dry_run))
+            print(_line(outcome, dry_run=dry_run))
     if len(outcomes) > 1 and failed and not quiet:
         print(f"{len(failed)} of {len(outcomes)} inputs failed", file=sys.stderr)
     return failed[0].exit_status if failed else 0
 
 
-def _line(file: Path, outcome: Outcome, *, dry_run: bool) -> str:
+def _line(outcome: Outcome, *, dry_run: bool) -> str:
     products = [str(path) for path in outcome.written]
-    line = f"{file.name}: {outcome.status}"
+    line = f"{outcome.input}: {outcome.status}"
     if dry_run:
         steps = [line for note in outcome.record.get("steps", []) for line in step_lines(note)]
-        return "\n".join([f"{file.name}: would run", *steps, *(f"  → {p}" for p in products)])
+        return "\n".join([f"{outcome.input}: would run", *steps, *(f"  → {p}" for p in products)])
     if outcome.reason:
         line += f" ({outcome.reason})"
     if products:
@@ -306,9 +304,9 @@ def _line(file: Path, outcome: Outcome, *, dry_run: bool) -> str:
     return f"{line}  {wall:.1f} s" if isinstance(wall, int | float) else line
 
 
-def _as_dict(file: Path, outcome: Outcome) -> dict[str, Any]:
+def _as_dict(outcome: Outcome) -> dict[str, Any]:
     return {
-        "input": str(file),
+        "input": outcome.input,
         "status": str(outcome.status),
         "reason": outcome.reason,
         "written": [str(path) for path in outcome.written],

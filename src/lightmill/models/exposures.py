@@ -93,10 +93,10 @@ class Exposures:
         from lightmill.models.opening import open as open_model
 
         members = []
-        for given in models:
+        for number, given in enumerate(models, 1):
             model = open_model(given)
-            name = Path(model.path).name if model.path else str(model.meta.get("filename") or "")
-            members.append(Member(model, SCIENCE, name))
+            known = Path(model.path).name if model.path else model.meta.get("filename")
+            members.append(Member(model, SCIENCE, str(known or f"exposure{number}.fits")))
         if not members:
             raise DataError("there is no exposure", place=path, expected="at least one")
         exposures = cls(tuple(members), product or Path(members[0].name).stem, {}, path)
@@ -145,6 +145,26 @@ class Exposures:
         found = cls(tuple(members), str(entry["name"]), rest, path, tuple(left_out))
         found.check()
         return found
+
+    @classmethod
+    def only(cls, path: str | os.PathLike[str], *, leave_out: bool = False) -> Exposures:
+        """Return the exposures of an association that has one product.
+
+        Raises
+        ------
+        DataError
+            If it has several; and as `open`.
+        """
+        products = read_association(Path(path))["products"]
+        if len(products) > 1:
+            raise DataError(
+                "the association has several products",
+                place=path,
+                found=len(products),
+                expected="one",
+                remedy="use Exposures.open(path, product=N), or `lightmill run`, which makes all",
+            )
+        return cls.open(path, leave_out=leave_out)
 
     def check(self) -> None:
         """Refuse what no product can be made of.

@@ -18,6 +18,7 @@ from lightmill.models.classes import (
     class_named,
     class_of_reftype,
 )
+from lightmill.models.exposures import Exposures
 from lightmill.models.fits_reader import FitsFile, Hdu, read_fits
 from lightmill.models.foreign import Foreign
 from lightmill.models.lazy import FileBytes, HeldBytes
@@ -30,19 +31,23 @@ from lightmill.models.tables import LazyTable
 __all__ = ["open", "read_header"]
 
 
-def open(path_or_model: str | os.PathLike[str] | Model) -> Model:
+def open(path_or_model: Any, *, leave_out: bool = False) -> Any:
     """Return the model a file holds; only headers are read.
 
     Parameters
     ----------
-    path_or_model : path or Model
-        A FITS file (plain or gzipped) or an ASDF file. A model is returned as it is.
+    path_or_model : path, Model, Exposures, or sequence of paths and models
+        A FITS file (plain or gzipped), an ASDF file, or an association (JSON). A model is
+        returned as it is.
+    leave_out : bool
+        Of an association: go on without members that are missing or damaged.
 
     Returns
     -------
-    Model
+    Model or Exposures
         Of the class the file names (DATAMODL), else its reference type
-        (REFTYPE), else the shape of its image.
+        (REFTYPE), else the shape of its image. Several exposures together for an association
+        with one product, and for a sequence.
 
     Raises
     ------
@@ -53,14 +58,18 @@ def open(path_or_model: str | os.PathLike[str] | Model) -> Model:
     ValidationError, ShapeError
         If what it says breaks its schema.
     """
-    if isinstance(path_or_model, Model):
+    if isinstance(path_or_model, (Model, Exposures)):
         return path_or_model
+    if isinstance(path_or_model, (list, tuple)):
+        return Exposures.of(path_or_model)
     if not isinstance(path_or_model, (str, os.PathLike)):
         raise DataError(
             "this cannot be opened as a model",
             found=type(path_or_model).__name__,
             expected="a path or a model",
         )
+    if os.fspath(path_or_model).endswith(".json"):
+        return Exposures.only(path_or_model, leave_out=leave_out)
     source: Any = FileBytes(os.fspath(path_or_model))
     start = bytearray(min(6, source.size))
     source.read_into(memoryview(start), 0)

@@ -19,15 +19,20 @@ from typing import Any
 import numpy as np
 
 from lightmill.errors import LightmillError, OutputError
-from lightmill.models import Model, directory_aside, remove_abandoned, synchronise
+from lightmill.models import Exposures, Model, directory_aside, remove_abandoned, synchronise
 from lightmill.models.asdf_tree import Tagged
+from lightmill.models.lazy import LazyArray
 from lightmill.models.lineage import restore, untouched
+from lightmill.pipeline.several import sample_of
 from lightmill.pipeline.spool import IN_MEMORY_BYTES, Spool
 from lightmill.pipeline.step import Products
 
 __all__ = ["RunCache", "file_digest", "file_or_value", "identity", "model_identity"]
 
 _BLOCK = 1 << 20
+_EXPOSURES = "exposures"
+_IN_ITS_FILE = "in its file"
+_TAG = "!tag"  # key of a node with a tag, where JSON has none
 
 
 def identity(*parts: Any) -> str:
@@ -96,7 +101,7 @@ def _remember(known: dict[str, str]) -> None:
         return
 
 
-def model_identity(model: Model | Products) -> str:
+def model_identity(model: Model | Products | Exposures) -> str:
     """Return the identity of a model: its metadata, and its arrays or the file they are still in.
 
     It is made of what the model holds now. Nothing is remembered: whoever holds
@@ -104,6 +109,9 @@ def model_identity(model: Model | Products) -> str:
     """
     if isinstance(model, Products):
         return identity({suffix: model_identity(m) for suffix, m in model.items()})
+    if isinstance(model, Exposures):
+        members = [(one.name, one.role, model_identity(one.model)) for one in model.members]
+        return identity(model.product, members)
     import hashlib  # loads OpenSSL, which a run with known files does without
 
     digest = hashlib.sha256(type(model).__name__.encode())
@@ -121,6 +129,26 @@ def model_identity(model: Model | Products) -> str:
 def _spelled(value: Any) -> Any:
     """Return what JSON has no form for as something it has: a node with a tag is its content."""
     return [value.tag, value.value] if isinstance(value, Tagged) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return metadata as JSON can spell them."""
+    if isinstance(value, Tagged):
+        return {_TAG: value.tag, "value": _plain(value.value)}
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
+
+
+def _tagged(value: Any) -> Any:
+    """Return metadata that `_plain` made plain as they were."""
+    if isinstance(value, dict):
+        if _TAG in value:
+            return Tagged(value[_TAG], _tagged(value["value"]))
+        return {key: _tagged(one) for key, one in value.items()}
+    return [_tagged(one) for one in value] if isinstance(value, list) else value
 
 
 def _chunks(array: Any) -> Any:
@@ -147,7 +175,7 @@ class RunCache:
     def __contains__(self, key: str) -> bool:
         return (self.directory / key / "state.json").exists()
 
-    def keep(self, key: str, result: Model | Products, notes: dict[str, Any]) -> None:
+    def keep(self, key: str, result: Any, notes: dict[str, Any]) -> None:
         """Keep a result, with what the runner notes about the steps so far."""
         if key in self:
             return
@@ -170,7 +198,7 @@ class RunCache:
                 remedy="free space, name another directory with --cache-dir, or do not resume",
             ) from error
 
-    def find(self, key: str, source: Model) -> tuple[Model | Products, dict[str, Any]] | None:
+    def find(self, key: str, source: Any) -> tuple[Any, dict[str, Any]] | None:
         """Return a kept result and its notes; what is not arrays comes from `source`.
 
         An entry that is damaged is removed, so that it can be made again.
@@ -180,10 +208,13 @@ class RunCache:
             return None
         try:
             state = json.loads((entry / "state.json").read_text())
-            found = {
-                suffix: self._model(entry, suffix, facts, source)
-                for suffix, facts in state["models"].items()
-            }
+            models = state["models"].items()
+            if state["several"] == _EXPOSURES:
+                pairs = zip(models, source.science, strict=True)
+                science = [self._model(entry, name, facts, own) for (name, facts), own in pairs]
+                return source.evolve(science), state["notes"]
+            sample = sample_of(source)
+            found = {name: self._model(entry, name, facts, sample) for name, facts in models}
             return (Products(found) if state["several"] else found[""]), state["notes"]
         except (OSError, ValueError, KeyError, TypeError, EOFError, LightmillError):
             import shutil  # only for damaged entries
@@ -191,10 +222,14 @@ class RunCache:
             shutil.rmtree(entry, ignore_errors=True)
             return None
 
-    def _fill(self, entry: Path, result: Model | Products, notes: dict[str, Any]) -> None:
+    def _fill(self, entry: Path, result: Any, notes: dict[str, Any]) -> None:
         parts = result if isinstance(result, Products) else {"": result}
+        if isinstance(result, Exposures):
+            parts = {str(number): model for number, model in enumerate(result.science)}
         state: dict[str, Any] = {
-            "several": isinstance(result, Products),
+            "several": _EXPOSURES
+            if isinstance(result, Exposures)
+            else isinstance(result, Products),
             "notes": notes,
             "models": {},
         }
@@ -202,6 +237,9 @@ class RunCache:
             arrays: dict[str, list[Any] | None] = {}
             for name, array in model.arrays.items():
                 if array is None:
+                    continue
+                if isinstance(result, Exposures) and isinstance(array, LazyArray):
+                    arrays[name] = [_IN_ITS_FILE]  # which is part of the identity of the result
                     continue
                 if getattr(array.dtype, "names", None):
                     with (entry / f"{suffix}.{name}.npy").open("wb") as file:
@@ -218,7 +256,7 @@ class RunCache:
                 arrays[name] = [list(array.shape), array.dtype.str]
             state["models"][suffix] = {
                 "class": type(model).__name__,
-                "meta": model.meta.flat(),
+                "meta": _plain(model.meta.flat()),
                 "history": model.history,
                 "arrays": arrays,
             }
@@ -230,6 +268,9 @@ class RunCache:
     def _model(self, entry: Path, suffix: str, facts: dict[str, Any], source: Model) -> Model:
         arrays: dict[str, Any] = {}
         for name, kind in facts["arrays"].items():
+            if kind == [_IN_ITS_FILE]:
+                arrays[name] = source.array(name)
+                continue
             if kind is None:
                 arrays[name] = np.load(entry / f"{suffix}.{name}.npy", allow_pickle=False)
                 continue
@@ -242,6 +283,6 @@ class RunCache:
                 arrays[name] = Spool(shape, dtype, path=path)
             else:
                 arrays[name] = np.fromfile(path, dtype).reshape(shape)
-        model = restore(facts["class"], facts["meta"], arrays, source)
+        model = restore(facts["class"], _tagged(facts["meta"]), arrays, source)
         model.history[:] = facts["history"]
         return model

@@ -10,11 +10,12 @@ from typing import Any
 
 from lightmill.errors import LightmillError
 from lightmill.models import Model, Region
-from lightmill.models.lineage import Loan, force, frame_of
+from lightmill.models.lineage import force, frame_of
 from lightmill.pipeline.bands import Stage, through_bands
 from lightmill.pipeline.outcome import Options
 from lightmill.pipeline.provenance import Record
 from lightmill.pipeline.saving import Saver
+from lightmill.pipeline.several import Lent, models_in, sample_of
 from lightmill.pipeline.sinks import Written
 from lightmill.pipeline.step import Beside, Products, Skipped, Step
 
@@ -93,21 +94,15 @@ class Computation:
     def whole(self, stage: Stage, model: Any) -> Any:
         """Apply a step that needs the whole model; it may look at its arrays, not write into them."""
         begin, cpu = time.perf_counter(), time.process_time()
-        several = isinstance(model, Products)
-        loans = {s: Loan(m) for s, m in (model.items() if several else (("", model),))}
-        given = (
-            Products({s: loan.model for s, loan in loans.items()}) if several else loans[""].model
-        )
-        result = _apply(stage, given)
+        lent = Lent(model, self._threads, self._options.progress)
+        result = _apply(stage, lent.model)
         stage.status = "COMPLETE"
         if isinstance(result, Skipped):
             stage.status, stage.reason, result = "SKIPPED", result.reason, result.model
         if isinstance(result, Beside):
             stage.beside, stage.counts, result = result.products, result.counts, result.result
-            _tell(_told([stage], next(iter(loans.values())).model), result)
-        for loan in loans.values():
-            for made in result.values() if isinstance(result, Products) else (result,):
-                loan.end(made)
+            _tell(_told([stage], sample_of(lent.model)), result)
+        lent.end(result)
         self.count += 1
         stage.wall_s += time.perf_counter() - begin
         stage.cpu_s += time.process_time() - cpu
@@ -148,7 +143,7 @@ def _told(stages: list[Stage], model: Model) -> dict[str, Any]:
 
 def _tell(told: dict[str, Any], result: Any) -> None:
     """Put numbers into the metadata of a result."""
-    for model in result.values() if isinstance(result, Products) else (result,):
+    for model in models_in(result):
         for path, value in told.items():
             force(model, path, value)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 from lightmill.errors import ConfigurationError, DataError, UnknownNameError
-from lightmill.models import Model
+from lightmill.models import CalModel, Exposures, RateModel
 from lightmill.models.lineage import as_class
 from lightmill.pipeline.outcome import Options
 from lightmill.pipeline.pipeline import Pipeline, Save
@@ -91,7 +91,9 @@ def check_names(target: Step, options: Options) -> None:
 def can_follow(before: Step, step: Step) -> bool:
     """Say whether a step declares to read what another one writes."""
     made, wanted = _classes(before.writes), _classes(step.reads)
-    return any(issubclass(m, w) for m in made for w in wanted)
+    return Exposures in wanted or any(
+        issubclass(m, w) or (m is RateModel and w is CalModel) for m in made for w in wanted
+    )
 
 
 def check_order(before: Step, step: Step) -> None:
@@ -111,20 +113,27 @@ def accept(step: Step, model: Any) -> Any:
     wanted = _classes(step.reads)
     if not wanted or isinstance(model, (Products, *wanted)):
         return model
+    if isinstance(model, Exposures):
+        if len(model) == 1 and not issubclass(Exposures, wanted):
+            return accept(step, model.science[0])  # nothing but the one is left to work on
+    elif Exposures in wanted:
+        return Exposures.of([model])
     for cls in wanted:
+        if isinstance(model, Exposures):
+            break
         accepted = as_class(model, cls)
         if accepted is not None:
             return accepted
     raise DataError(
         f"step {step.name!r} cannot read this",
         place=model.path,
-        found=type(model).__name__,
+        found=f"{len(model)} exposures" if isinstance(model, Exposures) else type(model).__name__,
         expected=" or ".join(cls.__name__ for cls in wanted),
         remedy="give it a file of that kind, or start at another step with --start-at",
     )
 
 
-def _classes(declared: Any) -> tuple[type[Model], ...]:
+def _classes(declared: Any) -> tuple[type[Any], ...]:
     return declared if isinstance(declared, tuple) else () if declared is None else (declared,)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["base_name", "known_suffixes", "product_name", "product_path", "register_suffixes"]
 
-_EXTENSIONS = (".fits.gz", ".fits", ".asdf")
+_EXTENSIONS = (".fits.gz", ".fits", ".asdf", ".ecsv", ".json")
 _UNSAFE = re.compile(r"[^\w.+\-]+")
 
 _registered: set[str] = set()
@@ -160,6 +160,7 @@ def product_path(
     output_dir: str | Path | None = None,
     index: int | None = None,
     model: Any = None,
+    own_file: bool = False,
     **components: Any,
 ) -> Path:
     """Return where the product of a step goes, by the step's and its pipeline's parameters.
@@ -180,7 +181,11 @@ def product_path(
     index : int, optional
         Number of the product; dropped where ``output_use_index`` is false.
     model : Model, optional
-        The product; its ``meta.filename`` is the name where ``output_use_model`` is true.
+        The product; its ``meta.filename`` is the name where ``output_use_model`` is true. A kind
+        of product that is no image has an ``extension`` of its own.
+    own_file : bool
+        It is named after its own file: one of several exposures, which no ``output_file`` can
+        name together.
     **components : Any
         See `product_name`.
 
@@ -191,21 +196,26 @@ def product_path(
     """
     options = step.options
     outer = target.options if target is not None else options
-    output_file = options["output_file"]
-    if not output_file and options["search_output_file"]:
+    output_file = None if own_file else options["output_file"]
+    if not output_file and options["search_output_file"] and not own_file:
         output_file = outer["output_file"]
+    extension = getattr(model, "extension", None)
     own_folder = options["output_dir"] if step is not target else None
     folder = own_folder or output_dir or outer["output_dir"]
     if options["output_use_model"] and model is not None and model.meta.get("filename"):
         return product_name(
-            model.meta.get("filename"), None, output_dir=folder, ext=options["output_ext"], known=()
+            model.meta.get("filename"),
+            None,
+            output_dir=folder,
+            ext=extension or options["output_ext"],
+            known=(),
         )
     return product_name(
         input_name,
         suffix,
         output_file=output_file,
         output_dir=folder,
-        ext=options["output_ext"] or outer["output_ext"],
+        ext=extension or options["output_ext"] or outer["output_ext"],
         index=index if options["output_use_index"] else None,
         **components,
     )

@@ -11,7 +11,8 @@ from lightmill.pipeline.bands import Stage
 from lightmill.pipeline.outcome import Options
 from lightmill.pipeline.provenance import Record, check_same_detector
 from lightmill.pipeline.selection import Selection
-from lightmill.pipeline.step import Products, Step
+from lightmill.pipeline.several import sample_of
+from lightmill.pipeline.step import Step
 
 __all__ = ["Opener", "fit"]
 
@@ -78,11 +79,6 @@ class Opener:
         if user is not None and reference is not None:
             self._record.reference(user, reftype, reference, choice.facts)
         return reference
-
-
-def sample_of(model: Any) -> Any:
-    """Return the model, or the first of several: references are the same for all of them."""
-    return next(iter(model.values())) if isinstance(model, Products) else model
 
 
 def fit(model: Model, reference: Model, reftype: str) -> tuple[int, int]:

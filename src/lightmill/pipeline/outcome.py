@@ -77,6 +77,8 @@ class Outcome:
         The products saved.
     record : dict
         The run record, as `lightmill explain` shows it.
+    input : str
+        What it was made of, as the user calls it.
     """
 
     status: Status
@@ -86,3 +88,4 @@ class Outcome:
     error: LightmillError | None = None
     written: list[Path] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
+    input: str = ""

@@ -53,6 +53,8 @@ class Pipeline(Step):
         Names whose parameters are accepted and ignored.
     products : tuple of str
         Suffixes of what it makes.
+    inputs : tuple of str
+        Suffixes of the files it takes from a folder.
     """
 
     steps: ClassVar[dict[str, type[Step]]] = {}
@@ -61,6 +63,7 @@ class Pipeline(Step):
     not_yet: ClassVar[frozenset[str]] = frozenset()
     also: ClassVar[frozenset[str]] = frozenset()
     products: ClassVar[tuple[str, ...]] = ()
+    inputs: ClassVar[tuple[str, ...]] = ()
 
     _run: Run | None = None
 
@@ -193,7 +196,11 @@ def pipeline_class(
         steps[name] = known[cls]
         flow.append(name)
     fields = [
-        (name, _TYPES[spec["type"]], param(spec["default"], spec["help"]))
+        (
+            name,
+            _TYPES[spec["type"]],
+            param(spec["default"], spec["help"], choices=spec.get("choices")),
+        )
         for name, spec in data.get("parameters", {}).items()
     ]
     parameters = dataclasses.make_dataclass("Parameters", fields, frozen=True)
@@ -210,6 +217,7 @@ def pipeline_class(
             "checkpoints": frozenset(data.get("checkpoints", ())),
             "not_yet": not_yet,
             "products": tuple(data.get("products", ())),
+            "inputs": tuple(data.get("inputs", ())),
             "also": frozenset(data.get("also", ())) - frozenset(steps),
             "reads": first.reads if first else None,
             "Parameters": parameters,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightmill.errors import DataError
+from lightmill.models.exposures import Exposures
 from lightmill.models.lineage import force
 from lightmill.pipeline.cache import file_digest
 from lightmill.pipeline.hooks import describe
@@ -85,14 +86,23 @@ class Record:
         self.statuses: dict[str, str] = {}
         self._order: dict[str, int] = {}
 
-    def start(self, target: Step, source: Model, order: list[str]) -> None:
+    def start(self, target: Step, source: Model | Exposures, order: list[str]) -> None:
         """Note what runs, in which order, and on what."""
         self._order = {name: number for number, name in enumerate(order)}
         self.facts["pipeline"] = target.name
         self.facts["parameters"] = self._parameters(target)
-        self.facts["inputs"] = [_file(source)]
+        self.facts["inputs"] = _inputs(source)
+        if getattr(source, "left_out", ()):
+            self.facts["left_out"] = [
+                {"name": name, "reason": reason} for name, reason in source.left_out
+            ]
         self.facts["started"] = _now()
         self.facts["platform"] = machine()
+
+    def restart(self, target: Step, source: Model | Exposures, order: list[str]) -> None:
+        """Forget what ran: it begins again on another input."""
+        self.steps, self.references, self.statuses = [], {}, {}
+        self.start(target, source, order)
 
     def finish(self, wall_s: float) -> None:
         """Note the end."""
@@ -219,10 +229,21 @@ def _address(facts: Mapping[str, Any]) -> str:
     return str(facts.get("path", facts["name"]))
 
 
+def _inputs(source: Model | Exposures) -> list[dict[str, Any]]:
+    """Return the facts of every file that is read, the association's first."""
+    if not isinstance(source, Exposures):
+        return [_file(source)]
+    found = [] if source.path is None or not source.path.is_file() else [_facts(source.path)]
+    return found + [_file(member.model) | {"role": member.role} for member in source.members]
+
+
 def _file(model: Model) -> dict[str, Any]:
     if model.path is None:
         return {"name": str(model.meta.get("filename") or type(model).__name__)}
-    path = Path(model.path)
+    return _facts(Path(model.path))
+
+
+def _facts(path: Path) -> dict[str, Any]:
     return {
         "name": path.name,
         "path": str(path.absolute()),

@@ -12,10 +12,11 @@ from lightmill.models import Model
 from lightmill.pipeline import hooks, provenance
 from lightmill.pipeline.cache import RunCache, file_or_value, identity, model_identity
 from lightmill.pipeline.flow import Item, makes_beside, makes_product, position
-from lightmill.pipeline.opening import Opener, sample_of
+from lightmill.pipeline.opening import Opener
 from lightmill.pipeline.outcome import Options
 from lightmill.pipeline.pipeline import Pipeline, Save
 from lightmill.pipeline.saving import Saver
+from lightmill.pipeline.several import sample_of
 from lightmill.pipeline.step import Step
 
 __all__ = ["Resumption", "Stop"]

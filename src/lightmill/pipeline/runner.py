@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lightmill import models
-from lightmill.errors import ConfigurationError, LightmillError, OutputError
-from lightmill.models import Model
+from lightmill.errors import ConfigurationError, CorruptFileError, LightmillError, OutputError
+from lightmill.models import Exposures
 from lightmill.pipeline import hooks, provenance
 from lightmill.pipeline.border import check_exposure
 from lightmill.pipeline.chain import Chain
@@ -28,12 +28,15 @@ from lightmill.pipeline.outcome import Options, Outcome, Status
 from lightmill.pipeline.pipeline import Pipeline
 from lightmill.pipeline.resuming import Resumption, Stop
 from lightmill.pipeline.saving import Saver, parts_of, suffix_of
+from lightmill.pipeline.several import evolved, models_in
 from lightmill.pipeline.step import Products, Skipped, Step
 from lightmill.reference import References
 
 __all__ = ["Options", "Outcome", "Run", "Status", "run"]
 
 log = logging.getLogger("lightmill.pipeline")
+
+MISSING_MEMBERS = "missing_members"  # a pipeline's parameter: fail, or leave_out
 
 
 def run(
@@ -97,7 +100,7 @@ class Run:
         self.saver = Saver(target, options, self.record)
         self.resumption = Resumption(options, self.record, self.opener, self.saver)
         self.computation = Computation(target, options, self.record, self.saver)
-        self.source: Model | None = None
+        self.source: Any = None
         self._begun = options.start_at is None  # else steps before it are not computed
 
     def on(self, data: Any) -> Outcome:
@@ -106,7 +109,8 @@ class Run:
         target = self.target
         source = self._open(data)
         try:
-            check_exposure(source)
+            for one in models_in(source):
+                check_exposure(one)
             self.saver.check_directory()
             self.opener.select(target, source)
             results = self._results(source) if self.saver.saves else []
@@ -115,7 +119,7 @@ class Run:
             self.resumption.begin()
             self.record.start(target, source, names_of(target))
             log.info("%s: %s begins", target.name, Path(self.saver.input_name).name)
-            return self._outcome(self._top(source), begin)
+            return self._outcome(self._with_what_is_whole(source), begin)
         except LightmillError as error:
             self.call_hooks(target, "on_error", error)
             raise
@@ -126,15 +130,46 @@ class Run:
         finally:
             self.saver.remove_empty_folders()
 
-    def _open(self, data: Any) -> Model:
+    def _open(self, data: Any) -> Any:
         check_names(self.target, self.options)
-        self.source = source = models.open(data)
-        self.saver.input_name = str(
-            source.path or source.meta.get("filename") or f"{self.target.name}.fits"
-        )
+        self.source = source = models.open(data, leave_out=self._leaves_out)
+        if isinstance(source, Exposures):
+            self.saver.input_name = f"{source.product}.fits"
+            paths = [member.model.path for member in source.members]
+            self.saver.inputs = [Path(path) for path in (source.path, *paths) if path is not None]
+        else:
+            self.saver.input_name = str(
+                source.path or source.meta.get("filename") or f"{self.target.name}.fits"
+            )
         return source
 
-    def _results(self, source: Model) -> list[Path]:
+    @property
+    def _leaves_out(self) -> bool:
+        """Whether the user lets the rest go on where a member is missing or damaged."""
+        return getattr(self.target.parameters, MISSING_MEMBERS, "fail") == "leave_out"
+
+    def _with_what_is_whole(self, source: Any) -> Any:
+        """Run; where a member turns out damaged on the way, begin again without it if allowed.
+
+        Nothing of the damaged member is in the product then, and the product names it.
+        """
+        while True:
+            try:
+                return self._top(source)
+            except CorruptFileError as error:
+                damaged = None
+                if isinstance(source, Exposures) and self._leaves_out:
+                    named = str(error.place or "")
+                    damaged = next(
+                        (name for name in source.names if Path(name).name in named), None
+                    )
+                if damaged is None:
+                    raise
+                log.warning("left out: %s", error.story())
+                self.source = source = source.without(damaged, error.story())
+                self.record.restart(self.target, source, names_of(self.target))
+
+    def _results(self, source: Any) -> list[Path]:
         """Return where the result of the run goes, as far as that is known before."""
         path_of = self.saver.path_of(self.target, make=False)
         products = getattr(self.target, "products", ()) or (suffix_of(self.target),)
@@ -150,11 +185,12 @@ class Run:
             else:
                 yield one
 
-    def _own(self, model: Model) -> Model:
-        """Return a model that may be stamped: never the input itself."""
-        return model.evolve() if model is self.source else model
+    def _own(self, result: Any) -> Any:
+        """Return a result that may be stamped: never the input itself."""
+        several = isinstance(result, Exposures)
+        return evolved(result) if several or result is self.source else result
 
-    def _input(self) -> Model:
+    def _input(self) -> Any:
         assert self.source is not None
         return self.source
 
@@ -170,8 +206,9 @@ class Run:
         if self.saver.saves:
             self.saver.save(target, parts)
         else:
-            for model in parts.values():
-                self.record.stamp(model)
+            for part in parts.values():
+                for model in models_in(part):
+                    self.record.stamp(model)
         self.saver.write_log(parts)
         log.info("%s: %s after %.2f s", target.name, status, time.perf_counter() - begin)
         first = next(iter(parts.values()))
@@ -200,7 +237,7 @@ class Run:
             written += [self.saver.path_beside(step, product) for product in usual]
         return Outcome(Status.DONE, source, {}, "a dry run", None, written, self.record.as_dict())
 
-    def _top(self, source: Model) -> Any:
+    def _top(self, source: Any) -> Any:
         target = self.target
         if self.options.leaves_out(target.name, target):
             self.record.skipped(target.name, "asked for", target)
@@ -267,7 +304,7 @@ class Run:
         called = list((pipeline or step).options[kind] or ())
         if called and kind != "on_error" and not isinstance(model, Products):
             held = kind == "pre_hooks" or model is self.source
-            model = model.copy() if held else model  # a hook may write into what it gets
+            model = evolved(model, copies=True) if held else model  # a hook may write into it
         for hook in called:
             model = hooks.call(hook, model, step=step, kind=kind)
         return model

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from lightmill import models
 from lightmill.errors import OutputError
-from lightmill.models import Model
+from lightmill.models import Exposures, Model
 from lightmill.pipeline import hooks, naming
 from lightmill.pipeline.outcome import Options
 from lightmill.pipeline.provenance import Record
+from lightmill.pipeline.several import evolved
 from lightmill.pipeline.sinks import Written
 from lightmill.pipeline.step import Products, SideProduct, Step
 
@@ -43,6 +44,8 @@ class Saver:
     ----------
     input_name : str
         The input's path or name, which products are named after.
+    inputs : list of Path
+        The files that are read: no product takes their place.
     written : list of Path
         The products saved so far.
     beside : list of Path
@@ -51,6 +54,7 @@ class Saver:
 
     def __init__(self, target: Step, options: Options, record: Record) -> None:
         self.input_name = ""
+        self.inputs: list[Path] = []
         self.written: list[Path] = []
         self.beside: list[Path] = []
         self._target = target
@@ -121,16 +125,57 @@ class Saver:
 
         return path_of
 
-    def save(self, step: Step, parts: dict[str, Model]) -> None:
+    def paths_of_members(self, step: Step, suffix: str, exposures: Exposures) -> list[Path]:
+        """Return where the science exposures of a result go: each is named after its own file.
+
+        The identifier of the association is part of the name, because an exposure may be a
+        member of several.
+        """
+        identifier = exposures.association.get("asn_id")
+        paths = [
+            naming.product_path(
+                name,
+                suffix,
+                step=step,
+                target=self._target,
+                output_dir=self.directory,
+                model=model,
+                own_file=True,
+                asn_id=identifier,
+            )
+            for name, model in zip(exposures.names, exposures.science, strict=True)
+        ]
+        repeated = next((path for path in paths if paths.count(path) > 1), None)
+        if repeated is not None:
+            raise OutputError(
+                "two exposures would become the same product",
+                place=f"{step.name}: {suffix}",
+                found=repeated.name,
+                remedy="give their files different names",
+            )
+        return paths
+
+    def save(self, step: Step, parts: dict[str, Any]) -> None:
         """Save products of a step, but for those written while they were computed."""
         path_of = self.path_of(step)
-        for suffix, model in parts.items():
-            if model.path is not None and model.path in self.written:
-                continue
-            path = path_of(suffix, model)
-            self._record.stamp(model)
-            model.save(path, record=self._record.as_dict(volatile=False))
-            self.saved(step, path, model)
+        for suffix, part in parts.items():
+            if isinstance(part, Exposures):
+                self._save_members(step, suffix, part)
+            elif part.path is None or part.path not in self.written:
+                self._save(step, path_of(suffix, part), part)
+
+    def _save_members(self, step: Step, suffix: str, exposures: Exposures) -> list[Path]:
+        paths = self.paths_of_members(step, suffix, exposures)
+        for path, model in zip(paths, exposures.science, strict=True):
+            self._refuse_taken(f"{step.name}: {suffix}", path, ())
+            self._make_folder(path.parent)
+            self._save(step, path, model)
+        return paths
+
+    def _save(self, step: Step, path: Path, model: Any) -> None:
+        self._record.stamp(model)
+        model.save(path, record=self._record.as_dict(volatile=False))
+        self.saved(step, path, model)
 
     def save_result(self, step: Step, result: Any) -> None:
         """Save the result of a step inside a flow, where the user asked for it."""
@@ -162,18 +207,18 @@ class Saver:
             Other products of the run.
         """
         for product in step.side_products():
-            self._check_free(step, product, self.path_beside(step, product), taken)
+            place = f"{step.name}: {product.suffix}"
+            self._refuse_taken(place, self.path_beside(step, product), taken)
 
-    def _check_free(
-        self, step: Step, product: SideProduct, path: Path, taken: Iterable[Path] = ()
-    ) -> None:
+    def _refuse_taken(self, place: str, path: Path, taken: Iterable[Path]) -> None:
         references = [fact for facts in self._record.references.values() for fact in facts.values()]
-        read = {fact["path"] for fact in references if "path" in fact} | {self.input_name}
+        read = {fact["path"] for fact in references if "path" in fact}
+        read.update([self.input_name, *map(str, self.inputs)])
         for kind, others in (("a file that is read", read), ("another product", taken)):
             if path.resolve() in {Path(other).resolve() for other in others}:
                 raise OutputError(
                     f"the product would take the place of {kind}",
-                    place=f"{step.name}: {product.suffix}",
+                    place=place,
                     found=path,
                     remedy="name another file",
                 )
@@ -182,13 +227,14 @@ class Saver:
         """Save what a step made beside its result."""
         declared = {product.suffix: product for product in stage.step.side_products()}
         for suffix, model in stage.beside.items():
+            if isinstance(model, Exposures):
+                self.beside += self._save_members(stage.step, suffix, evolved(model))
+                continue
             path = self.path_beside(stage.step, declared[suffix])
-            self._check_free(stage.step, declared[suffix], path)
+            self._refuse_taken(f"{stage.step.name}: {suffix}", path, ())
             self._make_folder(path.parent)
-            self._record.stamp(model)
-            model.save(path, record=self._record.as_dict(volatile=False))
             self.beside.append(path)
-            self.saved(stage.step, path, model)
+            self._save(stage.step, path, model)
         stage.beside.clear()
 
     def sink(

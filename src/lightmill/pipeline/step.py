@@ -69,7 +69,8 @@ class SideProduct(NamedTuple):
 class Step:
     """One algorithm of a pipeline.
 
-    A subclass declares its `name`, the model classes it `reads` and `writes`,
+    A subclass declares its `name`, the model classes it `reads` and `writes` (`Exposures` for
+    several exposures together),
     its `references` (keyword of `apply` → model class), its nested frozen
     dataclass ``Parameters``, and computes in `apply`.
 
@@ -81,8 +82,8 @@ class Step:
     """
 
     name: ClassVar[str] = ""
-    reads: ClassVar[type[Model] | tuple[type[Model], ...] | None] = None
-    writes: ClassVar[type[Model] | tuple[type[Model], ...] | None] = None
+    reads: ClassVar[type[Any] | tuple[type[Any], ...] | None] = None
+    writes: ClassVar[type[Any] | tuple[type[Any], ...] | None] = None
     references: ClassVar[dict[str, type[Model]]] = {}
     optional: ClassVar[frozenset[str]] = frozenset()  # references the step can do without
     rows: ClassVar[bool] = False

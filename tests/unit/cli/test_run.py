@@ -22,7 +22,10 @@ def called(monkeypatch):
     def run(target, inputs, **options):
         seen.target, seen.inputs, seen.options = target, inputs, options
         if seen.answer is None:
-            return [Outcome(Status.DONE, written=[Path(f"{p.stem}_rate.fits")]) for p in inputs]
+            return [
+                Outcome(Status.DONE, written=[Path(f"{p.stem}_rate.fits")], input=p.name)
+                for p in inputs
+            ]
         return seen.answer
 
     monkeypatch.setattr(app, "run", run)
@@ -120,7 +123,10 @@ def test_quiet_says_nothing(capsys):
 
 def test_one_failed_input_does_not_hide_the_others(called, capsys):
     error = DataError("too bright", place="b.fits")
-    called.answer = [Outcome(Status.DONE), Outcome(Status.FAILED, error=error)]
+    called.answer = [
+        Outcome(Status.DONE, input="a.fits"),
+        Outcome(Status.FAILED, error=error, input="b.fits"),
+    ]
 
     status, out, err = ended(capsys, "jump", "a.fits", "b.fits")
 
@@ -131,7 +137,7 @@ def test_one_failed_input_does_not_hide_the_others(called, capsys):
 
 
 def test_machines_get_json(called, capsys):
-    called.answer = [Outcome(Status.SKIPPED, reason="asked for")]
+    called.answer = [Outcome(Status.SKIPPED, reason="asked for", input="a.fits")]
 
     _, out, _ = ended(capsys, "jump", "a.fits", "--json")
 
