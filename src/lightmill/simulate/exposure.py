@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,9 @@ from lightmill.errors import ConfigurationError, OutputError
 from lightmill.simulate.detector import Detector
 from lightmill.simulate.facts import InstrumentFacts
 from lightmill.simulate.fits_stream import FitsStream
+from lightmill.simulate.imaging import ImagingObservation
 from lightmill.simulate.layout import Visit, write_uncal
+from lightmill.simulate.made import CLASS_BITS, Progress, SimulatedExposure
 from lightmill.simulate.optics import render, star_image
 from lightmill.simulate.pointing import Pointing
 from lightmill.simulate.radiation import Events, draw_events
@@ -23,42 +24,7 @@ from lightmill.simulate.scene import Effects, Scene, draw_catalog, on_detector
 
 __all__ = ["CLASS_BITS", "SimulatedExposure", "exposure", "observe"]
 
-CLASS_BITS = {
-    "reference": 1,
-    "dead": 2,
-    "hot": 4,
-    "no_linearity": 8,
-    "no_saturation": 16,
-    "bad_gain": 32,
-    "bright": 64,
-    "large_event": 128,
-}
 _START = 60735.0  # MJD, 2025-03-01
-
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class SimulatedExposure:
-    """What one simulated exposure left on disk.
-
-    Attributes
-    ----------
-    uncal : Path
-        The raw exposure.
-    references : dict of str to Path
-        Reference type to file.
-    truth : Path
-        FITS with RATE and DARK [DN / s], CLASS (`CLASS_BITS`), the maps of the
-        detector, and the tables JUMPS, SNOWBALL, SHOWER and CATALOG.
-    title : str
-        One line for a report.
-    """
-
-    uncal: Path
-    references: dict[str, Path]
-    truth: Path
-    title: str = ""
 
 
 def exposure(
@@ -129,27 +95,36 @@ def observe(
     inverse_linearity: bool = False,
     progress: Progress | None = None,
     first_only: bool = False,
+    level: str = "uncal",
     **changes: object,
 ) -> list[SimulatedExposure]:
-    """Simulate every dithered exposure of a scene with one detector and one set of references.
+    """Simulate every exposure of a scene: each dither, through each filter, by each detector.
+
+    A scene with filters is a field on the sky, seen through the distortion of the telescope;
+    any scene is, whose count rates are asked for.
 
     Parameters
     ----------
     dithers : sequence of (dx, dy), optional
         Moves of the telescope, one per exposure [arcsec], instead of the scene's.
+    level : {'uncal', 'rate'}
+        Raw exposures, or the count rates that the first stage of calibration would make of them,
+        directly and much faster: Poisson and read noise, flags, some cosmic rays missed.
     **changes
-        nints, ngroups, nframes, groupgap, size, effects: see `exposure`.
+        Any other field of the scene, such as nints, ngroups, size, effects, filters, detectors,
+        pointing_error.
 
     Returns
     -------
     exposures : list of SimulatedExposure
-        One per dither, in their order: the files written, and the scene they show.
+        One per dither, in their order: the files written, and the scene they show. With several
+        detectors and filters: for each detector, in order of time.
     """
     scene = Scene.named(scene) if isinstance(scene, str) else scene
     if dithers is not None:
         changes["dithers"] = tuple(dithers)
     if first_only:
-        changes["dithers"] = scene.dithers[:1]
+        changes |= {"dithers": scene.dithers[:1], "rolls": scene.rolls[:1]}
     given = {k: v for k, v in changes.items() if v is not None}
     scene = dataclasses.replace(scene, **given)  # type: ignore[arg-type]  # names are checked by replace
     directory = Path(directory)
@@ -159,6 +134,16 @@ def observe(
         raise OutputError(
             "the simulation has nowhere to write", place=directory, found=problem
         ) from problem
+    if scene.filters or level != "uncal":
+        return ImagingObservation(
+            facts,
+            scene,
+            seed=seed,
+            directory=directory,
+            level=level,
+            brightness=brightness,
+            progress=progress,
+        ).run(inverse_linearity=inverse_linearity)
     return _Simulation(facts, scene, seed, brightness, directory, progress).run(inverse_linearity)
 
 

@@ -17,15 +17,20 @@ import numpy as np
 from lightmill.errors import ConfigurationError, UnknownNameError
 
 __all__ = [
+    "Chip",
     "Electronics",
     "Geometry",
     "InstrumentFacts",
     "Optics",
+    "Passband",
     "Pixels",
     "Radiation",
     "Rules",
     "Window",
 ]
+
+
+_PLANCK = 6.62607015e-34  # J s (SI, 2019)
 
 
 @dataclass(frozen=True)
@@ -204,6 +209,10 @@ class Optics:
         Rate of the sky in one pixel [electron / s].
     aperture : str
         Name of the aperture.
+    throughput : float
+        Fraction of the photons that become electrons, from the primary mirror on.
+    collecting_area : float
+        Open area of the primary mirror [m^2].
     """
 
     wavelength: float
@@ -215,6 +224,79 @@ class Optics:
     parity: int
     sky: float
     aperture: str
+    throughput: float = 0.5
+    collecting_area: float = 25.4
+
+    @property
+    def electrons_per_jansky(self) -> float:
+        """Return the photo-electrons per second that a source of one jansky gives.
+
+        ``F A T / h`` integrated over frequency, for a flat spectrum in a filter whose
+        width is a fraction ``bandwidth / wavelength`` of its frequency.
+        """
+        return (
+            1e-26
+            * self.collecting_area
+            * self.throughput
+            / _PLANCK
+            * (self.bandwidth / self.wavelength)
+        )
+
+
+@dataclass(frozen=True)
+class Passband:
+    """What a filter changes.
+
+    Attributes
+    ----------
+    keywords : mapping
+        What headers say of the wheels.
+    wavelength, bandwidth, sky, throughput : float
+        See `Optics`.
+    shift : (column, row)
+        Offset of the image [pixel]: light for ``p + shift`` falls on p.
+    vega : float
+        AB magnitude of Vega.
+    """
+
+    keywords: Mapping[str, str]
+    wavelength: float
+    bandwidth: float
+    sky: float
+    throughput: float
+    shift: tuple[float, float] = (0.0, 0.0)
+    vega: float = 0.0
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What one of several detectors of an instrument has of its own.
+
+    Attributes
+    ----------
+    keywords : mapping
+        What headers say of it.
+    file_suffix : str
+        Its part of a file name.
+    v2, v3, y_angle : float
+        See `Optics`.
+    aperture : str
+        Name of the aperture.
+    fast_axis, slow_axis : int
+        See `Geometry`.
+    distortion : mapping
+        See `InstrumentFacts`.
+    """
+
+    keywords: Mapping[str, str]
+    file_suffix: str
+    v2: float
+    v3: float
+    y_angle: float
+    aperture: str
+    fast_axis: int
+    slow_axis: int
+    distortion: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -301,6 +383,15 @@ class InstrumentFacts:
         Integrations told apart by the dark; 0 if it knows only groups.
     rules : Rules, optional
         How its reference files are chosen.
+    distortion : mapping
+        ``{x: {"20": 3.1, …}, y: {…}}``: moves [pixel] at the edge, by the powers of both
+        axes, see `lightmill.simulate.focal_plane.FocalPlane`.
+    filters : mapping of str to Passband
+        The filters of the instrument.
+    detectors : mapping of str to Chip
+        Its detectors, if it has several.
+    subarray_column : bool
+        True if tables of photometry tell subarrays apart instead of pupils.
     """
 
     header: Mapping[str, Any]
@@ -318,6 +409,69 @@ class InstrumentFacts:
     dark_integrations: int = 0
     demo: bool = False
     rules: Rules | None = None
+    distortion: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    filters: Mapping[str, Passband] = field(default_factory=dict)
+    detectors: Mapping[str, Chip] = field(default_factory=dict)
+    subarray_column: bool = False
+
+    @property
+    def own_filter(self) -> str:
+        """Return the name of the filter that the header speaks of, if it is among the known."""
+        for name, passband in self.filters.items():
+            if all(self.header.get(key) == value for key, value in passband.keywords.items()):
+                return name
+        raise ConfigurationError(
+            "nothing is known of this instrument's filter",
+            place=f"{self.name}: simulate.yaml[filters]",
+            found=sorted(self.filters),
+        )
+
+    def through(self, name: str) -> InstrumentFacts:
+        """Return the facts with a filter in the beam.
+
+        Raises
+        ------
+        UnknownNameError
+            If the instrument has no such filter.
+        """
+        if name not in self.filters:
+            raise UnknownNameError("filter", name, self.filters, place=self.name)
+        band = self.filters[name]
+        optics = dataclasses.replace(
+            self.optics,
+            wavelength=band.wavelength,
+            bandwidth=band.bandwidth,
+            sky=band.sky,
+            throughput=band.throughput,
+        )
+        return dataclasses.replace(self, header={**self.header, **band.keywords}, optics=optics)
+
+    def detector(self, name: str) -> InstrumentFacts:
+        """Return the facts of another of the instrument's detectors.
+
+        Raises
+        ------
+        UnknownNameError
+            If the instrument has no such detector.
+        """
+        if name == self.header["DETECTOR"] and name not in self.detectors:
+            return self
+        if name not in self.detectors:
+            raise UnknownNameError("detector", name, self.detectors, place=self.name)
+        chip = self.detectors[name]
+        return dataclasses.replace(
+            self,
+            header={**self.header, **chip.keywords},
+            reference_header={**self.reference_header, **chip.keywords},
+            file_suffix=chip.file_suffix,
+            distortion=chip.distortion,
+            optics=dataclasses.replace(
+                self.optics, v2=chip.v2, v3=chip.v3, y_angle=chip.y_angle, aperture=chip.aperture
+            ),
+            geometry=dataclasses.replace(
+                self.geometry, fast_axis=chip.fast_axis, slow_axis=chip.slow_axis
+            ),
+        )
 
     @property
     def name(self) -> str:
@@ -422,6 +576,7 @@ _GROUPS = {
     "optics": Optics,
     "rules": Rules,
 }
+_NAMED = {"filters": Passband, "detectors": Chip}
 
 
 def _build(kind: type[Any], tree: Mapping[str, Any], place: str) -> Any:
@@ -444,6 +599,11 @@ def _build(kind: type[Any], tree: Mapping[str, Any], place: str) -> Any:
     for key, value in tree.items():
         if key in _GROUPS and kind is InstrumentFacts:
             values[key] = _build(_GROUPS[key], value, f"{place}[{key}]")
+        elif key in _NAMED and kind is InstrumentFacts:
+            values[key] = {
+                name: _build(_NAMED[key], given, f"{place}[{key}][{name}]")
+                for name, given in value.items()
+            }
         elif key in {"read_patterns", "types"}:
             values[key] = {name: tuple(given) for name, given in value.items()}
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import numpy as np
 
 from lightmill.simulate.facts import InstrumentFacts, Window
 from lightmill.simulate.fits_stream import FitsStream
+from lightmill.simulate.focal_plane import View
 from lightmill.simulate.pointing import Pointing
 from lightmill.simulate.readout import Pattern, Readout
 
-__all__ = ["Visit", "window_keywords", "write_uncal"]
+__all__ = ["Visit", "metadata_tree", "primary_keywords", "window_keywords", "write_uncal"]
 
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _ASDF_HEAD = """#ASDF 1.0.0
@@ -69,6 +70,14 @@ class Visit:
         Name of the target.
     program : str
         Five digits.
+    visit : int
+        Number of the visit in the observation.
+    activity : str
+        Two characters that count the settings of a visit, such as filters.
+    dither : (number, count) or None
+        Place in the pattern of dithers, if it is not the exposure's own number.
+    keywords : mapping
+        Further keywords of the primary header.
     """
 
     number: int
@@ -78,10 +87,15 @@ class Visit:
     target: tuple[float, float]
     name: str
     program: str = "99001"
+    visit: int = 1
+    activity: str = "01"
+    dither: tuple[int, int] | None = None
+    keywords: Mapping[str, Any] = field(default_factory=dict)
 
-    def file_name(self, facts: InstrumentFacts) -> str:
-        """Return the name of the raw file."""
-        return f"jw{self.program}001001_02101_{self.number:05d}_{facts.file_suffix}_uncal.fits"
+    def file_name(self, facts: InstrumentFacts, level: str = "uncal") -> str:
+        """Return the name of the raw file, or of what it has become."""
+        observation = f"jw{self.program}001{self.visit:03d}_021{self.activity}"
+        return f"{observation}_{self.number:05d}_{facts.file_suffix}_{level}.fits"
 
 
 def window_keywords(facts: InstrumentFacts, window: Window) -> dict[str, Any]:
@@ -102,7 +116,7 @@ def write_uncal(
     facts: InstrumentFacts,
     window: Window,
     pattern: Pattern,
-    pointing: Pointing,
+    pointing: Pointing | View,
     visit: Visit,
     readout: Readout,
     *,
@@ -122,7 +136,7 @@ def write_uncal(
     progress : callable, optional
         Told (groups done, groups in all).
     """
-    primary = _primary(path, facts, window, pattern, visit)
+    primary = primary_keywords(path, facts, window, pattern, visit)
     primary["HISTORY"] = history
     shape = (pattern.nints, pattern.ngroups, *window.shape)
     has_zero_frame = facts.zero_frame and pattern.nframes > 1
@@ -148,11 +162,11 @@ def write_uncal(
             for _ in range(pattern.nints):
                 plane = zero_frames.read(2 * window.rows * window.columns)
                 file.write(np.frombuffer(plane, np.uint16))
-        file.table("ASDF", _metadata_tree(primary | science, facts.metadata))
+        file.table("ASDF", metadata_tree(primary | science, facts.metadata))
     return path
 
 
-def _metadata_tree(cards: dict[str, Any], paths: Mapping[str, str]) -> np.ndarray:
+def metadata_tree(cards: Mapping[str, Any], paths: Mapping[str, str]) -> np.ndarray:
     """Return the same metadata as a tree, in an ASDF file of text only, as a one-row table."""
     import yaml
 
@@ -172,9 +186,12 @@ def _metadata_tree(cards: dict[str, Any], paths: Mapping[str, str]) -> np.ndarra
     return np.array([(content,)], [("ASDF_METADATA", "u1", content.shape)])
 
 
-def _primary(path, facts, window, pattern, visit) -> dict[str, Any]:
+def primary_keywords(
+    path: Path, facts: InstrumentFacts, window: Window, pattern: Pattern, visit: Visit
+) -> dict[str, Any]:
+    """Return the keywords of a raw file's primary header."""
     start, end = visit.start, visit.start + _duration(pattern) / 86400
-    program = visit.program
+    program, place = visit.program, visit.dither or (visit.number, visit.count)
     cards: dict[str, Any] = {
         "DATE": (_iso(datetime.now(UTC)), "UTC date this file was written"),
         "FILENAME": path.name,
@@ -182,12 +199,12 @@ def _primary(path, facts, window, pattern, visit) -> dict[str, Any]:
         "TITLE": "Simulated by lightmill",
         "PROGRAM": program,
         "OBSERVTN": "001",
-        "VISIT": "001",
+        "VISIT": f"{visit.visit:03d}",
         "VISITGRP": "02",
         "SEQ_ID": "1",
-        "ACT_ID": "01",
+        "ACT_ID": visit.activity,
         "EXPOSURE": f"{visit.number:05d}",
-        "VISIT_ID": f"{program}001001",
+        "VISIT_ID": f"{program}001{visit.visit:03d}",
         "DATE-OBS": _at(start)[:10],
         "TIME-OBS": _at(start)[11:],
         "DATE-BEG": _at(start),
@@ -226,11 +243,11 @@ def _primary(path, facts, window, pattern, visit) -> dict[str, Any]:
         "ZEROFRAM": facts.zero_frame and pattern.nframes > 1,
         "XOFFSET": (visit.offset[0], "Dither along x [arcsec]"),
         "YOFFSET": (visit.offset[1], "Dither along y [arcsec]"),
-        "NUMDTHPT": visit.count,
-        "PATT_NUM": visit.number,
+        "NUMDTHPT": place[1],
+        "PATT_NUM": place[0],
         "APERNAME": facts.optics.aperture,
     }
-    return cards | window_keywords(facts, window)
+    return cards | dict(visit.keywords) | window_keywords(facts, window)
 
 
 def _duration(pattern: Pattern) -> float:

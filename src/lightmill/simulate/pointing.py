@@ -8,7 +8,7 @@ import numpy as np
 
 from lightmill.simulate.facts import Optics, Window
 
-__all__ = ["Pointing", "deproject", "project"]
+__all__ = ["Pointing", "deproject", "project", "turn_x", "turn_y", "turn_z"]
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ class Pointing:
 
     def telescope(self) -> tuple[float, float, float]:
         """Return RA and Dec of the V1 axis, and the position angle of V3 there [deg]."""
-        sky = _turn_z(np.radians(self.ra)) @ _turn_y(-np.radians(self.dec))
-        focal = _turn_y(np.radians(self.v3 / 3600)) @ _turn_z(-np.radians(self.v2 / 3600))
-        attitude = sky @ _turn_x(-np.radians(self.roll)) @ focal
+        sky = turn_z(np.radians(self.ra)) @ turn_y(-np.radians(self.dec))
+        focal = turn_y(np.radians(self.v3 / 3600)) @ turn_z(-np.radians(self.v2 / 3600))
+        attitude = sky @ turn_x(-np.radians(self.roll)) @ focal
         v1, v3 = attitude[:, 0], attitude[:, 2]
         ra, dec = np.arctan2(v1[1], v1[0]), np.arcsin(v1[2])
         east = np.array([-np.sin(ra), np.cos(ra), 0])
@@ -188,16 +188,19 @@ def _tail(p: Pointing):
     return p.roll, p.v2, p.v3, p.y_angle, p.parity, p.scale, p.x, p.y
 
 
-def _turn_x(a):
+def turn_x(a):
+    """Rotation by an angle [rad] about x."""
     c, s = np.cos(a), np.sin(a)
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
 
 
-def _turn_y(a):
+def turn_y(a):
+    """Rotation by an angle [rad] about y."""
     c, s = np.cos(a), np.sin(a)
     return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
 
 
-def _turn_z(a):
+def turn_z(a):
+    """Rotation by an angle [rad] about z."""
     c, s = np.cos(a), np.sin(a)
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])

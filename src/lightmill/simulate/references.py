@@ -16,14 +16,14 @@ from lightmill.simulate.layout import window_keywords
 from lightmill.simulate.readout import Pattern
 from lightmill.simulate.scene import Effects
 
-__all__ = ["write_references"]
+__all__ = ["DqFlags", "ReferenceFiles", "with_flags", "write_references"]
 
 _RESET_GROUPS = 8
 _LONGEST_DARK = 32  # frames; longer exposures get a dark of their own pattern of groups
 _BORDER_LEVEL = 131070.0  # a threshold no pixel reaches, where no pixel can saturate
 
 
-class _Flags:
+class DqFlags:
     """A DQ array in the file's own bits, and the DQ_DEF table that explains them."""
 
     columns = (("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S40"), ("DESCRIPTION", "S80"))
@@ -65,7 +65,7 @@ def write_references(
     references : dict of str to Path
         Reference type to file.
     """
-    files = _Files(directory, facts, window)
+    files = ReferenceFiles(directory, facts, window)
     inverse = inverse_kernel(detector.kernel)
     # what is left of the bias once the coupling of pixels has been undone
     bias = convolve(detector.bias, inverse, detector.active) if effects.ipc else detector.bias
@@ -90,20 +90,29 @@ def write_references(
     return files.written
 
 
-class _Files:
+class ReferenceFiles:
     """Names and headers of the reference files of one detector."""
 
-    def __init__(self, directory: Path, facts: InstrumentFacts, window: Window) -> None:
-        self.directory, self.facts, self.window = directory, facts, window
+    def __init__(
+        self, directory: Path, facts: InstrumentFacts, window: Window, setting: str = ""
+    ) -> None:
+        self.directory, self.facts, self.window, self.setting = directory, facts, window, setting
         self.written: dict[str, Path] = {}
+
+    def place(self, kind: str, suffix: str = ".fits") -> Path:
+        """Return where a file of a type belongs, and remember that it is there."""
+        f = self.facts
+        parts = [f.name, str(f.header["DETECTOR"]), self.window.name, self.setting, kind]
+        path = self.directory / ("_".join(filter(None, parts)).lower() + suffix)
+        self.written[kind] = path
+        return path
 
     def begin(
         self, kind: str, model: str, description: str, *, pixels: bool = True, **keywords: Any
     ) -> FitsStream:
+        """Begin a FITS file; without pixels, it says nothing of a window."""
         f, w = self.facts, self.window
-        detector = str(f.header["DETECTOR"]).lower()
-        path = self.directory / f"{f.name.lower()}_{detector}_{w.name.lower()}_{kind}.fits"
-        self.written[kind] = path
+        path = self.place(kind)
         cards: dict[str, Any] = {
             "DATE": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000"),
             "FILENAME": path.name,
@@ -117,13 +126,14 @@ class _Files:
         return FitsStream(path, cards | keywords)
 
 
-def _with_flags(file: FitsStream, flags: _Flags) -> None:
+def with_flags(file: FitsStream, flags: DqFlags) -> None:
+    """Write data-quality flags and what they mean."""
     file.image("DQ", flags.array)
     file.table("DQ_DEF", flags.table)
 
 
-def _mask(files: _Files, d: Detector) -> None:
-    flags = _Flags(
+def _mask(files: ReferenceFiles, d: Detector) -> None:
+    flags = DqFlags(
         d.is_reference.shape,
         DEAD=d.marks["dead"],
         HOT=d.marks["hot"],
@@ -133,36 +143,36 @@ def _mask(files: _Files, d: Detector) -> None:
         DO_NOT_USE=d.marks["unusable"],
     )
     with files.begin("mask", "MaskModel", "Bad pixels") as file:
-        _with_flags(file, flags)
+        with_flags(file, flags)
 
 
-def _saturation(files: _Files, d: Detector) -> None:
+def _saturation(files: ReferenceFiles, d: Detector) -> None:
     # a full pixel that shares its signal with empty neighbours must still be above
     share = 1 - d.kernel[1, 1]
     level = d.bias + d.full_well * np.float32(0.985 - share)
     level[d.is_reference] = _BORDER_LEVEL
     unknown = d.marks["no_saturation"]
     level[unknown & _every_second(unknown)] = np.nan
-    flags = _Flags(level.shape, NO_SAT_CHECK=d.is_reference | unknown & ~_every_second(unknown))
+    flags = DqFlags(level.shape, NO_SAT_CHECK=d.is_reference | unknown & ~_every_second(unknown))
     with files.begin("saturation", "SaturationModel", "Raw level of full pixels [DN]") as file:
         file.image("SCI", level, {"BUNIT": "DN"})
-        _with_flags(file, flags)
+        with_flags(file, flags)
 
 
-def _superbias(files: _Files, bias: np.ndarray) -> None:
+def _superbias(files: ReferenceFiles, bias: np.ndarray) -> None:
     with files.begin("superbias", "SuperBiasModel", "Bias, pixel coupling undone [DN]") as file:
         file.image("SCI", bias, {"BUNIT": "DN"})
-        _with_flags(file, _Flags(bias.shape, UNRELIABLE_BIAS=False))
+        with_flags(file, DqFlags(bias.shape, UNRELIABLE_BIAS=False))
 
 
-def _ipc(files: _Files, inverse: np.ndarray) -> None:
+def _ipc(files: ReferenceFiles, inverse: np.ndarray) -> None:
     text = "Kernel that undoes the coupling of pixels"
     with files.begin("ipc", "IPCModel", text, pixels=False) as file:
         file.image("SCI", inverse.astype(np.float32))
 
 
 def _linearity(
-    files: _Files, facts: InstrumentFacts, d: Detector, bias: np.ndarray, inverse: bool
+    files: ReferenceFiles, facts: InstrumentFacts, d: Detector, bias: np.ndarray, inverse: bool
 ) -> None:
     unknown = d.marks["no_linearity"] | d.is_reference
     unmeasured = d.marks["no_linearity"] & _every_second(d.marks["no_linearity"])
@@ -175,7 +185,7 @@ def _linearity(
             plane[unknown] = float(power == 1)
             plane[unmeasured] = np.nan
             file.write(plane)
-        _with_flags(file, _Flags(shape, NO_LIN_CORR=unknown & ~unmeasured))
+        with_flags(file, DqFlags(shape, NO_LIN_CORR=unknown & ~unmeasured))
         if inverse:
             file.begin_image("INV_COEFFS", (5, *shape), np.float32)
             c2, c3, c4 = d.c2, d.c3, np.float32(d.c4)
@@ -209,7 +219,7 @@ def _coefficient(power: int, d: Detector, bias: np.ndarray | None) -> np.ndarray
     return out
 
 
-def _dark(files: _Files, facts: InstrumentFacts, d: Detector, pattern: Pattern) -> None:
+def _dark(files: ReferenceFiles, facts: InstrumentFacts, d: Detector, pattern: Pattern) -> None:
     by_frame = pattern.ngroups * pattern.stride <= _LONGEST_DARK or pattern.stride == 1
     nframes, gap = (1, 0) if by_frame else (pattern.nframes, pattern.groupgap)
     count = pattern.ngroups * pattern.stride if by_frame else pattern.ngroups
@@ -234,7 +244,7 @@ def _dark(files: _Files, facts: InstrumentFacts, d: Detector, pattern: Pattern) 
             for group in range(count):
                 file.write(_dark_group(d, group, nframes, gap, pattern.frame_time, integration))
         flags_shape = (integrations, 1, *shape) if integrations else shape
-        _with_flags(file, _Flags(flags_shape, UNRELIABLE_DARK=poor))
+        with_flags(file, DqFlags(flags_shape, UNRELIABLE_DARK=poor))
 
 
 def _dark_group(d, group, nframes, gap, frame_time, integration) -> np.ndarray:
@@ -244,7 +254,9 @@ def _dark_group(d, group, nframes, gap, frame_time, integration) -> np.ndarray:
     return np.asarray(sum(charges) / np.float32(nframes) / d.gain, np.float32)
 
 
-def _readnoise(files: _Files, facts: InstrumentFacts, d: Detector, effects: Effects) -> None:
+def _readnoise(
+    files: ReferenceFiles, facts: InstrumentFacts, d: Detector, effects: Effects
+) -> None:
     # measured on differences of two darks, which contain the flicker noise and the rounding
     e = facts.electronics
     flicker = effects.one_over_f * (e.common_1f**2 + e.amplifier_1f**2)
@@ -255,7 +267,7 @@ def _readnoise(files: _Files, facts: InstrumentFacts, d: Detector, effects: Effe
         file.image("SCI", noise, {"BUNIT": "DN"})
 
 
-def _gain(files: _Files, d: Detector) -> None:
+def _gain(files: ReferenceFiles, d: Detector) -> None:
     gain = d.gain.copy()
     bad = d.marks["bad_gain"]
     gain[bad] = np.where(_every_second(bad)[bad], np.nan, -1.0)
@@ -263,7 +275,7 @@ def _gain(files: _Files, d: Detector) -> None:
         file.image("SCI", gain, {"BUNIT": "electron/DN"})
 
 
-def _reset(files: _Files, facts: InstrumentFacts, d: Detector, effects: Effects) -> None:
+def _reset(files: ReferenceFiles, facts: InstrumentFacts, d: Detector, effects: Effects) -> None:
     amplitude, decay = facts.pixels.reset_anomaly
     shape = d.is_reference.shape
     keywords: dict[str, Any] = {"NINTS": 2, "NGROUPS": _RESET_GROUPS}
@@ -273,11 +285,11 @@ def _reset(files: _Files, facts: InstrumentFacts, d: Detector, effects: Effects)
             for group in range(_RESET_GROUPS):
                 size = effects.resets * amplitude * np.exp(-(group + 1) / decay)
                 file.write(np.float32(size) * d.reset_shape)
-        _with_flags(file, _Flags(shape, UNRELIABLE_RESET=False))
+        with_flags(file, DqFlags(shape, UNRELIABLE_RESET=False))
         file.image("ERR", np.zeros((2, _RESET_GROUPS, *shape), np.float32))
 
 
-def _rscd(files: _Files, facts: InstrumentFacts, window: Window) -> None:
+def _rscd(files: ReferenceFiles, facts: InstrumentFacts, window: Window) -> None:
     columns = [
         ("subarray", "S17"),
         ("readpatt", "S12"),

@@ -101,6 +101,23 @@ class Scene:
         Exposure.
     effects : Effects
         What disturbs it.
+    filters : tuple of str
+        Filters, one after the other; without any, the instrument's own and no distortion.
+    detectors : tuple of str
+        Detectors of the instrument that look at the same time; without any, its first.
+    rolls : tuple of float
+        Turn of the telescope of each dither [deg], or none; a visit lasts while it stays.
+    pointing_error : float
+        By how much the telescope points elsewhere than the headers say: the rms of the
+        distance [arcsec].
+    roll_error : float
+        The same of its roll [deg].
+    aberration : float
+        Scale of the sky relative to the telescope's, see `View`.
+    missed_rays : float
+        Fraction of the cosmic rays that nobody flags in simulated count rates.
+    pattern : str
+        What headers call the pattern of dithers.
     """
 
     name: str
@@ -120,6 +137,14 @@ class Scene:
     nframes: int = 1
     groupgap: int = 0
     effects: Effects = field(default_factory=Effects)
+    filters: tuple[str, ...] = ()
+    detectors: tuple[str, ...] = ()
+    rolls: tuple[float, ...] = ()
+    pointing_error: float = 0.0
+    roll_error: float = 0.0
+    aberration: float = 1.0
+    missed_rays: float = 0.02
+    pattern: str = "NONE"
 
     @classmethod
     def named(cls, name: str) -> Scene:
@@ -165,6 +190,67 @@ SCENES = MappingProxyType(
                 galaxies=700.0,
                 saturated=1,
                 showpieces=0,
+            ),
+            Scene(
+                "imaging",
+                "a field in two filters, four dithers each at two rolls, with pointing errors",
+                dithers=((-1.61, -1.13), (1.32, 0.94), (-0.87, 1.66), (1.18, -1.49)),
+                rolls=(0.0, 0.0, 6.0, 6.0),
+                size=1024,
+                filters=("F150W", "F200W"),
+                pointing_error=0.12,
+                roll_error=0.002,
+                aberration=1.0 - 6.2e-5,
+                pattern="IMAGING",
+            ),
+            Scene(
+                "imaging-wide",
+                "eight dithered full-frame exposures in one filter, with pointing errors",
+                dithers=(
+                    (-4.31, -2.87),
+                    (3.92, 2.41),
+                    (-2.77, 4.18),
+                    (2.16, -4.63),
+                    (-4.88, 1.09),
+                    (4.57, -0.74),
+                    (-0.65, -1.38),
+                    (0.93, 3.35),
+                ),
+                rolls=(0.0, 0.0, 0.0, 0.0, 4.0, 4.0, 4.0, 4.0),
+                filters=("F200W",),
+                pointing_error=0.12,
+                roll_error=0.002,
+                aberration=1.0 + 4.7e-5,
+                saturated=2,
+                pattern="IMAGING",
+            ),
+            Scene(
+                "imaging-tiny",
+                "four small dithered exposures with pointing errors, for tests",
+                dithers=((-0.82, -0.55), (0.71, 0.42), (-0.37, 0.93), (0.58, -0.79)),
+                rolls=(0.0, 0.0, 5.0, 5.0),
+                size=256,
+                filters=("F200W",),
+                stars=900.0,
+                galaxies=500.0,
+                saturated=0,
+                showpieces=0,
+                pointing_error=0.12,
+                roll_error=0.002,
+                aberration=1.0 - 3.1e-5,
+                pattern="IMAGING",
+            ),
+            Scene(
+                "mosaic",
+                "two detectors with a gap between them, four dithers that close it",
+                dithers=((-2.14, -4.36), (1.87, 4.02), (2.43, -3.71), (-1.66, 4.55)),
+                filters=("F200W",),
+                detectors=("NRCA1", "NRCA2"),
+                pointing_error=0.12,
+                roll_error=0.002,
+                aberration=1.0 + 2.6e-5,
+                saturated=2,
+                pattern="INTRAMODULE",
             ),
         )
     }
