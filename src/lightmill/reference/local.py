@@ -10,7 +10,7 @@ from lightmill.models import Model
 
 __all__ = ["References"]
 
-_MATCHED = ("instrument.name", "instrument.detector")
+_MATCHED = "instrument"  # branch of the metadata: name, detector, filter …
 _ANY = {"", "ANY", "N/A", "GENERIC", "MULTIPLE", "ALL"}
 
 
@@ -40,11 +40,7 @@ class References:
         fits = [
             reference
             for reference, facts in self._files().get(reftype.lower(), [])
-            if all(
-                facts[key].upper() in _ANY
-                or facts[key].upper() == str(model.meta.get(key) or "").upper()
-                for key in _MATCHED
-            )
+            if all(_fits(said, model.meta.get(key)) for key, said in facts.items())
         ]
         if len(fits) > 1:
             raise NothingSelectedError(
@@ -74,6 +70,14 @@ class References:
                     continue  # not a reference file; what is asked for and missing is said later
                 reftype = str(reference.meta.get("reftype") or "").lower()
                 if reftype:
-                    facts = {key: str(reference.meta.get(key) or "") for key in _MATCHED}
+                    facts = {
+                        f"{_MATCHED}.{key}": str(said)
+                        for key, said in reference.meta[_MATCHED].flat().items()
+                    }
                     self._found.setdefault(reftype, []).append((reference, facts))
         return self._found
+
+
+def _fits(said: str, asked: object) -> bool:
+    """Say whether what a reference is for is what the data have; what it leaves open fits."""
+    return said.upper() in _ANY or said.upper() == str(asked or "").upper()
