@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["Association", "Member", "Product"]
@@ -26,7 +27,7 @@ class Product:
     """A file to be made, and the members it is made of."""
 
     name: str
-    members: tuple[Member, ...] = ()
+    members: Sequence[Member] = ()
 
 
 @dataclass(frozen=True, slots=True)

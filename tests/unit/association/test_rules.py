@@ -1,20 +1,20 @@
 """Rules as data: what they put together, what they refuse, and where they say it is wrong."""
 
 import json
-from importlib.resources import files
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 
+import lightmill.testing
 from lightmill.association.engine import Options, associate, explain
 from lightmill.association.language import read_rules
 from lightmill.association.language.reading import CLAIMS, rules_from
 from lightmill.association.pool import Pool
 from lightmill.errors import ConfigurationError, UnknownNameError
 
-TESTING = Path(str(files("lightmill.testing")))
+TESTING = Path(lightmill.testing.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_a_candidate_gathers_only_its_own_rows():
     assert [(one.candidate, len(members(one))) for one in made] == [("b1", 2)]
 
 
-HOME = Path(str(files("lightmill")))
+HOME = Path(lightmill.__file__).parent
 PATTERNS = ("observatories/*/associations/*.yaml", "testing/*/associations*/*.yaml")
 FILES = sorted(
     path

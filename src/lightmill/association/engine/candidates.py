@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 
 from lightmill.association.pool_check import parse_candidates
@@ -28,14 +29,14 @@ def candidates_of(pool: Pool, column: str) -> list[Candidate]:
     return [(name, kind) for kind, names in known.items() for name in names]
 
 
-def rows_of(pool: Pool, column: str, names: Iterable[str]) -> dict[str, list[int]]:
+def rows_of(pool: Pool, column: str, names: Iterable[str]) -> dict[str, array[int]]:
     """Return, for each identifier, the rows in whose cell it stands anywhere, in their order."""
     wanted: dict[int, set[str]] = {}
     for name in names:
         wanted.setdefault(len(name), set()).add(name)
-    rows: dict[int, list[int]] = {}
+    rows: dict[int, array[int]] = {}
     for row, code in enumerate(pool.codes(column)):
-        rows.setdefault(code, []).append(row)
+        rows.setdefault(code, array("q")).append(row)
     codes: dict[str, list[int]] = {name: [] for one in wanted.values() for name in one}
     texts = pool.values(column)
     for code in rows:
@@ -45,13 +46,13 @@ def rows_of(pool: Pool, column: str, names: Iterable[str]) -> dict[str, list[int
             for name in inside & some:
                 codes[name].append(code)
     return {
-        name: list(rows[some[0]]) if len(some) == 1 else _merged([rows[code] for code in some])
+        name: rows[some[0]] if len(some) == 1 else _merged([rows[code] for code in some])
         for name, some in codes.items()
     }
 
 
-def _merged(parts: Sequence[list[int]]) -> list[int]:
-    return sorted(row for part in parts for row in part)
+def _merged(parts: Sequence[array[int]]) -> array[int]:
+    return array("q", sorted(row for part in parts for row in part))
 
 
 def text_of(candidate: Candidate) -> str:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 from lightmill.association.engine.conditions import Condition, compile_condition
-from lightmill.association.engine.trees import State
+from lightmill.association.engine.members import (
+    KEPT,
+    Looks,
+    MemberBook,
+    MemberList,
+    Numbers,
+    Source,
+)
+from lightmill.association.engine.trees import Leaf, State
 from lightmill.association.engine.work import Growing
 from lightmill.association.language.rules import Attribute, Rule, RuleSet, leaves_of
 from lightmill.association.pool_table import Pool
-from lightmill.association.records import Association, Member, Product
+from lightmill.association.records import Association, Product
 
 __all__ = ["Draft", "Facts", "Run"]
-
-KEPT = 100_000  # names worked out and remembered
 
 
 @dataclass(frozen=True)
@@ -28,14 +36,14 @@ class Run:
     cell: str | None  # what the candidates' column says meanwhile; None: what the pool says
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Draft:
     """An association that is still being finished."""
 
     rule: Rule
     run: Run
-    state: State
-    members: list[Member]
+    leaves: tuple[Leaf, ...]  # what the claims of its rule have settled on
+    members: Numbers[int]  # never changed: others are put in their place
     born: int
     name: str = ""  # of its product
     sequence: int = 0
@@ -47,9 +55,11 @@ class Draft:
         """Identifier of the candidate."""
         return self.run.candidate[0]
 
-    def copied(self, name: str, members: list[Member]) -> Draft:
+    def copied(self, name: str, members: Numbers[int]) -> Draft:
         """Return a copy with another product."""
-        return replace(self, name=name, members=members)
+        other = copy(self)
+        other.name, other.members = name, members
+        return other
 
 
 class Facts:
@@ -64,16 +74,26 @@ class Facts:
         self.conditions: Mapping[str, Any] = shared.get("conditions", {})
         self._compiled: dict[str, Condition] = {}
         raw = shared.get("raw_suffix")
-        self.raw = re.compile(f"(.+){re.escape(raw)}(\\..+)") if raw else None
         endings = sorted(shared.get("suffixes", ()), key=len, reverse=True) or ["(?!)"]
         choice = "|".join(map(re.escape, endings)) if "suffixes" in shared else endings[0]
         self.ending = re.compile(f"^(.+?)[_-](?:{choice})$")
-        self.integrations = shared.get("integrations_suffix", "")
-        self._files: dict[tuple[int, int, str | None, bool], str] = {}
+        self.looks: Looks = rules.memory.setdefault("looks", Looks())
+        self.book = MemberBook(
+            self.looks,
+            Source(
+                self.raw_cell,
+                self.holds,
+                self.columns,
+                self.levels,
+                re.compile(f"(.+){re.escape(raw)}(\\..+)") if raw else None,
+                shared.get("integrations_suffix", ""),
+            ),
+        )
         self._leaves: dict[tuple[str, str], list[int]] = {}
         self._roots: dict[str, str] = {}
-        self._constraints: dict[tuple[str, State], str] = {}
-        self._cells: dict[str, list[str]] = {}
+        self._constraints: dict[tuple[str, tuple[Leaf, ...]], str] = {}
+        self._programs: dict[str, str] = {}
+        self._cells: dict[str, tuple[Sequence[str], Sequence[int]]] = {}
         self.notes: set[str] = set()
 
     # -------------------------------------------------------------------- rows
@@ -84,8 +104,9 @@ class Facts:
         if cells is None:
             if not self.pool.has(column):
                 return None
-            cells = self._cells[column] = self.pool.column(column)
-        return cells[row]
+            cells = self._cells[column] = (self.pool.values(column), self.pool.codes(column))
+        values, codes = cells
+        return values[codes[row]]
 
     def cell(self, row: int, column: str) -> str | None:
         """Return what is set in a cell."""
@@ -124,61 +145,27 @@ class Facts:
             known = self._roots[name] = match[1] if match else stem
         return known
 
-    def file(self, row: int, level: int, role: str | None, integrations: bool) -> str:
-        """Return the file of a row that an association of a level has as member."""
-        key = (row, level, role, integrations)
-        known = self._files.get(key)
-        if known is None:
-            if len(self._files) >= KEPT:
-                self._files.clear()
-            known = self._files[key] = self._file(row, level, role, integrations)
-        return known
-
-    def _file(self, row: int, level: int, role: str | None, integrations: bool) -> str:
-        name = self.raw_cell(row, self.columns["file"]) or ""
-        match = self.raw.fullmatch(name) if self.raw else None
-        if match is None:
-            return name
-        suffix = ""
-        for one in self.levels[level]["suffix"]:
-            if "role" in one and one["role"] != role:
-                continue
-            if "where" in one and not self.holds(one["where"], row):
-                continue
-            suffix = one["is"]
-            break
-        ints = self.integrations if integrations else ""
-        return f"{match[1]}_{suffix}{ints}{match[2]}"
-
     # ------------------------------------------------------------------ drafts
 
     def draft(self, rule: Rule, run: Run, growing: Growing, states: Sequence[State]) -> Draft:
         """Return an association that has got all its members."""
-        level = self.levels[rule.level]
-        members: list[Member] = []
-        seen: set[tuple[str, str]] = set()
-        for row, role, integrations in growing.members:
-            name = self.file(row, rule.level, role, integrations)
-            if (name, role or "") in seen:
-                continue
-            seen.add((name, role or ""))
-            details = tuple((key, self._detail(key, row, run)) for key in level["details"])
-            members.append(Member(name, role or "", details, row))
-        draft = Draft(rule, run, states[growing.state], members, growing.born)
+        members = growing.members
+        if len(members) > 1:
+            seen: dict[tuple[str, str], int] = {}
+            for number in members:
+                seen.setdefault((self.book.file(number), self.book.role(number)), number)
+            if len(seen) < len(members):
+                members = array("q", seen.values())
+        draft = Draft(rule, run, states[growing.state].leaves, members, growing.born)
         draft.name = self.product_name(draft)
         return draft
-
-    def _detail(self, key: str, row: int, run: Run) -> str | None:
-        if key == self.columns["candidates"] and run.cell is not None:
-            return run.cell
-        return self.raw_cell(row, key)
 
     def product_name(self, draft: Draft) -> str:
         """Return the name of an association's product."""
         if self.levels[draft.rule.level]["name"] == "first_science":
-            for member in draft.members:
-                if member.exptype == "science":
-                    return self.root(member.expname)
+            for number in draft.members:
+                if self.book.role(number) == "science":
+                    return self.root(self.book.file(number))
             return "undefined"
         if draft.rule.product is None:
             return "undefined"
@@ -208,18 +195,22 @@ class Facts:
     def program(self, draft: Draft) -> str:
         """Return the program as file names have it."""
         text = self.raw_cell(draft.born, self.columns["program"]) or ""
-        return text.zfill(int(self.shared.get("program_width", 0)))
+        known = self._programs.get(text)
+        if known is None:
+            width = int(self.shared.get("program_width", 0))
+            known = self._programs[text] = text.zfill(width)
+        return known
 
     def found(self, draft: Draft, name: str, *, first_found: bool = False) -> tuple[str, ...]:
         """Return the values that the node of some name has found."""
         if first_found:
             for leaf in self._leaves_named(draft.rule, name):
-                if draft.state.leaves[leaf].found:
-                    return draft.state.leaves[leaf].found
+                if draft.leaves[leaf].found:
+                    return draft.leaves[leaf].found
             return ()
         node = draft.rule.named.get(name)
         index = getattr(node, "index", -1)
-        return draft.state.leaves[index].found if index >= 0 else ()
+        return draft.leaves[index].found if index >= 0 else ()
 
     def _leaves_named(self, rule: Rule, name: str) -> list[int]:
         known = self._leaves.get((rule.name, name))
@@ -255,7 +246,7 @@ class Facts:
 
     def _claim(self, draft: Draft, claim: Mapping[str, Any]) -> bool:
         kind = draft.run.candidate[1].lower()
-        roles = [member.exptype for member in draft.members]
+        roles = list(map(self.book.role, draft.members))
         if "has" in claim:
             return claim["has"] in roles
         if "at_least" in claim:
@@ -272,9 +263,11 @@ class Facts:
         """Return what was made of a draft."""
         error = self.columns.get("error", "")
         degraded = any(
-            (value := dict(member.details).get(error)) is not None and value not in self.not_set
-            for member in draft.members
+            (value := self.book.detail(number, error, draft.run.cell)) is not None
+            and value not in self.not_set
+            for number in draft.members
         )
+        members = MemberList(self.book, draft.members, draft.run.cell)
         return Association(
             rule=f"{draft.run.name}_{draft.rule.name}",
             type=draft.rule.type,
@@ -283,7 +276,7 @@ class Facts:
             program=self.program(draft),
             target=self.target(draft),
             pool=self.pool.name,
-            products=(Product(draft.name, tuple(draft.members)),),
+            products=(Product(draft.name, members),),
             sequence=draft.sequence,
             candidate_type=draft.run.candidate[1],
             constraints=self.constraints(draft),
@@ -294,7 +287,7 @@ class Facts:
 
     def constraints(self, draft: Draft) -> str:
         """Return what the members share, for a person: ``name = value`` of each narrowed claim."""
-        key = (draft.rule.name, draft.state)
+        key = (draft.rule.name, draft.leaves)
         known = self._constraints.get(key)
         if known is None:
             if len(self._constraints) >= KEPT:
@@ -304,7 +297,7 @@ class Facts:
 
     def _constraints_of(self, draft: Draft) -> str:
         shared = {
-            name: draft.state.leaves[node.index].value
+            name: draft.leaves[node.index].value
             for name, node in draft.rule.named.items()
             if isinstance(node, Attribute)
         }

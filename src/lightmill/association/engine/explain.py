@@ -119,21 +119,20 @@ def _fates(engine: Engine) -> list[_Fate]:
     fates: list[_Fate] = []
     level_of: dict[int, list[tuple[Draft, _Fate]]] = {}
     for draft in engine.drafts():
-        raw = list(draft.members)
+        before = draft.copied(draft.name, draft.members)
         ends = finished(draft, facts) if engine.options.finalize else [draft]
-        reason = "" if ends else _invalid(draft, facts)
-        before = draft.copied(draft.name, raw)
+        reason = "" if ends else _invalid(before, facts)
         fate = _Fate(before, [], reason)
         fates.append(fate)
         level_of.setdefault(draft.rule.level, []).extend((end, fate) for end in ends)
     for pairs in level_of.values():
-        kept, _ = pruned([end for end, _ in pairs], facts.root)
+        kept, _ = pruned([end for end, _ in pairs], facts)
         staying = set(map(id, kept))
         for end, fate in pairs:
             if id(end) in staying:
                 fate.kept.append(end)
             else:
-                fate.reason = _superseded(end, kept)
+                fate.reason = _superseded(end, kept, facts)
     return fates
 
 
@@ -162,10 +161,15 @@ def _told(claim: Any) -> str:
     return f"a candidate of type {' or '.join(claim['candidate'])}"
 
 
-def _superseded(draft: Draft, kept: list[Draft]) -> str:
-    members = {(member.expname, member.exptype) for member in draft.members}
+def _superseded(draft: Draft, kept: list[Draft], facts: Facts) -> str:
+    book = facts.book
+
+    def membership(one: Draft) -> set[tuple[str, str]]:
+        return {(book.file(number), book.role(number)) for number in one.members}
+
+    members = membership(draft)
     for one in kept:
-        if {(member.expname, member.exptype) for member in one.members} == members:
+        if membership(one) == members:
             return f"{one.rule.name} of {one.candidate} has the same members"
     for one in kept:
         if one.name == draft.name:
@@ -186,10 +190,10 @@ def _verdicts(engine: Engine, fates: list[_Fate], row: int) -> list[Verdict]:
                 if fate.draft.rule is rule.rule
                 and fate.draft.run.name == run.name
                 and fate.draft.run.candidate == run.candidate
-                and any(member.row == row for member in fate.draft.members)
+                and _roles_of(row, fate.draft, engine.facts)
             ]
             if mine:
-                verdicts += [_inside(run, fate, row) for fate in mine]
+                verdicts += [_inside(run, fate, row, engine.facts) for fate in mine]
             elif engine.hopeless(rule.rule, run.candidate[1].lower()):
                 reason = f"makes nothing of candidates of type {run.candidate[1]}"
                 verdicts.append(_outside(run, rule, reason))
@@ -202,13 +206,17 @@ def _outside(run: Run, rule: CompiledRule, reason: str) -> Verdict:
     return Verdict(run.name, *run.candidate, rule.rule.name, "out", None, None, reason)
 
 
-def _inside(run: Run, fate: _Fate, row: int) -> Verdict:
+def _roles_of(row: int, draft: Draft, facts: Facts) -> list[str]:
+    return [facts.book.role(one) for one in draft.members if facts.book.row(one) == row]
+
+
+def _inside(run: Run, fate: _Fate, row: int, facts: Facts) -> Verdict:
     draft = fate.draft
-    role = next(member.exptype for member in draft.members if member.row == row)
+    role = _roles_of(row, draft, facts)[0]
     founded = "founded it" if draft.born == row else "joined it"
-    own = [end for end in fate.kept if any(member.row == row for member in end.members)]
+    own = [end for end in fate.kept if _roles_of(row, end, facts)]
     if own:
-        roles = sorted({m.exptype for end in own for m in end.members if m.row == row})
+        roles = sorted({role for end in own for role in _roles_of(row, end, facts)})
         name = own[0].name if len(own) == 1 else f"{len(own)} products"
         return Verdict(
             run.name, *run.candidate, draft.rule.name, "in", " and ".join(roles), name, founded

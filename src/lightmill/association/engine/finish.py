@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from lightmill.association.engine.drafts import Draft, Facts
+from lightmill.association.engine.members import Numbers
 from lightmill.association.records import Member
 
 __all__ = ["finished", "too_few"]
@@ -14,8 +16,10 @@ Finish = Callable[[Draft, Mapping[str, Any], Facts], "list[Draft]"]
 
 
 def finished(draft: Draft, facts: Facts) -> list[Draft]:
-    """Return what comes of an association when it is finished: none, itself, or several."""
-    draft = draft.copied(draft.name, list(draft.members))
+    """Return what comes of an association when it is finished: none, itself, or several.
+
+    The draft given may be changed.
+    """
     written = facts.shared.get("finishes", {})
     ways = [written[name] for name in draft.rule.finish]
     if any(way["do"] == "catalog" for way in ways):
@@ -41,37 +45,48 @@ def too_few(draft: Draft, facts: Facts) -> bool:
     return len(facts.found(draft, wanted["node"])) <= 1
 
 
+def _numbers(members: Iterable[int]) -> Numbers[int]:
+    return array("q", members)
+
+
+def _in_role(draft: Draft, role: str, facts: Facts) -> list[int]:
+    return [one for one in draft.members if facts.book.role(one) == role]
+
+
 def _split_nods(draft: Draft, way: Mapping[str, Any], facts: Facts) -> list[Draft]:
     """Return one association for each science member, with the others as its background."""
-    science = [member for member in draft.members if member.exptype == "science"]
-    others = [member for member in draft.members if member.exptype != "science"]
+    book = facts.book
+    science = _in_role(draft, "science", facts)
+    others = [one for one in draft.members if book.role(one) != "science"]
     split: list[Draft] = []
     for one in science:
+        name = book.file(one)
         members = [one]
         members += [
-            Member(other.expname, "background", other.details, other.row)
+            book.with_role(other, "background")
             for other in science
-            if other.expname != one.expname and not _overlap(one, other, way, facts)
+            if book.file(other) != name and not _overlap(one, other, way, facts)
         ]
-        split.append(draft.copied(facts.root(one.expname), members + others))
+        split.append(draft.copied(facts.root(name), _numbers(members + others)))
     return split
 
 
-def _overlap(one: Member, other: Member, way: Mapping[str, Any], facts: Facts) -> bool:
+def _overlap(one: int, other: int, way: Mapping[str, Any], facts: Facts) -> bool:
     """Say whether the source of one nod lies where that of another does."""
-    assert one.row is not None
-    assert other.row is not None
-    case = next((c for c in way["overlaps"] if facts.holds(c["where"], one.row)), None)
+    row, other_row = facts.book.row(one), facts.book.row(other)
+    assert row is not None
+    assert other_row is not None
+    case = next((c for c in way["overlaps"] if facts.holds(c["where"], row)), None)
     if case is None:
         return False
-    targets = [facts.raw_cell(member.row, way["target"]) for member in (one, other) if member.row is not None]  # fmt: skip
+    targets = [facts.raw_cell(each, way["target"]) for each in (row, other_row)]
     if targets[0] != targets[1] and None not in targets:
         return True
-    steps = facts.number(one.row, way["steps"])
-    step = [facts.number(member, way["step"]) for member in (one.row, other.row)]
+    steps = facts.number(row, way["steps"])
+    step = [facts.number(each, way["step"]) for each in (row, other_row)]
     if steps is None or None in step:
         return bool(case["unknown"])
-    sub = [facts.number(member, *way["sub_steps"]) for member in (one.row, other.row)]
+    sub = [facts.number(each, *way["sub_steps"]) for each in (row, other_row)]
     if not sub[0] or not sub[1]:
         return bool(case["unknown"])
     at = [(number - 1) // size for number, size in zip(step, sub, strict=True)]  # type: ignore[operator]
@@ -80,7 +95,7 @@ def _overlap(one: Member, other: Member, way: Mapping[str, Any], facts: Facts) -
     near = case.get("neighbours")
     return bool(
         near
-        and facts.holds(near["where"], one.row)
+        and facts.holds(near["where"], row)
         and steps // sub[0] == near["positions"]
         and abs(at[0] - at[1]) <= 1
     )
@@ -92,74 +107,78 @@ def _fit_imprints(draft: Draft, way: Mapping[str, Any], facts: Facts) -> list[Dr
     if not (facts.pool.has(target) and facts.pool.has(flag)):
         return [draft]
 
-    def flagged(member: Member) -> bool:
-        return member.row is not None and facts.raw_cell(member.row, flag) == way["value"]
+    book = facts.book
 
-    science = [member for member in draft.members if member.exptype == "science"]
-    targets = {facts.raw_cell(member.row, target) for member in science if member.row is not None}
-    state = any(map(flagged, science))
+    def cell(one: int, column: str) -> str | None:
+        row = book.row(one)
+        return None if row is None else facts.raw_cell(row, column)
+
+    science = _in_role(draft, "science", facts)
+    targets = {cell(one, target) for one in science if book.row(one) is not None}
+    state = any(cell(one, flag) == way["value"] for one in science)
     imprints = [
-        member
-        for member in draft.members
-        if member.exptype == "imprint" and flagged(member) == state
+        one
+        for one in _in_role(draft, "imprint", facts)
+        if (cell(one, flag) == way["value"]) == state
     ]
-    out: list[Member] = []
-    same = [one for one in imprints if one.row is not None and facts.raw_cell(one.row, target) in targets]  # fmt: skip
+    out: set[int] = set()
+    same = [one for one in imprints if book.row(one) is not None and cell(one, target) in targets]
     if same:
-        out += [one for one in imprints if one not in same]
+        out.update(one for one in imprints if one not in same)
         imprints = same
     if science and len(imprints) > len(science) and facts.pool.has(way["position"]):
-        places = {
-            facts.raw_cell(member.row, way["position"])
-            for member in science
-            if member.row is not None
-        }
+        places = {cell(one, way["position"]) for one in science if book.row(one) is not None}
         fit = [
             one
             for one in imprints
-            if one.row is not None and facts.raw_cell(one.row, way["position"]) in places
+            if book.row(one) is not None and cell(one, way["position"]) in places
         ]
         if fit:
-            out += [one for one in imprints if one not in fit]
-    draft.members = [member for member in draft.members if member not in out]
+            out.update(one for one in imprints if one not in fit)
+    if out:
+        draft.members = _numbers(one for one in draft.members if one not in out)
     return [draft]
 
 
 def _catalog(draft: Draft, way: Mapping[str, Any], facts: Facts) -> list[Draft]:
     """Replace the direct images by the products that are to be made of one of them."""
-    direct = [member for member in draft.members if member.exptype == "direct_image"]
-    science = [member for member in draft.members if member.exptype == "science"]
+    book = facts.book
+    direct = _in_role(draft, "direct_image", facts)
+    science = _in_role(draft, "science", facts)
     if not direct or not science:
         return []
-    chosen = _chosen(direct, science[0], way, facts)
-    assert chosen.row is not None
+    row = book.row(_chosen(direct, science[0], way, facts))
+    assert row is not None
     optics = next(
-        one for one in way["optics"] if "where" not in one or facts.holds(one["where"], chosen.row)
+        one for one in way["optics"] if "where" not in one or facts.holds(one["where"], row)
     )
     found: list[str] = []
     for columns in optics["columns"]:
         if len(optics["columns"]) == 1:
-            value = facts.raw_cell(chosen.row, columns[0])
+            value = facts.raw_cell(row, columns[0])
         else:
-            value = next((v for c in columns if (v := facts.cell(chosen.row, c))), None)
+            value = next((v for c in columns if (v := facts.cell(row, c))), None)
         if value is not None:
             found.append(value)
     root = facts.named(draft, way["product"], optics="-".join(sorted(found)) or "clear")
-    members = [member for member in draft.members if member.exptype != "direct_image"]
-    members += [Member(root + ending, role) for ending, role in way["members"]]
-    draft.members = members
+    members = [one for one in draft.members if book.role(one) != "direct_image"]
+    members += [book.other(Member(root + ending, role)) for ending, role in way["members"]]
+    draft.members = _numbers(members)
     return [draft]
 
 
-def _chosen(direct: list[Member], science: Member, way: Mapping[str, Any], facts: Facts) -> Member:
+def _chosen(direct: list[int], science: int, way: Mapping[str, Any], facts: Facts) -> int:
+    book = facts.book
     if "prefer" in way:
-        return next((one for one in direct if way["prefer"] in one.expname), direct[0])
-    assert science.row is not None
-    after = facts.number(science.row, way["order"])
-    best: tuple[int, Member] | None = None
+        return next((one for one in direct if way["prefer"] in book.file(one)), direct[0])
+    row = book.row(science)
+    assert row is not None
+    after = facts.number(row, way["order"])
+    best: tuple[int, int] | None = None
     for one in direct:
-        assert one.row is not None
-        number = facts.number(one.row, way["order"])
+        row = book.row(one)
+        assert row is not None
+        number = facts.number(row, way["order"])
         if after is None or number is None or number <= after:
             continue
         if best is None or number < best[0]:
@@ -169,13 +188,16 @@ def _chosen(direct: list[Member], science: Member, way: Mapping[str, Any], facts
 
 def _repeat_as_background(draft: Draft, way: Mapping[str, Any], facts: Facts) -> list[Draft]:
     """List science members as background too, where each nod is the background of others."""
-    science = [member for member in draft.members if member.exptype == "science"]
+    book = facts.book
+    science = _in_role(draft, "science", facts)
     nodded = any(way["containing"] in value for value in facts.found(draft, way["node"]))
     if nodded and len(science) >= 2:
-        draft.members = draft.members + [
-            Member(facts.root(one.expname) + way["suffix"], "background", one.details, one.row)
-            for one in science
-        ]
+        repeated: list[int] = []
+        for one in science:
+            old = book.member(one, draft.run.cell)
+            name = facts.root(old.expname) + way["suffix"]
+            repeated.append(book.other(Member(name, "background", old.details, old.row)))
+        draft.members = draft.members + _numbers(repeated)
     return [draft]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
+from copy import copy
 from dataclasses import dataclass, replace
 
 from lightmill.association.engine.candidates import Candidate
 from lightmill.association.engine.drafts import Draft, Run
+from lightmill.association.engine.members import Looks
 from lightmill.association.engine.options import Options
 from lightmill.association.engine.run import Engine
 from lightmill.association.language.rules import RuleSet
@@ -19,8 +22,8 @@ __all__ = ["Associator"]
 class _Done:
     """What a run gave, and of what."""
 
-    content: tuple[int, ...]  # which row each was
-    rows: tuple[int, ...]  # and where
+    content: array[int]  # which row each was
+    rows: array[int]  # and where
     drafts: list[Draft]
 
 
@@ -64,11 +67,11 @@ class Associator:
         done: dict[Candidate, _Done] = {}
         drafts: list[Draft] = []
         for run in engine.runs():
-            rows = tuple(engine.rows_of_run(run))
+            rows = array("q", engine.rows_of_run(run))
             if run.cell is None:
                 drafts += engine.run(run, rows)
                 continue
-            content = tuple(contents[row] for row in rows)
+            content = array("q", map(contents.__getitem__, rows))
             before = self._done.get(run.candidate)
             if before is None or before.content != content:
                 self.recomputed.append(run.candidate)
@@ -78,10 +81,10 @@ class Associator:
             done[run.candidate] = before
             drafts += before.drafts
         self._done = done
-        return engine.completed([replace(draft) for draft in drafts])
+        return engine.completed(list(map(copy, drafts)))
 
 
-def _moved(done: _Done, rows: tuple[int, ...], run: Run) -> list[Draft]:
+def _moved(done: _Done, rows: array[int], run: Run) -> list[Draft]:
     """Return associations of rows that stand elsewhere in the pool now."""
     now = dict(zip(done.rows, rows, strict=True))
     return [
@@ -89,10 +92,7 @@ def _moved(done: _Done, rows: tuple[int, ...], run: Run) -> list[Draft]:
             draft,
             run=run,
             born=now[draft.born],
-            members=[
-                replace(member, row=None if member.row is None else now[member.row])
-                for member in draft.members
-            ],
+            members=Looks.moved(draft.members, now),
         )
         for draft in done.drafts
     ]

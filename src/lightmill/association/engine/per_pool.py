@@ -7,11 +7,13 @@ each. An association settles on the candidate of its first row.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightmill.association.engine.drafts import Draft, Run
+from lightmill.association.engine.members import Looks
 from lightmill.association.engine.trees import Again, CompiledRule, OpenCandidates
 from lightmill.association.engine.work import Growing, Kind, RuleMemory, RuleWork
 from lightmill.association.pool_check import parse_candidates
@@ -48,7 +50,8 @@ class _Pass:
         self.rows = list(range(len(pool)))  # copies of rows follow the rows
         self.cells = pool.column(self.column) if pool.has(self.column) else [""] * len(pool)
         self.memories = [
-            RuleMemory(CompiledRule(rule, engine.rules, candidates)) for rule in engine.rules
+            RuleMemory(CompiledRule(rule, engine.rules, candidates), engine.facts.looks)
+            for rule in engine.rules
         ]
 
     def kinds(self, number: int, rows: Iterable[int]) -> Iterable[tuple[int, Kind]]:
@@ -120,18 +123,18 @@ class _Pass:
         run = Run("discover", self.engine.discovered, None)
         if state.candidate is not None:
             run = Run("candidate", state.candidate, None)
-        cells = {self.rows[row]: self.cells[row] for row, _, _ in growing.members}
-        growing.members = [(self.rows[row], *rest) for row, *rest in growing.members]  # type: ignore[misc]  # a triple again
+        book, rows = self.engine.facts.book, Looks.rows(growing.members)
+        cells = {self.rows[row]: self.cells[row] for row in rows}
+        growing.members = Looks.moved(growing.members, {row: self.rows[row] for row in rows})
         growing.born = self.rows[growing.born]
         draft = self.engine.facts.draft(work.memory.rule.rule, run, growing, work.memory.states)
-        draft.members = [
-            replace(
-                member,
-                details=tuple(
-                    (key, cells[member.row] if key == self.column and member.row is not None else v)
-                    for key, v in member.details
-                ),
+        numbers = array("q")
+        for number in draft.members:
+            member = book.member(number, None)
+            details = tuple(
+                (key, cells[member.row] if key == self.column and member.row is not None else value)
+                for key, value in member.details
             )
-            for member in draft.members
-        ]
+            numbers.append(book.other(replace(member, details=details)))
+        draft.members = numbers
         return draft

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from lightmill.association.engine.candidates import (
@@ -65,13 +65,18 @@ class Engine:
         self.candidates_column: str = columns["candidates"]
         self.discovered: Candidate = (shared["discovered"]["id"], shared["discovered"]["type"])
         if "compiled" not in rules.memory:
-            rules.memory["compiled"] = [RuleMemory(CompiledRule(rule, rules)) for rule in rules]
+            looks = self.facts.looks
+            rules.memory["compiled"] = [
+                RuleMemory(CompiledRule(rule, rules), looks) for rule in rules
+            ]
         self.memories: list[RuleMemory] = rules.memory["compiled"]
         self.files = pool.codes(columns["file"])
         self.repeats = len(pool.values(columns["file"])) < len(pool)
-        self._rows: dict[str, list[int]] | None = None
+        self._rows: dict[str, array[int]] | None = None
+        self._values: dict[str, list[str | None]] = {}
         self._columns = [_Rows(memory, self) for memory in self.memories]
-        self._forget()
+        for number in range(len(self.memories)):
+            self._forget(number)
         self._possible = self._possible_rules()
 
     def _possible_rules(self) -> Sequence[tuple[int, ...]]:
@@ -102,19 +107,21 @@ class Engine:
             found.append(rules)
         return found
 
-    def _forget(self) -> None:
-        """Let go of states when they are many: they would fill the memory."""
-        for memory, rows in zip(self.memories, self._columns, strict=True):
-            if len(memory.states) > RuleMemory.LARGEST:
-                memory.forget()
-                rows.forget()
+    def _forget(self, number: int) -> None:
+        """Let go of a rule's states when they are many: they would fill the memory."""
+        memory = self.memories[number]
+        if len(memory.states) > RuleMemory.LARGEST:
+            memory.forget()
+            self._columns[number].forget()
 
     def values(self, column: str) -> list[str | None]:
         """Return the different values of a column; None for those that are not set."""
-        if not self.pool.has(column):
-            return [None]
-        unset = self.facts.not_set
-        return [None if value in unset else value for value in self.pool.values(column)]
+        known = self._values.get(column)
+        if known is None:
+            unset = self.facts.not_set
+            texts = self.pool.values(column) if self.pool.has(column) else (None,)
+            known = self._values[column] = [None if one in unset else one for one in texts]
+        return known
 
     # ------------------------------------------------------------------- runs
 
@@ -186,79 +193,98 @@ class Engine:
         return False
 
     def run(self, run: Run, rows: Iterable[int]) -> list[Draft]:
-        """Work through the rows of one run with every rule."""
-        self._forget()
+        """Work through the rows of one run with every rule.
+
+        Each rule is done with before the next, so that the states of one rule only are in
+        memory; but for what rules offer to all, which must be known before rows are offered
+        again.
+        """
         kind = run.candidate[1].lower()
-        items: dict[int, list[int]] = {}
+        items: dict[int, array[int]] = {}
         possible = self._possible
         for row in rows:
             for number in possible[row]:
                 if number in items:
                     items[number].append(row)
                 else:
-                    items[number] = [row]
-        works: dict[int, tuple[RuleWork, Later]] = {}
-        to_all: dict[str, dict[int, None]] = {}
-        first: dict[str, tuple[int, int]] = {}
-        for number in sorted(items):
-            if self.hopeless(self.memories[number].rule.rule, kind):
-                continue
-            work = RuleWork(self.memories[number])
-            seen = self._columns[number].kinds(items[number], run)
-            later = work.first_pass(seen, self.files, repeats=self.repeats)
-            for again, some in list(later.items()):
-                if again.to_all:
-                    del later[again]
-                    to_all.setdefault(again.category, {}).update((row, None) for row, _ in some)
-                    at = (some[0][0], number)
-                    first[again.category] = min(first.get(again.category, at), at)
-            works[number] = (work, later)
-        made: list[tuple[int, int, Draft]] = []
-        for number, (work, later) in works.items():
-            if not work.made:
-                continue
-            for category in ("to_existing", "at_the_end"):
-                lists = [
-                    ((some[0][0], number), some)
-                    for again, some in later.items()
-                    if again.category == category
-                ]
-                if category in to_all:
-                    rows_again = [row for row in to_all[category] if number in possible[row]]
-                    lists.append(
-                        (first[category], list(self._columns[number].kinds(rows_again, run)))
-                    )
-                for _, some in sorted(lists, key=lambda one: one[0]):
-                    work.later_pass(some, self.files)
-            rule, states = work.memory.rule.rule, work.memory.states
-            for growing in work.made:
-                draft = self.facts.draft(rule, run, growing, states)
-                made.append((growing.born, number, draft))
-        made.sort(key=lambda one: one[:2])
-        return [draft for _, _, draft in made]
+                    items[number] = array("q", (row,))
+        numbers = [n for n in sorted(items) if not self.hopeless(self.rules.rules[n], kind)]
+        first: dict[int, tuple[RuleWork, Later]] = {}
+        offered = _Offered()
+        for number in numbers:
+            if self.memories[number].rule.offers_to_all:
+                first[number] = self._first_pass(number, items.pop(number), run)
+                offered.take(number, first[number][1])
+        made: list[Draft] = []
+        positions: dict[Rule, int] = {}
+        for number in numbers:
+            if number in first:
+                work, later = first.pop(number)
+            else:
+                work, later = self._first_pass(number, items.pop(number), run)
+            if work.made:
+                positions[work.memory.rule.rule] = number
+                self._later_passes(number, work, later, offered, run)
+                made += self._drafts_of(work, run)
+            self._forget(number)
+        made.sort(key=lambda draft: (draft.born, positions[draft.rule]))
+        return made
+
+    def _first_pass(self, number: int, rows: Iterable[int], run: Run) -> tuple[RuleWork, Later]:
+        work = RuleWork(self.memories[number])
+        seen = self._columns[number].kinds(rows, run)
+        return work, work.first_pass(seen, self.files, repeats=self.repeats)
+
+    def _later_passes(
+        self, number: int, work: RuleWork, later: Later, offered: _Offered, run: Run
+    ) -> None:
+        for category in ("to_existing", "at_the_end"):
+            lists = [
+                ((some[0][0], number), some)
+                for again, some in later.items()
+                if again.category == category
+            ]
+            if category in offered.rows:
+                rows = [row for row in offered.rows[category] if number in self._possible[row]]
+                seen = list(self._columns[number].kinds(rows, run))
+                lists.append((offered.first[category], seen))
+            for _, some in sorted(lists, key=lambda one: one[0]):
+                work.later_pass(some, self.files)
+
+    def _drafts_of(self, work: RuleWork, run: Run) -> Iterator[Draft]:
+        """Yield the associations of a rule as they are; the work on them is over."""
+        rule, states = work.memory.rule.rule, work.memory.states
+        made, work.made = work.made[::-1], []
+        work.groups.clear()
+        while made:
+            yield self.facts.draft(rule, run, made.pop(), states)
 
     # ----------------------------------------------------------------- the end
 
     def completed(self, drafts: list[Draft]) -> list[Association]:
-        """Finish, prune and number associations; return what they are."""
+        """Finish, prune and number associations; return what they are.
+
+        The list of drafts is empty afterwards.
+        """
         options = self.options
         if options.keep_duplicates:
             _number(drafts)  # those that will be pruned keep these numbers
         if options.finalize:
-            levels = sorted({draft.rule.level for draft in drafts})
+            levels: dict[int, list[Draft]] = {}
+            for draft in reversed(drafts):
+                levels.setdefault(draft.rule.level, []).append(draft)
+            drafts.clear()  # each is let go as soon as it is finished
             done: list[Draft] = []
             dropped: list[Draft] = []
-            for level in levels:
-                some = [
-                    one
-                    for draft in drafts
-                    if draft.rule.level == level
-                    for one in finished(draft, self.facts)
-                ]
-                some, removed = pruned(some, self.facts.root)
+            for level in sorted(levels):
+                waiting, some = levels.pop(level), []
+                while waiting:
+                    some += finished(waiting.pop(), self.facts)
+                some, removed = pruned(some, self.facts)
                 _number(some)
                 done += some
-                dropped += removed
+                if options.keep_duplicates:
+                    dropped += removed
             drafts = done
             if options.keep_duplicates:
                 for count, draft in enumerate(dropped, 1):
@@ -274,8 +300,29 @@ class Engine:
             _number(drafts)
         if options.ids is not None and options.operations:
             drafts = [d for d in drafts if any(name in d.candidate for name in options.ids)]
-        found = [self.facts.association(draft) for draft in drafts]
+        drafts.reverse()
+        found: list[Association] = []
+        while drafts:
+            found.append(self.facts.association(drafts.pop()))
+        self.facts.book.forget()
         return _merged(found) if options.merge else found
+
+
+class _Offered:
+    """Rows that rules want offered to the associations of all rules."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[int, None]] = {}  # by category
+        self.first: dict[str, tuple[int, int]] = {}  # the first row, and the rule
+
+    def take(self, number: int, later: Later) -> None:
+        """Move out of the lists of a rule what is for all."""
+        for again, some in list(later.items()):
+            if again.to_all:
+                del later[again]
+                self.rows.setdefault(again.category, {}).update((row, None) for row, _ in some)
+                at = (some[0][0], number)
+                self.first[again.category] = min(self.first.get(again.category, at), at)
 
 
 class _Rows:
@@ -369,7 +416,7 @@ def _merged(associations: list[Association]) -> list[Association]:
                 products[product.name] = product
                 continue
             names = {member.expname for member in old.members}
-            new = tuple(member for member in product.members if member.expname not in names)
-            products[product.name] = Product(old.name, old.members + new)
+            new = [member for member in product.members if member.expname not in names]
+            products[product.name] = Product(old.name, (*old.members, *new))
         found.append(replace(same[0], products=tuple(products.values())))
     return found

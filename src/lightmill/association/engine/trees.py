@@ -208,6 +208,9 @@ class CompiledRule:
         self.remembers = any(
             isinstance(leaf, Test) and leaf.word == "last_role_not" for leaf in self.leaves
         )
+        self.offers_to_all = any(
+            isinstance(leaf, Test) and leaf.word == "offer_to_all" for leaf in self.leaves
+        )
         self.columns = self._columns(shared)
         compared = self._compared()
         self._split = (

@@ -6,8 +6,10 @@ rows offered again to all. So each rule is worked through by itself.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 
+from lightmill.association.engine.members import Look, Looks
 from lightmill.association.engine.trees import Again, Answer, CompiledRule, State
 
 __all__ = ["Growing", "Kind", "RuleMemory", "RuleWork"]
@@ -21,10 +23,10 @@ class Growing:
 
     __slots__ = ("born", "members", "state")
 
-    def __init__(self, born: int, state: int, member: tuple[int, str | None, bool]) -> None:
+    def __init__(self, born: int, state: int, member: int) -> None:
         self.born = born  # position of the row that founded it
         self.state = state
-        self.members = [member]  # row, role, each integration apart
+        self.members = array("q", (member,))
 
 
 class Kind:
@@ -42,17 +44,17 @@ class Kind:
 class RuleMemory:
     """What is known of a rule's answers; it holds for every run and every pool."""
 
-    LARGEST = 20_000  # answers kept, and kinds
+    LARGEST = 5_000  # answers kept, and kinds
 
-    def __init__(self, rule: CompiledRule) -> None:
-        self.rule = rule
+    def __init__(self, rule: CompiledRule, looks: Looks) -> None:
+        self.rule, self.looks = rule, looks
         self.forget()
 
     def forget(self) -> None:
         """Forget all; what is asked again is worked out again."""
         self.states: list[State] = [self.rule.empty]
         self.numbers: dict[State, int] = {self.rule.empty: 0}
-        self.answers: dict[tuple[int, int], tuple[Answer, int]] = {}
+        self.answers: dict[tuple[int, int], tuple[Answer, int, int]] = {}
         self.kinds: dict[Cells, Kind] = {}
         self.counted = 0  # kinds met, also those forgotten
 
@@ -66,8 +68,8 @@ class RuleMemory:
             kind = self.kinds[cells] = Kind(self.counted, cells, self.rule)
         return kind
 
-    def answer(self, state: int, kind: Kind) -> tuple[Answer, int]:
-        """Return what comes of offering a row, and the number of the state after it."""
+    def answer(self, state: int, kind: Kind) -> tuple[Answer, int, int]:
+        """Return what comes of offering a row, and the numbers of the state and look after it."""
         at = (state, kind.number)
         known = self.answers.get(at)
         if known is None:
@@ -79,7 +81,8 @@ class RuleMemory:
             if number is None:
                 number = self.numbers[answer.state] = len(self.states)
                 self.states.append(answer.state)
-            known = self.answers[at] = (answer, number)
+            look = Look(self.rule.rule.level, answer.role, answer.role or "", answer.integrations)
+            known = self.answers[at] = (answer, number, self.looks.of(look))
         return known
 
 
@@ -157,7 +160,7 @@ class RuleWork:
         """Note from now on which association has which file: rows may come a second time."""
         self.holders = {}
         for one in self.made:
-            for row, _, _ in one.members:
+            for row in Looks.rows(one.members):
                 self.holders.setdefault(files[row], []).append(one)
 
     def offer(self, row: int, file: int, kind: Kind, again: dict[Again, None]) -> bool:
@@ -166,7 +169,7 @@ class RuleWork:
         matched = bool(holders)
         moves: list[tuple[int, int, list[Growing], list[Growing]]] = []
         for number in self._open_to(kind):
-            answer, after = self.memory.answer(number, kind)
+            answer, after, look = self.memory.answer(number, kind)
             for offered in answer.again:
                 again[offered] = None
             if not answer.passed and after == number:
@@ -182,7 +185,7 @@ class RuleWork:
                 staying, going = [], group
             if answer.passed:
                 matched = matched or answer.matched
-                member = (row, answer.role, answer.integrations)
+                member = Looks.number(row, look)
                 for one in going:
                     one.members.append(member)
                 if self.holders is not None:
@@ -200,12 +203,12 @@ class RuleWork:
 
     def found(self, row: int, file: int, kind: Kind, again: dict[Again, None], born: int) -> bool:
         """Found an association on a row, if it can; say whether it did."""
-        answer, after = self.memory.answer(0, kind)
+        answer, after, look = self.memory.answer(0, kind)
         for offered in answer.again:
             again[offered] = None
         if not answer.matched:
             return False
-        one = Growing(born, after, (row, answer.role, answer.integrations))
+        one = Growing(born, after, Looks.number(row, look))
         self.made.append(one)
         if self.holders is not None:
             self.holders[file] = [*self.holders.get(file, ()), one]
