@@ -6,9 +6,11 @@ import importlib
 import sys
 
 NAMES = {
+    "associations": "associations beside the peer's generator, and their growth to a million rows",
     "stage1": "whole process and each step, beside the peer: CPU, wall, memory, bytes moved",
     "agreement": "how nearly two sets of products are the same",
     "accuracy": "bias, pulls and cosmic rays against the simulated truth, beside the peer",
+    "imaging": "count rates to a mosaic and a catalog, beside the peer: CPU, wall, memory",
     "overhead": "what the framework costs: no-op steps, start-up",
     "memory": "peak memory against the number of integrations, and a large exposure",
     "fuzz": "a thousand mangled files: no traceback, no hang, nothing left behind",
