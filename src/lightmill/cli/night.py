@@ -98,21 +98,50 @@ def _calibrate(
 @argument("scene", metavar="SCENE", help="Name of a scene.")
 @argument("directory", metavar="DIR", type=click.Path(path_type=Path), help="Folder to write to.")
 @_instrument
+@click.option(
+    "--level",
+    type=click.Choice(["uncal", "rate"]),
+    default="uncal",
+    show_default=True,
+    help="Raw exposures, or count rates as the first stage would make of them.",
+)
+@click.option(
+    "--filter",
+    "filters",
+    metavar="NAME",
+    multiple=True,
+    help="Filter instead of the scene's; may be given several times.",
+)
 @_seed
 @_quiet
-def simulate(scene: str, directory: Path, instrument: str | None, seed: int, quiet: bool) -> int:
-    """Make raw exposures of a known scene, with references and truth.
+def simulate(
+    scene: str,
+    directory: Path,
+    instrument: str | None,
+    level: str,
+    filters: tuple[str, ...],
+    seed: int,
+    quiet: bool,
+) -> int:
+    """Make exposures of a known scene, with references and truth.
 
-    Prints the raw files. Their references are in DIR, for `lightmill run --references DIR`, and
+    Prints the exposures. Their references are in DIR, for `lightmill run --references DIR`, and
     with rules that choose them in DIR/crds, for `lightmill run --crds-path DIR/crds`.
     """
-    facts = _facts(instrument)
-
     from lightmill.cli.demo import write_cache_beside
-    from lightmill.simulate import observe
+    from lightmill.simulate import Scene, observe
 
+    facts = _facts(instrument or Scene.named(scene).instrument)
     with shown_progress(shown=somebody_looks() and not quiet) as progress:
-        exposures = observe(facts, scene, seed=seed, directory=directory, progress=progress)
+        exposures = observe(
+            facts,
+            scene,
+            seed=seed,
+            directory=directory,
+            level=level,
+            progress=progress,
+            filters=tuple(name.upper() for name in filters) or None,
+        )
         write_cache_beside(facts, exposures, directory)
     if not quiet:
         for one in exposures:

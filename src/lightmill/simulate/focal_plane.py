@@ -17,6 +17,7 @@ __all__ = ["Attitude", "FocalPlane", "View"]
 _ARCSEC = 206264.80624709636  # arcseconds in a radian
 _EXACT = 1e-9  # pixels at which the search for a pixel ends
 _STEPS = 20
+_ROWS = 128  # worked on at a time
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,26 @@ class FocalPlane:
         area : (ny, nx) ndarray of float32
             ``|d(V2, V3) / d(x, y)| cos V3`` over the square of the pixel scale.
         """
+        degree = max([1, *(i + j for _, i, j, _ in self.terms)])
+        moved = np.zeros((2, degree + 1, degree + 1))  # in pixels, powers of y first
+        moved[0, 0, 1] = moved[1, 1, 0] = self.half
+        for axis, i, j, coefficient in self.terms:
+            moved[axis, j, i] += coefficient
+        power = np.arange(1, degree + 1) / self.half
+        by_x = np.pad(moved[:, :, 1:] * power, ((0, 0), (0, 0), (0, 1)))
+        by_y = np.pad(moved[:, 1:] * power[:, None], ((0, 0), (0, 1), (0, 0)))
+        v3 = self.scale * np.tensordot(self.turn[1], moved, axes=1)
+        v3[0, 0] += self.v3
+        x = np.arange(window.columns) + (window.x - 1 + self.shift[0] - self.x0)
+        y = np.arange(window.rows) + (window.y - 1 + self.shift[1] - self.y0)
+        u = np.vander(x / self.half, degree + 1, increasing=True).T
+        v = np.vander(y / self.half, degree + 1, increasing=True)
         out = np.empty(window.shape, np.float32)
-        x = np.arange(window.columns) + (window.x - 1.0)
-        for row in range(window.rows):
-            y = np.full_like(x, row + window.y - 1.0)
-            j = self._slopes(x, y)
-            _, v3 = self.v2v3(x, y)
-            out[row] = np.abs(j[0, 0] * j[1, 1] - j[0, 1] * j[1, 0]) * np.cos(v3 / _ARCSEC)
+        for top in range(0, window.rows, _ROWS):
+            rows = slice(top, top + _ROWS)
+            xx, yx = (v[rows] @ c @ u for c in by_x)
+            xy, yy = (v[rows] @ c @ u for c in by_y)
+            out[rows] = np.abs(xx * yy - xy * yx) * np.cos(v[rows] @ (v3 / _ARCSEC) @ u)
         return out
 
     def _undistorted(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from lightmill.simulate.asdf_text import (
+    Node,
+    affine,
+    compose,
+    concatenate,
+    polynomial,
+    remap,
+    shift,
+    table,
+    unit,
+    write_tree,
+)
 from lightmill.simulate.detector import Detector
 from lightmill.simulate.facts import InstrumentFacts, Window
 from lightmill.simulate.focal_plane import FocalPlane
 from lightmill.simulate.optics import StarImage
 from lightmill.simulate.references import DqFlags, ReferenceFiles, with_flags
 from lightmill.simulate.scene import stream
-
-if TYPE_CHECKING:
-    from astropy.modeling import Model
 
 __all__ = ["Response", "distortion_model", "draw_response", "write_imaging_references"]
 
@@ -62,62 +71,54 @@ def draw_response(
     return Response(efficiency.astype(np.float32), plane.area(window))
 
 
-def distortion_model(plane: FocalPlane) -> Model:
+def distortion_model(plane: FocalPlane) -> Node:
     """Return the way from pixels of the whole detector to V2, V3 [arcsec], and back.
 
     The filter's shift is not part of it. The way back is a polynomial fitted to the way there
     over the detector and a margin of 4 %.
+
+    Returns
+    -------
+    model : Node
+        A compound model of `astropy.modeling`, as it is written to a file.
     """
-    from astropy.modeling import models
-
-    scale, half = plane.scale, plane.half
     degree = max([1, *(i + j for _, i, j, _ in plane.terms)])
-    there = []
-    for axis in (0, 1):
-        coefficients = {"c1_0" if axis == 0 else "c0_1": scale}
-        for of, i, j, value in plane.terms:
-            if of == axis:
-                name = f"c{i}_{j}"
-                more = scale * value / half ** (i + j)
-                coefficients[name] = coefficients.get(name, 0.0) + more
-        there.append(models.Polynomial2D(degree, **coefficients))
+    there = np.zeros((2, degree + 1, degree + 1))
+    there[0, 1, 0] = there[1, 0, 1] = plane.scale
+    for axis, i, j, value in plane.terms:
+        there[axis, i, j] += plane.scale * value / plane.half ** (i + j)
     back = _inverse(plane)
-    turn = models.AffineTransformation2D(plane.turn)
-    twice = models.Mapping((0, 1, 0, 1))
-    forward = (
-        models.Shift(-plane.x0) & models.Shift(-plane.y0)
-        | twice
-        | there[0] & there[1]
-        | turn
-        | models.Shift(plane.v2) & models.Shift(plane.v3)
+    return compose(
+        concatenate(shift(-plane.x0), shift(-plane.y0)),
+        remap(0, 1, 0, 1),
+        concatenate(polynomial(there[0]), polynomial(there[1])),
+        affine(plane.turn),
+        concatenate(shift(plane.v2), shift(plane.v3)),
+        inverse=compose(
+            concatenate(shift(-plane.v2), shift(-plane.v3)),
+            affine(np.linalg.inv(plane.turn)),
+            remap(0, 1, 0, 1),
+            concatenate(polynomial(back[0]), polynomial(back[1])),
+            concatenate(shift(plane.x0), shift(plane.y0)),
+        ),
     )
-    forward.inverse = (
-        models.Shift(-plane.v2) & models.Shift(-plane.v3)
-        | models.AffineTransformation2D(np.linalg.inv(plane.turn))
-        | models.Mapping((0, 1, 0, 1))
-        | back[0] & back[1]
-        | models.Shift(plane.x0) & models.Shift(plane.y0)
-    )
-    return forward
 
 
-def _inverse(plane: FocalPlane) -> list[Any]:
+def _inverse(plane: FocalPlane) -> np.ndarray:
     """Fit polynomials from undistorted places [arcsec] to offsets from the centre [pixel]."""
-    from astropy.modeling import models
-
     edge = 1.04 * plane.half
     x, y = (a.ravel() for a in np.meshgrid(*[np.linspace(-edge, edge, 41)] * 2))
     v2, v3 = plane.v2v3(x + plane.x0 - plane.shift[0], y + plane.y0 - plane.shift[1])
     ideal = np.linalg.inv(plane.turn) @ np.stack([v2 - plane.v2, v3 - plane.v3])
-    unit = plane.scale * plane.half
-    u, v = ideal / unit
-    powers = [(i, j) for i in range(_INVERSE_DEGREE + 1) for j in range(_INVERSE_DEGREE + 1 - i)]
+    unit_length = plane.scale * plane.half
+    u, v = ideal / unit_length
+    n = _INVERSE_DEGREE + 1
+    powers = [(i, j) for i in range(n) for j in range(n - i)]
     terms = np.stack([u**i * v**j for i, j in powers], axis=1)
-    found, *_ = np.linalg.lstsq(terms, np.stack([x, y], axis=1))
-    out = []
-    for column in found.T:
-        named = {f"c{i}_{j}": c / unit ** (i + j) for (i, j), c in zip(powers, column, strict=True)}
-        out.append(models.Polynomial2D(_INVERSE_DEGREE, **named))
+    found, *_ = np.linalg.lstsq(terms, np.stack([x, y], axis=1), rcond=None)
+    out = np.zeros((2, n, n))
+    for (i, j), values in zip(powers, found, strict=True):
+        out[:, i, j] = values / unit_length ** (i + j)
     return out
 
 
@@ -168,9 +169,7 @@ def write_imaging_references(
 
 
 def _write_tree(files: ReferenceFiles, kind: str, description: str, **content: Any) -> None:
-    """Write an ASDF file; it has no date, so that the same content is the same file."""
-    import asdf
-
+    """Write a file whose content is a tree; it has no date, see `write_tree`."""
     facts = files.facts
     instrument = {
         "name": facts.name,
@@ -192,19 +191,15 @@ def _write_tree(files: ReferenceFiles, kind: str, description: str, **content: A
         "exposure": {"type": facts.header["EXP_TYPE"]},
     }
     meta |= content.pop("meta", {})
-    path = files.place(kind, ".asdf")
-    with asdf.AsdfFile({"meta": meta, **content}) as file:
-        file.write_to(path, all_array_storage="inline")
+    write_tree(files.place(kind, ".asdf"), {"meta": meta, **content})
 
 
 def _distortion(files: ReferenceFiles, facts: InstrumentFacts) -> None:
-    from astropy import units
-
     instrument_wide = {
         f"p_{name}": "".join(f"{value}|" for value in values)
         for name, values in _wheels(facts).items()
     }
-    meta: dict[str, Any] = {"input_units": units.pixel, "output_units": units.arcsec}
+    meta: dict[str, Any] = {"input_units": unit("pixel"), "output_units": unit("arcsec")}
     meta["instrument"] = {
         "name": facts.name,
         "detector": facts.header["DETECTOR"],
@@ -228,8 +223,6 @@ def _wheels(facts: InstrumentFacts) -> dict[str, list[str]]:
 
 
 def _filteroffset(files: ReferenceFiles, facts: InstrumentFacts) -> None:
-    from astropy import units
-
     rows = [
         {k.lower(): v for k, v in band.keywords.items()}
         | {"column_offset": float(band.shift[0]), "row_offset": float(band.shift[1])}
@@ -240,19 +233,17 @@ def _filteroffset(files: ReferenceFiles, facts: InstrumentFacts) -> None:
         "filteroffset",
         "Shift of the image by each filter",
         filters=rows,
-        meta={"input_units": units.pixel},
+        meta={"input_units": unit("pixel")},
     )
 
 
 def _abvegaoffset(files: ReferenceFiles, facts: InstrumentFacts) -> None:
-    from astropy.table import Table
-
     bands = list(facts.filters.values())
     columns = {key.lower(): [band.keywords[key] for band in bands] for key in bands[0].keywords} | {
         "abvega_offset": [float(band.vega) for band in bands]
     }
-    table = Table(columns)
-    _write_tree(files, "abvegaoffset", "AB minus Vega magnitudes", abvega_offset=table)
+    title = "AB minus Vega magnitudes"
+    _write_tree(files, "abvegaoffset", title, abvega_offset=table(columns))
 
 
 def _flat(

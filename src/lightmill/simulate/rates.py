@@ -32,7 +32,7 @@ FLAGS = {  # bits of the observatory's products (JWST pipeline documentation, "D
     "REFERENCE_PIXEL": 1 << 31,
 }
 _RAY_COLUMNS = [("y", "i4"), ("x", "i4"), ("rate", "f4"), ("flagged", "i2")]
-_RESIDUE = 0.02  # part of a flagged ray's charge that stays, as neighbours of the groups left out
+_RESIDUE = 0.005  # part of a flagged ray's charge that stays, as neighbours of the groups left out
 _STEPS = {
     "DQINIT": "COMPLETE",
     "SATURA": "COMPLETE",

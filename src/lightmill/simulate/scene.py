@@ -118,6 +118,8 @@ class Scene:
         Fraction of the cosmic rays that nobody flags in simulated count rates.
     pattern : str
         What headers call the pattern of dithers.
+    instrument : str or None
+        The instrument it is made for, if only one can observe it so.
     """
 
     name: str
@@ -145,6 +147,7 @@ class Scene:
     aberration: float = 1.0
     missed_rays: float = 0.02
     pattern: str = "NONE"
+    instrument: str | None = None
 
     @classmethod
     def named(cls, name: str) -> Scene:
@@ -238,6 +241,8 @@ SCENES = MappingProxyType(
                 pointing_error=0.12,
                 roll_error=0.002,
                 aberration=1.0 - 3.1e-5,
+                effects=Effects(cosmic_rays=15.0),  # as many as in a longer exposure
+                missed_rays=0.05,
                 pattern="IMAGING",
             ),
             Scene(
@@ -246,6 +251,7 @@ SCENES = MappingProxyType(
                 dithers=((-2.14, -4.36), (1.87, 4.02), (2.43, -3.71), (-1.66, 4.55)),
                 filters=("F200W",),
                 detectors=("NRCA1", "NRCA2"),
+                instrument="NIRCAM",
                 pointing_error=0.12,
                 roll_error=0.002,
                 aberration=1.0 + 2.6e-5,
