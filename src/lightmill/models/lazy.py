@@ -376,7 +376,7 @@ class LazyArray:
             with mmap.mmap(descriptor, length, access=mmap.ACCESS_READ, offset=base) as mapped:
                 raw = np.frombuffer(mapped, np.uint8, height * columns * size, start - base)
                 cells = raw.reshape(height, columns, size)[:, region.x0 : region.x1]
-                part = np.ascontiguousarray(cells).reshape(-1)
+                part = np.array(cells, order="C").reshape(-1)  # a copy, also of one column
                 del raw, cells  # the map cannot be closed while they look at it
             target = out[number * height : (number + 1) * height].reshape(-1)
             decode(part, self.stored, self.zero, self.scale, target)

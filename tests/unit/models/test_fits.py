@@ -77,6 +77,17 @@ def test_a_cut_reads_its_rows_alone(ramp, tmp_path):
     np.testing.assert_array_equal(back.data, ramp.data[..., 2:5, 1:3])
 
 
+def test_a_column_and_a_pixel_can_be_read_alone(tmp_path):
+    # a row of 16 pixels is long enough that one column is taken from a map of the file
+    data = np.arange(3 * 16, dtype=np.float32).reshape(3, 16)
+    back = saved(models.RateModel(data=data), tmp_path / "a_rate.fits")
+
+    held = back.array("data")
+
+    np.testing.assert_array_equal(held.read(Region(0, 3, 7, 8)), data[:, 7:8])
+    np.testing.assert_array_equal(held.read(Region(2, 3, 9, 10)), data[2:, 9:10])
+
+
 def test_chunks_join_to_the_array(ramp, tmp_path):
     held = saved(ramp, tmp_path / "ramp.fits").array("data")
 
