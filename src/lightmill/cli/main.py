@@ -20,6 +20,7 @@ COMMANDS = {
     "info": "lightmill.cli.products:info",
     "explain": "lightmill.cli.products:explain",
     "diff": "lightmill.cli.difference:diff",
+    "view": "lightmill.cli.view.command:view",
     "demo": "lightmill.cli.night:demo",
     "simulate": "lightmill.cli.night:simulate",
     "refs": "lightmill.cli.refs:refs",
