@@ -18,7 +18,7 @@ from lightmill.association.engine.members import (
     Numbers,
     Source,
 )
-from lightmill.association.engine.trees import Leaf, State
+from lightmill.association.engine.state import Leaf, State
 from lightmill.association.engine.work import Growing
 from lightmill.association.language.rules import Attribute, Rule, RuleSet, leaves_of
 from lightmill.association.pool_table import Pool

@@ -10,7 +10,8 @@ from lightmill.association.engine.finish import finished, too_few
 from lightmill.association.engine.options import Options
 from lightmill.association.engine.prune import pruned
 from lightmill.association.engine.run import Engine
-from lightmill.association.engine.trees import CompiledRule, Work
+from lightmill.association.engine.state import Work
+from lightmill.association.engine.trees import CompiledRule
 from lightmill.association.language.rules import Attribute, Group, Node, RuleSet, Test
 from lightmill.association.pool_table import Pool
 from lightmill.errors import UnknownNameError

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from lightmill.association.engine.drafts import Draft, Run
 from lightmill.association.engine.members import Looks
-from lightmill.association.engine.trees import Again, CompiledRule, OpenCandidates
+from lightmill.association.engine.state import Again, OpenCandidates
+from lightmill.association.engine.trees import CompiledRule
 from lightmill.association.engine.work import Growing, Kind, RuleMemory, RuleWork
 from lightmill.association.pool_check import parse_candidates
 

@@ -15,12 +15,14 @@ from lightmill.association.engine.candidates import (
 from lightmill.association.engine.conditions import columns_of
 from lightmill.association.engine.drafts import Draft, Facts, Run
 from lightmill.association.engine.finish import finished
+from lightmill.association.engine.kinds import Kinds
 from lightmill.association.engine.options import Options
 from lightmill.association.engine.per_pool import drafts_of_one_pass
 from lightmill.association.engine.prune import pruned
-from lightmill.association.engine.trees import Again, CompiledRule
+from lightmill.association.engine.state import Again
+from lightmill.association.engine.trees import CompiledRule
 from lightmill.association.engine.work import Kind, RuleMemory, RuleWork
-from lightmill.association.language.rules import Attribute, Rule, RuleSet, leaves_of
+from lightmill.association.language.rules import Rule, RuleSet
 from lightmill.association.pool_check import parse_candidates
 from lightmill.association.pool_table import Pool
 from lightmill.association.records import Association, Product
@@ -74,7 +76,7 @@ class Engine:
         self.repeats = len(pool.values(columns["file"])) < len(pool)
         self._rows: dict[str, array[int]] | None = None
         self._values: dict[str, list[str | None]] = {}
-        self._columns = [_Rows(memory, self) for memory in self.memories]
+        self._columns = [Kinds(memory, self) for memory in self.memories]
         for number in range(len(self.memories)):
             self._forget(number)
         self._possible = self._possible_rules()
@@ -323,70 +325,6 @@ class _Offered:
                 self.rows.setdefault(again.category, {}).update((row, None) for row, _ in some)
                 at = (some[0][0], number)
                 self.first[again.category] = min(self.first.get(again.category, at), at)
-
-
-class _Rows:
-    """What one rule can tell apart of the rows of a pool."""
-
-    def __init__(self, memory: RuleMemory, engine: Engine) -> None:
-        self.memory, self.engine = memory, engine
-        self.names = memory.rule.columns
-        self.candidates = engine.candidates_column
-        self._known: dict[object, Kind] = {}
-        self._ready = False
-
-    def forget(self) -> None:
-        """Forget the kinds met so far: their rule has."""
-        self._known.clear()
-
-    def _prepare(self) -> None:
-        pool = self.engine.pool
-        self.stored = [name for name in self.names if pool.has(name) and name != self.candidates]
-        self.codes = [pool.codes(name) for name in self.stored]
-        self.values = [self.engine.values(name) for name in self.stored]
-        self.by_candidate = self.candidates in self.names
-        self.by_type = "@candidate_type" in self.names
-        self.patterns = [
-            pattern
-            for leaf in leaves_of(self.memory.rule.rule.accept)
-            if isinstance(leaf, Attribute) and self.candidates in leaf.columns
-            for pattern in self.memory.rule.patterns(leaf)
-        ]
-        self._ready = True
-
-    def kinds(self, rows: Iterable[int], run: Run) -> Iterable[tuple[int, Kind]]:
-        """Yield each row the rule might take, with its kind."""
-        if not self._ready:
-            self._prepare()
-        codes, known = self.codes, self._known
-        kind_of = run.candidate[1].lower() if self.by_type else ""
-        token = self._token(run.cell) if self.by_candidate and run.cell is not None else ""
-        own = self.by_candidate and run.cell is None
-        cells = self.engine.pool.column(self.candidates) if own else []
-        for row in rows:
-            if own:
-                token = self._token(cells[row])
-            key = (token, kind_of, *[column[row] for column in codes])
-            kind = known.get(key)
-            if kind is None:
-                if len(known) >= RuleMemory.LARGEST:
-                    known.clear()
-                kind = known[key] = self._kind(row, token, kind_of)
-            if kind.possible:
-                yield row, kind
-
-    def _token(self, cell: str) -> str:
-        """Return the cell if the rule has an eye on it, else a word that stands for all others."""
-        return cell if any(pattern.match(cell) for pattern in self.patterns) else "-none-"
-
-    def _kind(self, row: int, token: str, kind_of: str) -> Kind:
-        cells: dict[str, str | None] = {
-            name: values[column[row]]
-            for name, values, column in zip(self.stored, self.values, self.codes, strict=True)
-        }
-        cells[self.candidates] = token
-        cells["@candidate_type"] = kind_of
-        return self.memory.kind(tuple(cells.get(name) for name in self.names))
 
 
 def _zeros(pool: Pool) -> array[int]:

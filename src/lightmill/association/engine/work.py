@@ -10,7 +10,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 from lightmill.association.engine.members import Look, Looks
-from lightmill.association.engine.trees import Again, Answer, CompiledRule, State
+from lightmill.association.engine.state import Again, Answer, State
+from lightmill.association.engine.trees import CompiledRule
 
 __all__ = ["Growing", "Kind", "RuleMemory", "RuleWork"]
 

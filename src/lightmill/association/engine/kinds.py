@@ -1,0 +1,80 @@
+"""What one rule can tell apart of the rows of a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lightmill.association.engine.drafts import Run
+from lightmill.association.engine.evaluate import patterns_of
+from lightmill.association.engine.work import Kind, RuleMemory
+from lightmill.association.language.rules import Attribute, leaves_of
+
+if TYPE_CHECKING:
+    from lightmill.association.engine.run import Engine
+
+__all__ = ["Kinds"]
+
+
+class Kinds:
+    """The kinds of a pool's rows for one rule."""
+
+    def __init__(self, memory: RuleMemory, engine: Engine) -> None:
+        self.memory, self.engine = memory, engine
+        self.names = memory.rule.columns
+        self.candidates = engine.candidates_column
+        self._known: dict[object, Kind] = {}
+        self._ready = False
+
+    def forget(self) -> None:
+        """Forget the kinds met so far: their rule has."""
+        self._known.clear()
+
+    def _prepare(self) -> None:
+        pool = self.engine.pool
+        self.stored = [name for name in self.names if pool.has(name) and name != self.candidates]
+        self.codes = [pool.codes(name) for name in self.stored]
+        self.values = [self.engine.values(name) for name in self.stored]
+        self.by_candidate = self.candidates in self.names
+        self.by_type = "@candidate_type" in self.names
+        self.patterns = [
+            pattern
+            for leaf in leaves_of(self.memory.rule.rule.accept)
+            if isinstance(leaf, Attribute) and self.candidates in leaf.columns
+            for pattern in patterns_of(leaf)
+        ]
+        self._ready = True
+
+    def kinds(self, rows: Iterable[int], run: Run) -> Iterable[tuple[int, Kind]]:
+        """Yield each row the rule might take, with its kind."""
+        if not self._ready:
+            self._prepare()
+        codes, known = self.codes, self._known
+        kind_of = run.candidate[1].lower() if self.by_type else ""
+        token = self._token(run.cell) if self.by_candidate and run.cell is not None else ""
+        own = self.by_candidate and run.cell is None
+        cells = self.engine.pool.column(self.candidates) if own else []
+        for row in rows:
+            if own:
+                token = self._token(cells[row])
+            key = (token, kind_of, *[column[row] for column in codes])
+            kind = known.get(key)
+            if kind is None:
+                if len(known) >= RuleMemory.LARGEST:
+                    known.clear()
+                kind = known[key] = self._kind(row, token, kind_of)
+            if kind.possible:
+                yield row, kind
+
+    def _token(self, cell: str) -> str:
+        """Return the cell if the rule has an eye on it, else a word that stands for all others."""
+        return cell if any(pattern.match(cell) for pattern in self.patterns) else "-none-"
+
+    def _kind(self, row: int, token: str, kind_of: str) -> Kind:
+        cells: dict[str, str | None] = {
+            name: values[column[row]]
+            for name, values, column in zip(self.stored, self.values, self.codes, strict=True)
+        }
+        cells[self.candidates] = token
+        cells["@candidate_type"] = kind_of
+        return self.memory.kind(tuple(cells.get(name) for name in self.names))
