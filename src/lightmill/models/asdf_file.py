@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lightmill.errors import CorruptFileError, DataError, LightmillError
+from lightmill.models.asdf_blocks import plain_array
 from lightmill.models.asdf_tree import TAG, AsdfSection, Tagged, datatype_of
 from lightmill.models.classes import ReferenceModel, class_named, class_of_reftype
 from lightmill.models.foreign import Foreign
@@ -38,6 +39,8 @@ class AsdfArray(UnreadArray):
         Where the array is in the tree.
     shape : tuple of int
     dtype : dtype
+    node : object, optional
+        What the tree says of the array.
     """
 
     def __init__(
@@ -47,7 +50,9 @@ class AsdfArray(UnreadArray):
         shape: tuple[int, ...],
         dtype: np.dtype,
         region: Region | None = None,
+        node: Any = None,
     ) -> None:
+        self.node = node
         self.path, self.keys, self.dtype, self.region = path, keys, np.dtype(dtype), region
         self._frame = shape
         self.shape = shape if region is None else (*shape[:-2], *region.shape)
@@ -55,13 +60,18 @@ class AsdfArray(UnreadArray):
 
     def cut(self, region: Region) -> AsdfArray:
         """Return the part of the last two axes in `region`; nothing is read."""
-        return AsdfArray(self.path, self.keys, self._frame, self.dtype, self._within(region))
+        part = self._within(region)
+        return AsdfArray(self.path, self.keys, self._frame, self.dtype, part, self.node)
 
     def astype(self, dtype: np.dtype) -> AsdfArray:
         """Return the same array, to be read as another dtype; nothing is read."""
-        return AsdfArray(self.path, self.keys, self._frame, np.dtype(dtype), self.region)
+        kind = np.dtype(dtype)
+        return AsdfArray(self.path, self.keys, self._frame, kind, self.region, self.node)
 
     def _whole(self) -> np.ndarray:
+        values = plain_array(self.node, self.path)
+        if values is not None:
+            return values
         import asdf
 
         try:
@@ -207,12 +217,13 @@ def _array_of(node: Any, keys: tuple[Any, ...], path: Path) -> Any:
         shape = node.get("shape")
         if isinstance(shape, list) and all(isinstance(n, int) and n >= 0 for n in shape):
             try:
-                return AsdfArray(path, keys, tuple(shape), np.dtype(node["datatype"]))
+                kind = np.dtype(node["datatype"])
+                return AsdfArray(path, keys, tuple(shape), kind, node=node)
             except TypeError:
                 pass
-    loaded = AsdfArray(path, keys, (), np.dtype(object))
+    loaded = AsdfArray(path, keys, (), np.dtype(object), node=node)
     values = _loaded(loaded)
-    return AsdfArray(path, keys, values.shape, values.dtype)
+    return AsdfArray(path, keys, values.shape, values.dtype, node=node)
 
 
 def _loaded(array: AsdfArray) -> np.ndarray:

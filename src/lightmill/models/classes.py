@@ -367,6 +367,9 @@ class PhotomModel(ReferenceModel):
 
     if TYPE_CHECKING:
         phot_table: np.ndarray
+        timecoeff_linear: np.ndarray | None
+        timecoeff_exponential: np.ndarray | None
+        timecoeff_powerlaw: np.ndarray | None
 
 
 @define

@@ -294,7 +294,10 @@ class Saver:
 def suffix_of(step: Step) -> str:
     """Return the suffix of the product of a step."""
     suffix = step.options["suffix"]
-    return step.name if suffix is None else suffix
+    if suffix is not None:
+        return str(suffix)
+    products: tuple[str, ...] = getattr(step, "products", ())
+    return str(products[0]) if len(products) == 1 else step.name
 
 
 def parts_of(step: Step, result: Any) -> dict[str, Any]:
