@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lightmill import models
 from lightmill.errors import ConfigurationError, LightmillError, NothingSelectedError
@@ -40,7 +41,7 @@ class References:
         fits = [
             reference
             for reference, facts in self._files().get(reftype.lower(), [])
-            if all(_fits(said, model.meta.get(key)) for key, said in facts.items())
+            if all(_fits(key, said, model.meta) for key, said in facts.items())
         ]
         if len(fits) > 1:
             raise NothingSelectedError(
@@ -78,6 +79,14 @@ class References:
         return self._found
 
 
-def _fits(said: str, asked: object) -> bool:
-    """Say whether what a reference is for is what the data have; what it leaves open fits."""
-    return said.upper() in _ANY or said.upper() == str(asked or "").upper()
+def _fits(key: str, said: str, meta: Any) -> bool:
+    """Say whether what a reference is for is what the data have; what either leaves open fits.
+
+    A name that starts with ``p_`` lists alternatives, ``F150W|F200W|``: files of the field do so
+    where one serves several filters.
+    """
+    branch, _, name = key.rpartition(".")
+    several = name.startswith("p_")
+    wanted = said.upper().strip("|").split("|") if several else [said.upper()]
+    asked = meta.get(f"{branch}.{name.removeprefix('p_')}")
+    return bool(_ANY.intersection(wanted)) or asked is None or str(asked).upper() in wanted

@@ -2,8 +2,10 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from lightmill import models
 from lightmill.errors import (
     ConfigurationError,
     DataError,
@@ -14,6 +16,7 @@ from lightmill.models import GainModel, Model, RampModel, RateModel, ReadnoiseMo
 from lightmill.pipeline import Pipeline, Step
 from lightmill.pipeline.outcome import Options, Status
 from lightmill.pipeline.selection import needs_of
+from lightmill.reference import References
 from lightmill.testing import make_ramp, make_reference
 
 
@@ -362,3 +365,19 @@ def test_an_override_of_one_step_is_named_with_its_step(ramp):
         Gain(override_gain="nothere.fits").run(ramp)
 
     assert caught.value.place == "t_gain.override_gain"
+
+
+def test_a_folder_gives_the_reference_of_the_data_s_filter(tmp_path):
+    for band in ("RED", "BLUE"):
+        flat = models.FlatModel(
+            meta={"reftype": "FLAT", "instrument": {"name": "X", "filter": band}},
+            data=np.ones((4, 4), np.float32),
+        )
+        flat.save(tmp_path / f"{band}.fits")
+    image = models.RateModel(
+        meta={"instrument": {"name": "X", "filter": "BLUE"}}, data=np.ones((4, 4), np.float32)
+    )
+
+    found = References(tmp_path).find("flat", image)
+
+    assert found.path.name == "BLUE.fits"
