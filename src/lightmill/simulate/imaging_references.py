@@ -34,6 +34,7 @@ _STERADIAN = 206264.80624709636**2  # square arcseconds in a steradian
 _FLAT_ERROR = 0.001  # of a flat field, relative to it
 _INVERSE_DEGREE = 7
 _FRACTIONS = (0.3, 0.5, 0.6, 0.7, 0.8)  # of a star's light in the tabulated apertures
+_CUT_REACH = 8  # pixels
 _SKY = (5.0, 8.0)  # annulus of the local sky, in units of the largest aperture
 
 
@@ -349,28 +350,51 @@ def _growth(star: StarImage) -> tuple[np.ndarray, np.ndarray]:
 
     The mosaic spreads each pixel, drawn as a square of its own size (pixfrac 1), over those of
     the output it overlaps: on average over all dithers a convolution with a triangle two
-    pixels wide (Fruchter & Hook 2002, PASP 114, 144).
+    pixels wide (Fruchter & Hook 2002, PASP 114, 144). An aperture takes the light of a pixel as
+    spread evenly over it, which is one more square.
     """
-    k = star.fine
-    n = star.reach
-    # the pixel's image at every quarter of a pixel
+    k, n = star.fine, star.reach
+    # a pixel's image at every quarter of a pixel: a star moved up by i/k shows at its pixels'
+    # centres what lies i/k below its own
     fine = np.zeros(((2 * n + 1) * k, (2 * n + 1) * k))
     for i in range(k):
         for j in range(k):
-            # a star moved up by i/k shows at its pixels' centres what lies i/k below its own
             fine[k - 1 - i :: k, k - 1 - j :: k] = star.phases[i, j]
-    triangle = np.interp(np.arange(-k, k + 1) / k, [-1, 0, 1], [0, 1, 0])
-    triangle /= triangle.sum()
+    triangle = 1 - np.abs(np.arange(-k, k + 1)) / k
+    square = np.r_[0.5, np.ones(k - 1), 0.5]
+    spread = np.convolve(triangle, square)
+    spread /= spread.sum()
+    h = len(spread) // 2
     for axis in (0, 1):
-        fine = np.apply_along_axis(np.convolve, axis, fine, triangle, mode="same")
+        padded = np.pad(fine, [(h, h) if a == axis else (0, 0) for a in (0, 1)])
+        size = fine.shape[axis]
+        fine = sum(
+            weight * np.take(padded, np.arange(i, i + size), axis=axis)
+            for i, weight in enumerate(spread)
+        )
     fine /= fine.sum()
     centre = n * k + k - 1
-    y, x = np.ogrid[: len(fine), : len(fine)]
-    r = np.hypot(y - centre, x - centre).ravel() / k
-    order = np.argsort(r)
-    radii = np.linspace(0.25, n, 8 * n)
-    light = np.interp(radii, r[order], np.cumsum(fine.ravel()[order]))
-    return radii, light
+    # light by radius, in bins narrower than a sample, which near the centre is cut into pieces
+    edges = np.arange(0, n + 0.01, 0.02)
+    axis_values = (np.arange(len(fine)) - centre) / k
+    near = slice(centre - _CUT_REACH * k, centre + _CUT_REACH * k + 1)
+    light = _by_radius(axis_values, fine, edges, 1) - _by_radius(
+        axis_values[near], fine[near, near], edges, 1
+    )
+    light += _by_radius(axis_values[near], fine[near, near], edges, 6)
+    return edges, np.r_[0.0, np.cumsum(light)]
+
+
+def _by_radius(axis_values: np.ndarray, image: np.ndarray, edges: np.ndarray, cut: int) -> Any:
+    """Return the light between radii, each sample being `cut` x `cut` pieces."""
+    spacing = axis_values[1] - axis_values[0]
+    offsets = ((np.arange(cut) + 0.5) / cut - 0.5) * spacing
+    light = np.zeros(len(edges) - 1)
+    for dy in offsets:
+        for dx in offsets:
+            r = np.hypot(axis_values[:, None] + dy, axis_values[None, :] + dx)
+            light += np.histogram(r, edges, weights=image)[0]
+    return light / cut**2
 
 
 def _apertures(radii: np.ndarray, light: np.ndarray) -> list[tuple[float, ...]]:
