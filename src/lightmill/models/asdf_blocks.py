@@ -55,7 +55,7 @@ def plain_array(node: Any, path: Path) -> np.ndarray | None:
     if kind is not None and (not isinstance(kind, str) or kind not in _TYPES):
         return None
     if "data" in node:
-        return _inline(node["data"], kind)
+        return _inline(node["data"], kind, node.get("shape"))
     source, shape, order = node.get("source"), node.get("shape"), node.get("byteorder")
     offset = node.get("offset", 0)
     if (
@@ -77,9 +77,11 @@ def plain_array(node: Any, path: Path) -> np.ndarray | None:
     return values.astype(dtype.newbyteorder("="))
 
 
-def _inline(data: Any, kind: str | None) -> np.ndarray | None:
+def _inline(data: Any, kind: str | None, shape: Any = None) -> np.ndarray | None:
     try:
         values = np.array(data, None if kind is None else np.dtype(kind))
+        if shape is not None:  # of an empty array, the list says less than the shape
+            values = values.reshape(shape)
     except (TypeError, ValueError, OverflowError):
         return None
     return values if values.dtype.kind in "biufc" else None
