@@ -41,6 +41,7 @@ def exposure(
     effects: Effects | None = None,
     brightness: float | None = None,
     inverse_linearity: bool = False,
+    level: str = "uncal",
     progress: Progress | None = None,
 ) -> SimulatedExposure:
     """Simulate the first exposure of a scene; see `observe` for all of them.
@@ -62,6 +63,8 @@ def exposure(
         detector's asks for, as bright fields are read with small windows.
     inverse_linearity : bool
         Add inverse coefficients to the linearity reference.
+    level : {'uncal', 'rate'}
+        A raw exposure, or count rates; see `observe`.
     progress : callable, optional
         Told (what is made, steps done, steps in all).
     """
@@ -78,6 +81,7 @@ def exposure(
         effects=effects,
         brightness=brightness,
         inverse_linearity=inverse_linearity,
+        level=level,
         progress=progress,
         dithers=None,
         first_only=True,

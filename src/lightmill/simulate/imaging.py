@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from lightmill.simulate.imaging_references import (
 from lightmill.simulate.layout import Visit, write_uncal
 from lightmill.simulate.made import CLASS_BITS, LEVELS, Progress, SimulatedExposure
 from lightmill.simulate.optics import render, star_image
+from lightmill.simulate.pointing import project
 from lightmill.simulate.radiation import draw_events
 from lightmill.simulate.rates import draw_rates, write_rate
 from lightmill.simulate.readout import Pattern, Readout
@@ -95,9 +97,14 @@ class _Camera:
     def __init__(self, facts: InstrumentFacts, scene: Scene, seed: int) -> None:
         self.facts = facts
         self.window: Window = facts.window(scene.size)
-        self.detector = Detector.draw(facts, self.window, scene.effects, seed)
+        self.effects, self.seed = scene.effects, seed
         self.plane = FocalPlane.of(facts)
         self.reference = View.reference(self.plane, self.window)
+
+    @functools.cached_property
+    def detector(self) -> Detector:
+        """The pixels: some hundred megabytes, drawn when they are first asked for."""
+        return Detector.draw(self.facts, self.window, self.effects, self.seed)
 
     def behind(self, filter_name: str) -> FocalPlane:
         return dataclasses.replace(self.plane, shift=self.facts.filters[filter_name].shift)
@@ -167,7 +174,7 @@ class ImagingObservation:
         made: list[SimulatedExposure] = []
         pointing: list[tuple[Any, ...]] = []
         total = len(self.poses) * len(self.cameras)
-        place = self.directory / f"jw{_program(self.poses[0])}-o001_sky.fits"
+        place = self.directory / f"jw{Visit.program}-o001_sky.fits"
         for camera in self.cameras:
             responses = {
                 name: draw_response(
@@ -188,6 +195,7 @@ class ImagingObservation:
                 title = f"{self.scene.title}, {label}"
                 own = references[pose.filter_name]
                 made.append(SimulatedExposure(path, own, truth, title, place))
+            del camera.detector
         self._write_sky(place, np.array(pointing, _POINTING_COLUMNS))
         return made
 
@@ -238,9 +246,9 @@ class ImagingObservation:
             for pose in self.poses:
                 x, y = np.array([0, columns, columns, 0]), np.array([0, 0, rows, rows])
                 ra, dec = self.view(camera, pose).sky(x, y)
-                cos = np.cos(np.radians(self.scene.dec))
-                east.append(((ra - self.scene.ra + 180) % 360 - 180) * 3600 * cos)
-                north.append((dec - self.scene.dec) * 3600)
+                offset = project(ra, dec, self.scene.ra, self.scene.dec)
+                east.append(offset[0])
+                north.append(offset[1])
         extent = 2 * max(np.abs(east).max(), np.abs(north).max()) + 2 * _MARGIN
         inner = min(min(camera.window.shape) for camera in self.cameras) * scale
         optics = {name: facts.through(name).optics for name in self.filters}
@@ -313,7 +321,9 @@ class ImagingObservation:
         scene, pattern = self.scene, self.pattern
         view = self.view(camera, pose)
         catalog = seen(self.sky, view, pose.filter_name, facts.optics.electrons_per_jansky)
-        light = render(catalog, star_image(facts.optics), self._background(camera, facts, response))
+        # an even sky fills a larger pixel more
+        sky = np.float32(facts.optics.sky * self.brightness) * response.area
+        light = render(catalog, star_image(facts.optics), sky)
         light *= response.efficiency
         said = view.reported(pose.said.at(*camera.reference))
         visit = Visit(
@@ -389,13 +399,6 @@ class ImagingObservation:
         self._write_truth(truth, camera, facts, light, response, tables | {"CATALOG": catalog})
         return path, truth
 
-    def _background(
-        self, camera: _Camera, facts: InstrumentFacts, response: Response
-    ) -> np.ndarray:
-        """Return the sky in each pixel [electron / s]: even, and more of it in a larger one."""
-        del camera
-        return np.float32(facts.optics.sky * self.brightness) * response.area
-
     def _write_truth(
         self,
         path: Path,
@@ -437,7 +440,7 @@ class ImagingObservation:
 
     def _pointing_row(self, path: Path, camera: _Camera, pose: Pose) -> tuple[Any, ...]:
         true, said = pose.true.at(*camera.reference), pose.said.at(*camera.reference)
-        east = ((true.ra - said.ra + 180) % 360 - 180) * 3600 * np.cos(np.radians(said.dec))
+        east, north = project(true.ra, true.dec, said.ra, said.dec)
         return (
             path.name.encode(),
             pose.filter_name.encode(),
@@ -451,7 +454,7 @@ class ImagingObservation:
             said.dec,
             said.roll,
             east,
-            (true.dec - said.dec) * 3600,
+            north,
             (true.roll - said.roll + 180) % 360 - 180,
             self.scene.aberration,
         )
@@ -471,11 +474,6 @@ class ImagingObservation:
     def _tell(self, what: str, done: int, total: int) -> None:
         if self.progress:
             self.progress(what, done, total)
-
-
-def _program(pose: Pose) -> str:
-    del pose
-    return Visit.program
 
 
 def _activity(k: int) -> str:
