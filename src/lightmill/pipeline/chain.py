@@ -191,12 +191,21 @@ class Chain:
         return model
 
     def _save_point(self, point: Save, model: Any) -> Any:
-        """Save the result so far; write it as it is computed, where steps wait."""
+        """Save the result so far; write it as it is computed, where steps wait.
+
+        A point that no parameter switches is a product of the run like its result: it is saved
+        when that is.
+        """
         saver, target = self._run.saver, self._run.target
-        if self._waiting:
+        if point.when is None and not saver.saves:
+            model = self._flush(model)
+        elif self._waiting:
             path_of = saver.path_of(target)
-            return self._flush(model, lambda _, part: path_of(point.suffix, part))
-        saver.save(target, {point.suffix: model})
+            model = self._flush(model, lambda _, part: path_of(point.suffix, part))
+        else:
+            saver.save(target, {point.suffix: model})
+        if point.when is None:
+            self._run.products[point.suffix] = model
         return model
 
     def _flush(self, model: Any, path_of: Callable[[str, Any], Path] | None = None) -> Any:

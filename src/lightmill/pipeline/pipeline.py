@@ -32,7 +32,7 @@ class Save:
     """A point of a flow where the result so far is also a product."""
 
     suffix: str
-    when: str | None = None  # the pipeline's parameter that asks for it
+    when: str | None = None  # the pipeline's parameter that asks for it; None: as the result is
 
 
 class Pipeline(Step):

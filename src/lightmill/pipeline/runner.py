@@ -101,6 +101,7 @@ class Run:
         self.resumption = Resumption(options, self.record, self.opener, self.saver)
         self.computation = Computation(target, options, self.record, self.saver)
         self.source: Any = None
+        self.products: dict[str, Any] = {}  # of the save points of a flow
         self._begun = options.start_at is None  # else steps before it are not computed
 
     def on(self, data: Any) -> Outcome:
@@ -166,6 +167,7 @@ class Run:
                 if damaged is None:
                     raise
                 log.warning("left out: %s", error.story())
+                self.products.clear()
                 self.source = source = source.without(damaged, error.story())
                 self.record.restart(self.target, source, names_of(self.target))
 
@@ -201,10 +203,11 @@ class Run:
             status, reason, result = Status.SKIPPED, result.reason, result.model
         elif self.resumption.taken and not self.computation.count:
             status = Status.CACHED
-        parts = {s: self._own(m) for s, m in parts_of(target, result).items()}
+        last = {s: self._own(m) for s, m in parts_of(target, result).items()}
+        parts = {s: m for s, m in self.products.items() if s not in last} | last
         self.record.finish(time.perf_counter() - begin)
         if self.saver.saves:
-            self.saver.save(target, parts)
+            self.saver.save(target, last)
         else:
             for part in parts.values():
                 for model in models_in(part):

@@ -32,7 +32,7 @@ class Products(dict[str, "Model"]):
 class Skipped:
     """The answer of a step that had nothing to do: the model as it was, and why."""
 
-    model: Model
+    model: Any  # a model, or exposures
     reason: str
 
 

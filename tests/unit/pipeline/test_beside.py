@@ -206,7 +206,7 @@ def test_a_save_point_writes_counts_too(kit, peak, file, out):
         steps = {"peak": peak, "again": kit.Multiply}
         flow = ("peak", Save("half"), "again")
 
-    Saving(steps={"peak": {"save_peak": False}}).run(file, output_dir=out)
+    Saving(steps={"peak": {"save_peak": False}}).run(file, output_dir=out, save_results=True)
 
     assert fits.getval(out / "lantern001_half.fits", "EFFINTTM") == 48.0
 

@@ -12,7 +12,7 @@ import pytest
 from lightmill import app, models
 from lightmill.errors import CorruptFileError, DataError, LightmillError, OutputError
 from lightmill.models import CalModel, Exposures, Member, ResampledModel
-from lightmill.pipeline import Beside, Pipeline, Status, Step, param
+from lightmill.pipeline import Beside, Pipeline, Save, SideProduct, Status, Step, param
 from lightmill.pipeline.inputs import Source, sources_of
 from lightmill.pipeline.runner import run
 
@@ -47,8 +47,6 @@ class AddUp(Step):
         return Beside(ResampledModel(meta=exposures.meta, data=mean), {"toyc": exposures})
 
     def side_products(self):
-        from lightmill.pipeline import SideProduct
-
         return (SideProduct("toyc"),)
 
 
@@ -120,6 +118,20 @@ def test_members_of_an_association_are_put_together(night, tmp_path):
         "toy_asn.json",
         *(f"x{n}_cal.fits" for n in range(3)),
     ]
+
+
+def test_what_a_flow_saves_on_its_way_is_a_product_of_the_run(night, tmp_path):
+    class Saving(Stack):
+        """Keep the shifted exposures as well."""
+
+        name = "toy_saving"
+        flow = ("toy_shift", Save("toys"), "toy_add")
+
+    outcome = run(Saving, night, save_results=True, output_dir=tmp_path / "out")
+
+    assert list(outcome.models) == ["toys", "toy_saving"]
+    assert (tmp_path / "out/x1_a3001_toys.fits") in outcome.written
+    assert list(run(Saving, night).models) == ["toys", "toy_saving"]
 
 
 def test_models_of_the_caller_stay_as_they_are(tmp_path):
