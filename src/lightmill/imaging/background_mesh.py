@@ -149,7 +149,7 @@ def measure_background(
             values = box[np.isfinite(box)] if mask is None else box[~mask[y0:y1, x0:x1]]
             full[j, i], count[j, i] = box.size, values.size
             if values.size:
-                level[j, i], rms[j, i], _ = clipped_statistics(values)
+                level[j, i], rms[j, i], _ = _statistics_within(values, CLIP, ITERATIONS)
     if not count.any():
         return None
     trusted = count >= LEAST_VALID * full
@@ -181,13 +181,20 @@ def clipped_statistics(
     count : int
         How many these are.
     """
-    ordered = np.sort(values, axis=None)  # what is kept is always a slice of it
+    return _statistics_within(np.array(values).ravel(), sigma, iterations)
+
+
+def _statistics_within(
+    ordered: np.ndarray, sigma: float, iterations: int
+) -> tuple[float, float, int]:
+    """Return the same; the array is used up, for one as large as a box is memory."""
+    ordered.sort()  # what is kept is always a slice of it
     low, high = 0, len(ordered)
-    centre = _middle(ordered, low, high)
     kind = ordered.dtype.type  # a bound of another type would copy the array to be searched
-    offsets = ordered - kind(centre)  # small numbers: their squares lose nothing
-    total = float(np.sum(offsets, dtype=np.float64))
-    squares = _sum_of_squares(offsets)
+    origin = _middle(ordered, low, high)
+    ordered -= kind(origin)  # small numbers: their squares lose nothing
+    total, squares = _sums(ordered)
+    centre = _middle(ordered, low, high)
     for _ in range(iterations):
         deviation = _deviation(total, squares, high - low)
         first = int(np.searchsorted(ordered, kind(centre - sigma * deviation), "left"))
@@ -195,12 +202,12 @@ def clipped_statistics(
         first, last = max(first, low), min(last, high)
         if (first, last) == (low, high) or first >= last:
             break
-        for tail in (offsets[low:first], offsets[last:high]):
-            total -= float(np.sum(tail, dtype=np.float64))
-            squares -= _sum_of_squares(tail)
+        for tail in (ordered[low:first], ordered[last:high]):
+            tail_total, tail_squares = _sums(tail)
+            total, squares = total - tail_total, squares - tail_squares
         low, high = first, last
         centre = _middle(ordered, low, high)
-    return centre, _deviation(total, squares, high - low), high - low
+    return origin + centre, _deviation(total, squares, high - low), high - low
 
 
 def row_bands(shape: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -223,8 +230,14 @@ def _middle(ordered: np.ndarray, low: int, high: int) -> float:
     return (float(ordered[half - 1]) + float(ordered[half])) / 2
 
 
-def _sum_of_squares(offsets: np.ndarray) -> float:
-    return float(np.sum(offsets * offsets, dtype=np.float64))
+def _sums(values: np.ndarray) -> tuple[float, float]:
+    """Return the sum of values and of their squares."""
+    total = squares = 0.0
+    for start in range(0, len(values), BAND):
+        part = values[start : start + BAND]
+        total += float(np.sum(part, dtype=np.float64))
+        squares += float(np.sum(part * part, dtype=np.float64))
+    return total, squares
 
 
 def _deviation(total: float, squares: float, count: int) -> float:

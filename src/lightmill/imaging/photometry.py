@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 
@@ -27,7 +26,7 @@ __all__ = [
 
 ZERO_POINT = 8.9  # AB magnitude of 1 Jy: -48.60 for erg/s/cm^2/Hz (Oke & Gunn 1983, ApJ, 266, 713)
 KRON_REACH = 6.0  # standard deviations out to which the first moment is taken (SExtractor)
-TRUNCATED = 0x10  # SEP's flag of an aperture that leaves the image
+HOLED = 0x20  # SEP's flag of an aperture with pixels that are left out
 CHUNK = 1 << 20  # pixels of annuli looked at at once
 FEWEST = 10  # pixels that a local sky needs
 
@@ -94,8 +93,11 @@ def circular_fluxes(
     flux, flux_err = np.full(len(x), np.nan), np.full(len(x), np.nan)
     known = np.isfinite(x) & np.isfinite(y)
     if known.any():
-        total, error, flag = sep.sum_circle(data, x[known], y[known], radius, err=err, subpix=0)
-        whole = (flag & TRUNCATED) == 0
+        total, error, _ = sep.sum_circle(data, x[known], y[known], radius, err=err, subpix=0)
+        # SEP's own flag misses a circle that is less than a pixel outside.
+        ny, nx = data.shape
+        whole = (x[known] - radius >= -0.5) & (x[known] + radius <= nx - 0.5)
+        whole &= (y[known] - radius >= -0.5) & (y[known] + radius <= ny - 0.5)
         flux[known] = np.where(whole, total, np.nan)
         flux_err[known] = np.where(whole, error, np.nan)
     return flux, flux_err
@@ -133,7 +135,7 @@ def kron_fluxes(
     err : (ny, nx) ndarray of float32
         Standard error.
     mask : (ny, nx) ndarray of bool
-        True where a pixel has no value; the mean of the others in the ellipse stands for it.
+        True where a pixel has no value; it counts like a pixel of another source, or as zero.
     labels : (ny, nx) ndarray of int32
         Segment of each pixel.
     segments : Segments
@@ -147,7 +149,8 @@ def kron_fluxes(
     least_circle : float
         Smallest circular radius of an ellipse [pixel]; smaller ones become circles of it.
     neighbours : {'correct', 'mask', 'none'}
-        Pixels of other sources: count as the mean of the others, count as zero, count.
+        Pixels of other sources: the pixel opposite the centre stands for them (zero, if that
+        is none of the source's or the sky's either), count as zero, count as they are.
 
     Returns
     -------
@@ -174,13 +177,16 @@ def kron_fluxes(
     small = circular < least_circle
     major = np.where(small, least_circle, reach * shapes.semimajor)
     minor = np.where(small, least_circle, reach * shapes.semiminor)
-    if neighbours == "mask":
-        flux, error = _alone(signal, err, labels, number, *place, major, minor, angle)
-    else:
-        flux, error, _ = sep.sum_ellipse(
-            signal, *place, major, minor, angle, 1.0, err=err, mask=mask, subpix=0, **others
+    flux, error, flag = sep.sum_ellipse(
+        signal, *place, major, minor, angle, 1.0, err=err, mask=mask, subpix=0, **others
+    )
+    holed = np.flatnonzero(flag & HOLED)
+    if len(holed):
+        outlines = np.stack([*place, major, minor, angle], axis=1)[holed]
+        flux[holed], error[holed] = _patched(
+            signal, err, mask, labels, number[holed], outlines, neighbours
         )
-    return np.asarray(flux), np.asarray(error), radius
+    return flux, error, radius
 
 
 def rectangular_backgrounds(
@@ -312,44 +318,45 @@ def _stretched(low: int, high: int) -> tuple[int, int]:
     return math.floor(middle - half + 0.5), math.ceil(middle + half + 0.5)
 
 
-def _alone(
+def _patched(
     signal: np.ndarray,
     err: np.ndarray,
+    mask: np.ndarray,
     labels: np.ndarray,
     number: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    major: np.ndarray,
-    minor: np.ndarray,
-    angle: np.ndarray,
+    outlines: np.ndarray,
+    neighbours: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Add up each ellipse with the pixels of other sources at zero."""
+    """Add up ellipses in which pixels are without a value, or belong to other sources.
+
+    A source is as bright on the other side of its centre: the mean of an ellipse, which SEP puts
+    in place of such pixels, is far brighter than they are at its edge.
+    """
     import sep
 
     ny, nx = signal.shape
-    flux, error = np.zeros(len(x)), np.zeros(len(x))
-    for i, own in enumerate(number):
-        reach = math.ceil(major[i]) + 1
-        x0, y0 = int(x[i]) - reach, int(y[i]) - reach
-        window = (
-            slice(max(y0, 0), min(int(y[i]) + reach + 2, ny)),
-            slice(max(x0, 0), min(int(x[i]) + reach + 2, nx)),
-        )
-        other = (labels[window] != 0) & (labels[window] != own)
-        light = np.where(other, np.float32(0), signal[window])
-        noise = np.where(other | ~np.isfinite(err[window]), np.float32(0), err[window])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            total, deviation, _ = sep.sum_ellipse(
-                light,
-                [x[i] - window[1].start],
-                [y[i] - window[0].start],
-                [major[i]],
-                [minor[i]],
-                [angle[i]],
-                1.0,
-                err=noise,
-                subpix=0,
-            )
+    flux, error = np.zeros(len(number)), np.zeros(len(number))
+    for i, (x, y, major, minor, angle) in enumerate(outlines):
+        reach = math.ceil(major) + 1
+        rows = np.arange(max(int(y) - reach, 0), min(int(y) + reach + 2, ny))
+        columns = np.arange(max(int(x) - reach, 0), min(int(x) + reach + 2, nx))
+        window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        missing = mask[window].copy()
+        if neighbours != "none":
+            missing |= (labels[window] != 0) & (labels[window] != number[i])
+        light = np.where(missing, 0, signal[window])
+        variance = np.where(missing, 0, err[window].astype(np.float64) ** 2)
+        if neighbours == "correct":
+            holes = np.nonzero(missing)
+            opposite = (
+                np.clip(np.rint(2 * y - rows[holes[0]]).astype(int) - rows[0], -1, len(rows)),
+                np.clip(np.rint(2 * x - columns[holes[1]]).astype(int) - columns[0], -1, len(columns)),
+            )  # fmt: skip
+            light[holes] = np.pad(light, 1)[opposite[0] + 1, opposite[1] + 1]
+            variance[holes] = np.pad(variance, 1)[opposite[0] + 1, opposite[1] + 1]
+        total, deviation, _ = sep.sum_ellipse(
+            light, [x - columns[0]], [y - rows[0]], [major], [minor], [angle], 1.0,
+            var=variance, subpix=0,
+        )  # fmt: skip
         flux[i], error[i] = total[0], deviation[0]
     return flux, error

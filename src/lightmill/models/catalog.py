@@ -211,12 +211,9 @@ def _ecsv(table: QTable) -> str:
 
 
 def _texts(column: Any) -> list[str]:
-    """Return the values of a column of numbers as they are written."""
-    values = column.tolist()
-    digits = column.info.format
-    if isinstance(digits, str) and digits:
-        return [format(value, digits) for value in values]
-    return [str(value) for value in values]
+    """Return the values of a column of numbers as they are written: all their digits."""
+    single = column.dtype.kind == "f" and column.dtype.itemsize < 8  # as floats they had too many
+    return [str(value) for value in (column if single else column.tolist())]
 
 
 def _namespace(meta: Namespace | Mapping[str, Any] | None) -> Namespace:
