@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from lightmill.models.unread import UnreadArray
 __all__ = ["AsdfArray", "inline", "read_asdf", "write_asdf"]
 
 _NDARRAY = f"{TAG}core/ndarray-"
+_OBJECTS = {"asdf-astropy", "gwcs"}  # packages that make objects of parts of a tree
 
 
 class AsdfArray(UnreadArray):
@@ -75,11 +77,16 @@ class AsdfArray(UnreadArray):
         import asdf
 
         try:
-            with asdf.open(self.path, memmap=False, ignore_unrecognized_tag=True) as file:
-                node: Any = file.tree
-                for key in self.keys:
-                    node = node[key]
-                return np.array(node)
+            with asdf.config_context() as config, warnings.catch_warnings():
+                warnings.simplefilter("ignore", asdf.exceptions.AsdfWarning)
+                # Else the table or transform around the array would be made, and hide it.
+                for package in _OBJECTS & {one.package_name for one in config.extensions}:
+                    config.remove_extension(package=package)
+                with asdf.open(self.path, memmap=False, ignore_unrecognized_tag=True) as file:
+                    node: Any = file.tree
+                    for key in self.keys:
+                        node = node[key]
+                    return np.array(node)
         except Exception as error:  # a damaged block raises whatever its codec raises
             raise CorruptFileError(
                 "the array cannot be read", place=self.place, found=error,
@@ -199,16 +206,26 @@ def _class_of(meta: Mapping[str, Any], telescope: str | None) -> type[Model]:
     return Model
 
 
-def _with_arrays(value: Any, keys: tuple[Any, ...], path: Path) -> Any:
-    """Return a tree whose array nodes stand for the arrays."""
+def _with_arrays(value: Any, keys: tuple[Any, ...], path: Path, *, inside: bool = False) -> Any:
+    """Return a tree whose array nodes stand for the arrays.
+
+    Those of an object (`inside`) that are written out in the tree are part of what the object's
+    own package reads, and stay as they are: columns of texts, for instance.
+    """
     if isinstance(value, Tagged):
         if value.tag.startswith(_NDARRAY):
-            return _array_of(value.value, keys, path)
-        return Tagged(value.tag, _with_arrays(value.value, keys, path))
+            written_out = isinstance(value.value, list) or "data" in value.value
+            return value if inside and written_out else _array_of(value.value, keys, path)
+        return Tagged(value.tag, _with_arrays(value.value, keys, path, inside=True))
     if isinstance(value, dict):
-        return {key: _with_arrays(one, (*keys, key), path) for key, one in value.items()}
+        return {
+            key: _with_arrays(one, (*keys, key), path, inside=inside) for key, one in value.items()
+        }
     if isinstance(value, list):
-        return [_with_arrays(one, (*keys, number), path) for number, one in enumerate(value)]
+        return [
+            _with_arrays(one, (*keys, number), path, inside=inside)
+            for number, one in enumerate(value)
+        ]
     return value
 
 

@@ -122,3 +122,20 @@ def test_a_tree_of_no_kind_we_know_keeps_its_arrays(tmp_path):
     assert "phase" in back.foreign.tree()
     with fits.open(tmp_path / "out.fits") as file:
         assert file["LOG"].data["v"].tolist() == [2.5]
+
+
+@pytest.mark.parametrize("storage", ["internal", "inline"])
+def test_a_table_with_texts_comes_back_as_a_table(tmp_path, storage):
+    pytest.importorskip("asdf_astropy")
+    import asdf
+    from astropy.table import Table
+
+    table = Table({"filter": ["RED", "BLUE"] * 20, "offset": np.arange(40.0)})
+    path = tmp_path / "offsets.asdf"
+    tree = {"abvega_offset": table, "meta": {"reftype": "abvegaoffset"}}
+    asdf.AsdfFile(tree).write_to(path, all_array_storage=storage)
+
+    found = models.content(models.open(path), "abvega_offset")
+
+    assert list(found["filter"]) == list(table["filter"])
+    assert list(found["offset"]) == list(table["offset"])
