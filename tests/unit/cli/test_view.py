@@ -19,11 +19,12 @@ from lightmill.cli import main
 from lightmill.cli.view.page import page
 from lightmill.cli.view.planes import binned, limits, overview, summary
 from lightmill.cli.view.product import TILE, Product
-from lightmill.cli.view.server import Viewer, serving
+from lightmill.cli.view.server import serving
 from lightmill.cli.view.sky import Sky, fit_plane
 from lightmill.cli.view.sources import Sources
+from lightmill.cli.view.viewer import Viewer
 from lightmill.errors import CorruptFileError, DataError, UnknownNameError
-from lightmill.models import RampModel, RateIntsModel, SegmentationModel, dq
+from lightmill.models import CalModel, RampModel, RateIntsModel, SegmentationModel, dq, put_wcs
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -245,6 +246,12 @@ def test_a_compressed_image_can_be_looked_at(tmp_path, noise):
     assert_array_equal(Product(path).tile(0, 0, 1, 0, 0), counts[:256, :256])
 
 
+def test_an_asdf_file_can_be_looked_at(tmp_path, noise):
+    path = CalModel(data=noise).save(tmp_path / "a_cal.asdf")
+
+    assert_array_equal(Product(path).tile(0, 0, 1, 1, 1), noise[256:, 256:])
+
+
 def test_a_table_is_nothing_to_look_at(tmp_path, capsys):
     path = tmp_path / "t.fits"
     fits.BinTableHDU(Table({"a": [1, 2]})).writeto(path)
@@ -371,6 +378,35 @@ def test_the_server_tells_pixels_and_sky(cal, noise):
     assert_allclose([told["ra"], told["dec"]], [ra, dec], atol=1e-10)
 
 
+def test_the_generalised_coordinates_of_a_product_are_used(tmp_path):
+    gwcs = pytest.importorskip("gwcs")
+    import astropy.units as u
+    from astropy import coordinates
+    from astropy.modeling import models
+
+    # physics: a detector whose distortion moves its corners by tens of pixels
+    bent = models.Mapping((0, 1, 0, 1)) | (
+        models.Polynomial2D(3, c1_0=1, c2_0=2e-4, c0_2=1e-5, c3_0=1e-8)
+        & models.Polynomial2D(3, c0_1=1, c1_1=1e-4, c0_3=2e-8)
+    )
+    scale = models.Scale(0.065 / 3600) & models.Scale(0.065 / 3600)
+    sky = models.Pix2Sky_TAN() | models.RotateNative2Celestial(359.999, 12.0, 180)
+    frame = gwcs.coordinate_frames
+    detector = frame.Frame2D(name="detector", unit=(u.pix, u.pix))
+    world = frame.CelestialFrame(reference_frame=coordinates.ICRS(), name="world")
+    shift = models.Shift(-100) & models.Shift(-100)
+    wcs = gwcs.WCS([(detector, shift | bent | scale | sky), (world, None)])
+    data = np.arange(200 * 200, dtype=np.float32).reshape(200, 200)
+    put_wcs(CalModel(data=data), wcs).save(tmp_path / "g_cal.fits")
+
+    with serving(Viewer([Product(tmp_path / "g_cal.fits")])) as server:
+        _, _, at = ask(server.url, "at?file=0&layer=0&plane=0&x=180.25&y=30.5")
+
+    # 1e-10 deg: rounding
+    told = json.loads(at)
+    assert_allclose([told["ra"], told["dec"]], wcs(180.25, 30.5), rtol=0, atol=1e-10)
+
+
 def test_nobody_without_the_token_gets_anything(cal):
     with serving(Viewer([Product(cal)])) as server:
         token = server.token
@@ -422,6 +458,15 @@ def test_questions_that_make_no_sense_get_no_answer(cal, question):
 
     assert status in {400, 404}
     assert len(content) < 60
+
+
+def test_a_file_that_changes_while_it_is_looked_at_is_said(cal):
+    with serving(Viewer([Product(cal)])) as server:
+        cal.write_bytes(cal.read_bytes()[:-2880])
+        status, _, content = ask(server.url, "at?file=0&layer=0&plane=0&x=1&y=1")
+
+    assert status == 500
+    assert "has changed" in content.decode()
 
 
 def test_the_page_cannot_change_anything(cal):

@@ -12,7 +12,7 @@ from lightmill.cli.commands import argument, command
 from lightmill.errors import UsageError
 
 if TYPE_CHECKING:
-    from lightmill.cli.view.server import Viewer
+    from lightmill.cli.view.viewer import Viewer
 
 __all__ = ["view"]
 
@@ -64,8 +64,8 @@ def view(
         return _send(files, extension)
     from lightmill import app
     from lightmill.cli.view.product import Product
-    from lightmill.cli.view.server import Viewer
     from lightmill.cli.view.sources import Sources
+    from lightmill.cli.view.viewer import Viewer
 
     app.discover()  # what the observatories' files call things
     viewer = Viewer(

@@ -266,7 +266,7 @@ const report = (found, x, y, aloud) => {
   $("sexagesimal").textContent = sky ? sexagesimal(found.ra, found.dec) : "–";
   $("degrees").textContent = sky ? `${found.ra.toFixed(7)}  ${found.dec < 0 ? "−" : "+"}${Math.abs(found.dec).toFixed(7)}` : "–";
   $("dq").textContent = inside ? (found.flags || []).join(" ") || "none" : "–";
-  Object.assign($("readout").dataset, { x, y, value: inside ? found.value : "", ra: sky ? found.ra : "", dec: sky ? found.dec : "" });
+  Object.assign($("readout").dataset, { told: Number($("readout").dataset.told || 0) + 1, x, y, value: inside ? found.value : "", ra: sky ? found.ra : "", dec: sky ? found.dec : "" });
   shown = sky ? $("degrees").textContent.replace("−", "-") : $("xy").textContent;
   if (aloud) $("spoken").textContent = `x ${Math.round(x)}, y ${Math.round(y)}, value ${$("value").textContent}${found.flags?.length ? ", flags " + found.flags.join(", ") : ""}`;
 };
@@ -381,6 +381,7 @@ const begin = async () => {
   await overlaid();
   await show({ layer: first, plane }, { keep: false });
   ready = true;
+  canvas.dataset.ready = "yes";
 };
 const alive = async () => { // until the program that serves the page ends
   try {

@@ -17,7 +17,7 @@ from lightmill.cli.view.planes import summary
 from lightmill.models import Region
 
 if TYPE_CHECKING:
-    from lightmill.cli.view.server import Viewer
+    from lightmill.cli.view.viewer import Viewer
 
 __all__ = ["page", "write_page"]
 
@@ -81,6 +81,7 @@ def write_page(viewer: Viewer, path: Path) -> Path:
     Returns
     -------
     path : Path
+        The page.
 
     Raises
     ------

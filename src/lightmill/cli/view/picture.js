@@ -18,7 +18,7 @@ const toImage = (sx, sy) => { const { width, height } = size(); return [state.x 
 const tiles = new Map(); // key → {values, canvas, version, …}, oldest first
 let wanted = [], asked = 0, frame = 0, failed = "";
 
-const redraw = () => { if (!frame) frame = requestAnimationFrame(() => { frame = 0; draw(); }); };
+const redraw = () => { canvas.dataset.drawn = ""; if (!frame) frame = requestAnimationFrame(() => { frame = 0; draw(); }); };
 
 const grid = (bin) => { // tiles of one coarseness that are on the screen
   const [ny, nx] = layer().shape, { width, height } = size(), step = TILE * bin;

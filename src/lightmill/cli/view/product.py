@@ -14,7 +14,7 @@ import numpy as np
 from lightmill.cli.view.planes import Overview, binned, overview
 from lightmill.cli.view.sky import Sky
 from lightmill.errors import DataError, UnknownNameError
-from lightmill.models import Model, Region, dq
+from lightmill.models import LazyArray, Model, Region, dq
 from lightmill.models import open as open_model
 
 __all__ = ["TILE", "Layer", "Product"]
@@ -37,7 +37,7 @@ class Layer:
         As the extension of a FITS file is called.
     attribute : str
         As the model calls it.
-    array : LazyArray or ndarray
+    array : LazyArray or _Whole
         The image, not read.
     kind : str
         ``values``, ``flags``, or ``labels`` (of sources).
@@ -68,10 +68,7 @@ class Layer:
 
     def read(self, region: Region, plane: int = 0) -> np.ndarray:
         """Return the pixels of a region of a plane."""
-        if hasattr(self.array, "read"):
-            return self.array.read(region, planes=plane)
-        whole = np.asarray(self.array).reshape(-1, *self.array.shape[-2:])
-        return whole[plane][region.slices]
+        return np.asarray(self.array.read(region, planes=plane))
 
     def facts(self) -> dict[str, Any]:
         """Return what the page is told of it."""
@@ -86,6 +83,23 @@ class Layer:
                 for name, length in zip(names, self.lead, strict=True)
             ],
         }
+
+
+class _Whole:
+    """An image whose parts cannot be read alone: read when first looked at, and kept."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.shape = tuple(array.shape)
+        self._lock = threading.Lock()
+        self._values: np.ndarray | None = None
+
+    def read(self, region: Region, planes: int) -> np.ndarray:
+        """Return the pixels of a region of a plane."""
+        with self._lock:
+            if self._values is None:
+                self._values = np.asarray(self.array).reshape(-1, *self.shape[-2:])
+        return self._values[planes][region.slices]
 
 
 class Product:
@@ -236,7 +250,8 @@ def _layers(model: Model) -> list[Layer]:
             continue
         name = "SCI" if attribute == "data" else attribute.upper()
         kind = _kind(model, attribute)
-        found.append(Layer(name, attribute, array, kind, _unit(model, attribute, name)))
+        held = array if isinstance(array, LazyArray) else _Whole(array)
+        found.append(Layer(name, attribute, held, kind, _unit(model, attribute, name)))
     for hdu in model.foreign.hdus:  # what the schema does not know can be looked at, too
         if hdu.kind == "image" and hdu.has_data and len(hdu.shape) >= 2 and 0 not in hdu.shape:
             name = (hdu.name or f"HDU {hdu.number}") + (f",{hdu.version}" * (hdu.version > 1))
