@@ -80,7 +80,7 @@ class CalibrateFlux(Step):
             blank_unusable(here, None if dq is None else dq[..., rows, :])
         changes: dict[str, Any] = {**planes, "dq": dq}
         if area is not None:
-            changes["area"] = np.array(area.data)
+            changes["area"] = area.data
         result: CalModel = image.evolve(**changes)
         for path, value in self._told(factor, photom, area).items():
             if value is not None:

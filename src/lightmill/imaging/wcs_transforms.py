@@ -255,7 +255,7 @@ def pixel_to_sky(wcs: Tagged, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _step(frame: Tagged, transform: Tagged | None) -> Tagged:
-    return Tagged(f"{GWCS}step-1.0.0", {"frame": frame, "transform": transform})
+    return Tagged(f"{GWCS}step-1.1.0", {"frame": frame, "transform": transform})
 
 
 def _plane(name: str) -> Tagged:
