@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,10 +52,13 @@ class Written(NamedTuple):
         The files, in the order of the associations.
     refused : list of LightmillError
         Why others were not written, with the name of each.
+    unchanged : int
+        How many of the files were there already, equal, and were not touched.
     """
 
     paths: list[Path]
     refused: list[LightmillError]
+    unchanged: int = 0
 
 
 def version_stamp(now: dt.datetime | None = None) -> str:
@@ -188,6 +191,8 @@ def write_associations(
     *,
     pattern: str = FILE_NAME,
     version: str | None = None,
+    keep_equal: bool = False,
+    before: Callable[[list[str]], None] | None = None,
 ) -> Written:
     """Write associations into a folder, each completely or not at all.
 
@@ -202,6 +207,10 @@ def write_associations(
         A folder that exists. Nothing outside it is touched.
     pattern, version : str
         See `file_name`.
+    keep_equal : bool
+        Whether files that are there and say the same already are left untouched.
+    before : callable, optional
+        Is told the names of all files when they are ready, before any gets its name.
 
     Returns
     -------
@@ -225,6 +234,7 @@ def write_associations(
         )
     refused: list[LightmillError] = []
     names: dict[str, str] = {}
+    equal: set[str] = set()
     try:
         with _aside(folder) as aside:
             for association in associations:
@@ -237,16 +247,25 @@ def write_associations(
                     refused.append(error)
                     continue
                 names[name] = association.rule
-                (aside / name).write_bytes(as_text(document).encode("ascii"))
+                content = as_text(document).encode("ascii")
+                if keep_equal and _is(folder / name, content):
+                    equal.add(name)
+                else:
+                    (aside / name).write_bytes(content)
             for name in names:
                 if (folder / name).is_dir() and not (folder / name).is_symlink():
                     raise OutputError("a folder has the name of a file", place=folder / name)
-            paths = [(aside / name).replace(folder / name) for name in names]
+            if before is not None:
+                before(list(names))
+            paths = [
+                folder / name if name in equal else (aside / name).replace(folder / name)
+                for name in names
+            ]
     except OSError as error:
         raise OutputError(
             "associations cannot be written", place=folder, found=error.strerror
         ) from error
-    return Written(paths, refused)
+    return Written(paths, refused, len(equal))
 
 
 def write_document(document: dict[str, Any], path: str | os.PathLike[str]) -> Path:
@@ -288,14 +307,33 @@ def _refuse_known(name: str, association: Association, names: dict[str, str]) ->
         )
 
 
+def _is(path: Path, content: bytes) -> bool:
+    """Say whether a file is there and has this content."""
+    try:
+        return not path.is_symlink() and path.read_bytes() == content
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def _aside(folder: Path) -> Iterator[Path]:
-    """Make a hidden folder to fill; it is removed, with what was not renamed."""
-    path = Path(tempfile.mkdtemp(prefix=".associations-", dir=folder))
+    """Make a hidden folder to fill; it is removed, with what was not renamed.
+
+    It is locked as long as this process lives, so that `models.remove_abandoned` removes it if
+    the process was killed (`models.directory_aside` does the same; to import the models takes
+    longer than to associate a small pool).
+    """
+    import fcntl
+
+    path = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=folder))
+    descriptor = os.open(path, os.O_RDONLY)
     try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _folder(directory: str | os.PathLike[str]) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from copy import copy
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 from lightmill.association.engine.candidates import Candidate
 from lightmill.association.engine.drafts import Draft, Run
@@ -14,16 +15,17 @@ from lightmill.association.engine.run import Engine
 from lightmill.association.language.rules import RuleSet
 from lightmill.association.pool_table import Pool
 from lightmill.association.records import Association
+from lightmill.errors import ConfigurationError
 
-__all__ = ["Associator"]
+__all__ = ["Associator", "Done"]
 
 
 @dataclass
-class _Done:
+class Done:
     """What a run gave, and of what."""
 
-    content: array[int]  # which row each was
-    rows: array[int]  # and where
+    content: bytes  # digest of its rows, in their order
+    rows: array[int]  # where they stood
     drafts: list[Draft]
 
 
@@ -38,14 +40,19 @@ class Associator:
         Of the observatory.
     options : Options, optional
         As of `associate`, whose result it gives.
+
+    Raises
+    ------
+    ConfigurationError
+        If all candidates are to be worked on in one pass: then each depends on every row.
     """
 
     def __init__(self, rules: RuleSet, options: Options | None = None) -> None:
         self.rules, self.options = rules, options or Options()
+        if self.options.per_pool:
+            raise ConfigurationError("candidates in one pass cannot be worked on one by one")
         self.recomputed: list[Candidate] = []  # by the last call of `update`
-        self._done: dict[Candidate, _Done] = {}
-        self._contents: dict[tuple[str, ...], int] = {}
-        self._columns: tuple[str, ...] = ()
+        self.done: dict[Candidate, Done] = {}
 
     def update(self, pool: Pool) -> list[Association]:
         """Return the associations of a pool, mostly as of the pool before.
@@ -55,36 +62,43 @@ class Associator:
         pool : Pool
             Folded; rows may have come, gone or changed.
         """
-        if pool.columns != self._columns:
-            self._done.clear()
-            self._contents.clear()
-            self._columns = pool.columns
         engine = Engine(pool, self.rules, self.options)
-        columns = [pool.column(name) for name in pool.columns]
-        known = self._contents
-        contents = [known.setdefault(cells, len(known)) for cells in zip(*columns, strict=True)]
+        digests = _digests(pool)
         self.recomputed = []
-        done: dict[Candidate, _Done] = {}
+        done: dict[Candidate, Done] = {}
         drafts: list[Draft] = []
         for run in engine.runs():
             rows = array("q", engine.rows_of_run(run))
             if run.cell is None:
                 drafts += engine.run(run, rows)
                 continue
-            content = array("q", map(contents.__getitem__, rows))
-            before = self._done.get(run.candidate)
+            content = blake2b(b"".join([digests[row] for row in rows]), digest_size=16).digest()
+            before = self.done.get(run.candidate)
             if before is None or before.content != content:
                 self.recomputed.append(run.candidate)
-                before = _Done(content, rows, engine.run(run, rows))
+                before = Done(content, rows, engine.run(run, rows))
             elif before.rows != rows:
-                before = _Done(content, rows, _moved(before, rows, run))
+                before = Done(content, rows, _moved(before, rows, run))
             done[run.candidate] = before
             drafts += before.drafts
-        self._done = done
+        self.done = done
         return engine.completed(list(map(copy, drafts)))
 
 
-def _moved(done: _Done, rows: array[int], run: Run) -> list[Draft]:
+def _digests(pool: Pool) -> list[bytes]:
+    """Return what tells rows apart: a digest of the names of the columns and the cells."""
+    names = "\x1f".join(pool.columns).encode()
+    columns = [pool.column(name) for name in pool.columns]
+    head = blake2b(names, digest_size=16)
+    found: list[bytes] = []
+    for cells in zip(*columns, strict=True):
+        digest = head.copy()
+        digest.update("\x1f".join(cells).encode())
+        found.append(digest.digest())
+    return found
+
+
+def _moved(done: Done, rows: array[int], run: Run) -> list[Draft]:
     """Return associations of rows that stand elsewhere in the pool now."""
     now = dict(zip(done.rows, rows, strict=True))
     return [

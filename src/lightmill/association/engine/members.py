@@ -58,6 +58,11 @@ class Looks:
         return array("q", [now[one >> BITS] << BITS | one & _MASK for one in numbers])
 
     @staticmethod
+    def renumbered(numbers: Iterable[int], now: Sequence[int]) -> Numbers[int]:
+        """Return members that are looked at in ways that have other numbers now."""
+        return array("q", [one >> BITS << BITS | now[one & _MASK] for one in numbers])
+
+    @staticmethod
     def rows(numbers: Iterable[int]) -> list[int]:
         """Return the rows of members."""
         return [one >> BITS for one in numbers]

@@ -55,6 +55,10 @@ def rule_options(function):
     "--version-id", is_flag=False, flag_value=_NOW, metavar="[TEXT]",
     help="Stamp the files with a version; without TEXT, with the time.",
 )  # fmt: skip
+@click.option(
+    "--update", is_flag=True,
+    help="Work only on candidates that changed since the last --update into DIR; same result.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Write no files.")
 @click.option("--DMS", "operations", is_flag=True, help="As operations: widen -i to backgrounds.")
 @click.option("--no-finalize", is_flag=True, help="Leave out pruning and splitting.")
@@ -75,6 +79,7 @@ def generate(
     folder: Path,
     save_orphans: str | None,
     version_id: str | None,
+    update: bool,
     dry_run: bool,
     operations: bool,
     no_finalize: bool,
@@ -92,12 +97,11 @@ def generate(
 ) -> int:
     """Put the exposures of a pool together for processing."""
     del no_merge, verbose
-    from lightmill.association.engine import Options, associate
+    from lightmill.association.engine import Options
 
-    if more_ids and not ids:
-        raise UsageError("one pool at a time", found=" ".join(more_ids), remedy="-i ID")
-    if sum((bool(ids), discover, all_candidates)) > 1:
-        raise UsageError("-i, --discover and --all-candidates exclude each other")
+    _refuse_contradictions(
+        more_ids, ids, discover, all_candidates, update, per_pool, version_id == _NOW
+    )
     options = Options(
         ids=(*ids, *more_ids) if ids else None,
         discover=discover,
@@ -112,17 +116,23 @@ def generate(
     table = checked_pool(pool, delimiter, used, quiet=quiet)
     if options.ids and not quiet:
         _tell_unknown(options.ids, table, used)
-    associations = associate(table, used, options)
+    version = None
+    if version_id is not None:
+        from lightmill.association.output import version_stamp
+
+        version = version_stamp() if version_id == _NOW else version_id
+    pattern = used.shared.get("file_name")
+    naming = {"version": version, **({"pattern": pattern} if pattern else {})}
+    if update:
+        associations, written, told = _updated(
+            table, used, folder, options, naming, dry_run=dry_run, quiet=quiet
+        )
+    else:
+        associations, written, told = _made(table, used, folder, options, naming, dry_run=dry_run)
     if not quiet:
         for note in sorted({note for one in associations for note in one.notes}):
             print(f"warning: {note}", file=sys.stderr)
-    if not dry_run:
-        from lightmill.association.output import version_stamp, write_associations
-
-        version = version_stamp() if version_id == _NOW else version_id
-        pattern = used.shared.get("file_name")
-        naming = {"pattern": pattern} if pattern else {}
-        written = write_associations(associations, folder, version=version, **naming)
+    if written is not None:
         for error in written.refused:
             print(error.story(), file=sys.stderr)
         if listed:
@@ -131,8 +141,56 @@ def generate(
         if save_orphans:
             _save_orphans(table, associations, folder, save_orphans, delimiter)
     if not quiet:
-        print(f"{pool}: {len(table)} exposures, {len(associations)} associations")
+        print(f"{pool}: {len(table)} exposures, {len(associations)} associations{told}")
     return 0
+
+
+def _refuse_contradictions(
+    more_ids, ids, discover: bool, all_candidates: bool, update: bool, per_pool: bool, timed: bool
+) -> None:
+    if more_ids and not ids:
+        raise UsageError("one pool at a time", found=" ".join(more_ids), remedy="-i ID")
+    if sum((bool(ids), discover, all_candidates)) > 1:
+        raise UsageError("-i, --discover and --all-candidates exclude each other")
+    if update and per_pool:
+        raise UsageError("--update and --per-pool-algorithm exclude each other")
+    if update and timed:
+        raise UsageError(
+            "with the time in their names all files are new: there is nothing to update",
+            remedy="--version-id TEXT, or no --version-id",
+        )
+
+
+def _made(table, used, folder: Path, options, naming, *, dry_run: bool):
+    """Make all associations and their files."""
+    from lightmill.association.engine import associate
+
+    associations = associate(table, used, options)
+    if dry_run:
+        return associations, None, ""
+    from lightmill.association.output import write_associations
+
+    return associations, write_associations(associations, folder, **naming), ""
+
+
+def _updated(table, used, folder: Path, options, naming, *, dry_run: bool, quiet: bool):
+    """Make what changed, and tell what became of the files of the last time."""
+    from lightmill.association.updating import update_associations
+
+    done = update_associations(table, used, folder, options, dry_run=dry_run, **naming)
+    told = f"; candidates worked on: {len(done.recomputed)}"
+    if done.written is not None:
+        new = len(done.written.paths) - done.written.unchanged
+        told += f"; files: {new} written, {done.written.unchanged} as they were"
+        told += f", {len(done.gone)} no longer made" if done.gone else ""
+    if not quiet:
+        if done.anew:
+            print(f"all is made anew: {done.anew}", file=sys.stderr)
+        for name in done.gone:
+            print(
+                f"no longer made, delete it if nothing needs it: {folder / name}", file=sys.stderr
+            )
+    return done.associations, done.written, told
 
 
 def _tell_unknown(ids: tuple[str, ...], table, used) -> None:
