@@ -16,7 +16,17 @@ import numpy as np
 
 from lightmill.imaging.star_finding import MAD_TO_SIGMA, SkyMesh
 
-__all__ = ["Cells", "Clipping", "bad_bits", "cells_of", "differences", "level", "levels", "sample"]
+__all__ = [
+    "Cells",
+    "Clipping",
+    "bad_bits",
+    "cells_of",
+    "differences",
+    "level",
+    "levels",
+    "pixel_noise",
+    "sample",
+]
 
 Statistic = Literal["median", "midpt", "mean", "mode"]
 SAMPLES = 250_000  # pixels a level is measured from: its error is 0.0025 of the noise of a pixel
@@ -186,11 +196,12 @@ def cells_of(
     pixels: np.ndarray,
     xy: np.ndarray,
     clipping: Clipping | None = None,
+    noise: float | None = None,
 ) -> Cells:
     """Average an image over cells.
 
     Pixels far from the smooth sky are left out. The rest of a source, its wings, stays: in the
-    other image they are at the same place.
+    other image they are at the same place, and as high, if both have the same limits.
 
     Parameters
     ----------
@@ -201,6 +212,9 @@ def cells_of(
         Positions in the image (x, y) [pixel], and where they are in a plane [arcsec]: enough to
         fit a polynomial to, all over the image.
     clipping : Clipping, optional
+    noise : float, optional
+        What the limits are counted in, that of the image itself by default. For images of unequal
+        noise the largest, or sources would be cut off at different heights [unit of the image].
 
     Returns
     -------
@@ -217,7 +231,7 @@ def cells_of(
     inner = (slice(0, rows * size), slice(0, columns * size))
     left = image[inner].reshape(rows, size, columns, size) - sky[:, None, :, None]
     good = ~bad[inner].reshape(left.shape)
-    noise = _noise(left, good)
+    noise = _noise(left, good) if noise is None else noise
     with np.errstate(invalid="ignore"):
         good &= (left >= -clipping.lsigma * noise) & (left <= clipping.usigma * noise)
         if clipping.lower is not None:
@@ -280,10 +294,8 @@ def differences(
     count = min(len(one) for one in found)
     if not count:
         return float("nan"), float("nan"), 0
-    of = Clipping(lsigma=3.0, usigma=3.0)
-    measured = [level(one, "mean" if statistic == "mean" else "median", of) for one in found]
-    middle = float(np.mean([one[0] for one in measured]))
-    scatter = float(np.mean([one[1] for one in measured]))
+    measured = [_centre(one, mean=statistic == "mean") for one in found]
+    middle, scatter = (float(np.mean(one)) for one in zip(*measured, strict=True))
     # the error of a median is 1.2533 that of a mean
     return middle, 1.2533 * scatter / np.sqrt(count), count
 
@@ -337,6 +349,18 @@ def _robust(values: np.ndarray) -> tuple[float, float]:
     return middle, MAD_TO_SIGMA * float(np.median(middle - below))
 
 
+def _centre(values: np.ndarray, *, mean: bool, limit: float = 3.0) -> tuple[float, float]:
+    """Return median or mean, and sigma, of values clipped alike on both sides."""
+    for _ in range(5):
+        middle = float(np.median(values))
+        sigma = MAD_TO_SIGMA * float(np.median(np.abs(values - middle)))
+        kept = values[np.abs(values - middle) <= limit * sigma]
+        if len(kept) == len(values) or not len(kept):
+            break
+        values = kept
+    return float(values.mean()) if mean else middle, sigma
+
+
 def _mode(values: np.ndarray, middle: float, sigma: float, binwidth: float) -> float:
     if not sigma > 0 or len(values) < 50 or not binwidth > 0:
         return middle
@@ -358,6 +382,28 @@ def _mode(values: np.ndarray, middle: float, sigma: float, binwidth: float) -> f
         if abs(top - middle) > 3 * sigma:
             return middle
     return top
+
+
+def pixel_noise(bands: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return the noise of a pixel, from the differences of neighbours: sky and sources cancel.
+
+    Parameters
+    ----------
+    bands : sequence of (image, bad), both (ny, nx) ndarray
+        Some rows of an image, and which of their pixels not to look at.
+
+    Returns
+    -------
+    noise : float
+        NaN without good neighbours [unit of the image].
+    """
+    found = []
+    for image, bad in bands:
+        good = ~(bad[:, 1::2] | bad[:, :-1:2][:, : bad[:, 1::2].shape[1]])
+        pairs = image[:, 1::2] - image[:, :-1:2][:, : good.shape[1]]
+        found.append(pairs[good])
+    values = np.concatenate(found) if found else np.zeros(0)
+    return MAD_TO_SIGMA * float(np.median(np.abs(values))) / np.sqrt(2) if len(values) else np.nan
 
 
 def _noise(left: np.ndarray, good: np.ndarray) -> float:

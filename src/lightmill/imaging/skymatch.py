@@ -20,15 +20,17 @@ from lightmill.imaging.sky_level import (
     differences,
     level,
     levels,
+    pixel_noise,
     sample,
 )
-from lightmill.models import CalModel, Exposures, wcs_of
+from lightmill.models import CalModel, Exposures, Region, wcs_of
 from lightmill.models.lineage import as_class
 from lightmill.pipeline import Skipped, Step, param
 
 __all__ = ["MatchSky"]
 
 log = logging.getLogger("lightmill.imaging")
+BANDS, BAND_ROWS = 32, 4  # of rows that the noise is measured from
 POINTS = 9  # along each axis, that the polynomials between pixels and the sky are fitted to
 
 
@@ -142,18 +144,40 @@ class MatchSky(Step):
             id(model): (grids[id(model)], plane.project(*sky))
             for model, sky in zip(exposures.science, skies, strict=True)
         }
-        kept = exposures.each(lambda model: self._sky(model, places[id(model)]), "measure the sky")
+        # sources must be cut off at the same height in all exposures
+        noises = np.array(exposures.each(self._noise))
+        noise = float(np.nanmax(noises)) if np.isfinite(noises).any() else 0.0
+        kept = exposures.each(
+            lambda model: self._sky(model, places[id(model)], noise), "measure the sky"
+        )
         return kept, [plane.project(*outline) for outline in outlines]
 
-    def _sky(self, model: Any, place: tuple[np.ndarray, np.ndarray] | None) -> _Sky:
-        """Measure one exposure; what is read of it is let go."""
+    def _noise(self, model: Any) -> float:
+        """Return the noise of a pixel, from some rows."""
+        ny, nx = model.array("data").shape[-2:]
+        step = max(BAND_ROWS, ny // BANDS)
+        rows = [(y0, min(y0 + BAND_ROWS, ny)) for y0 in range(0, ny, step)]
+        return pixel_noise([self._pixels(model.cut(Region(y0, y1, 0, nx))) for y0, y1 in rows])
+
+    def _pixels(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return an image, and which of its pixels are bad."""
         image = np.asarray(model.array("data"), np.float32)
         bad = ~np.isfinite(image)
         useless = bad_bits(self.parameters.dqbits)
         if useless and model.has("dq"):
             bad |= (np.asarray(model.array("dq")) & np.uint32(useless)) != 0
+        return image, bad
+
+    def _sky(
+        self,
+        model: Any,
+        place: tuple[np.ndarray, np.ndarray] | None,
+        noise: float | None = None,
+    ) -> _Sky:
+        """Measure one exposure; what is read of it is let go."""
+        image, bad = self._pixels(model)
         values = sample(image, bad) if self.parameters.skymethod != "match" else None
-        cells = None if place is None else cells_of(image, bad, *place, self._clipping())
+        cells = None if place is None else cells_of(image, bad, *place, self._clipping(), noise)
         return _Sky(values, cells)
 
     def _clipping(self) -> Clipping:
