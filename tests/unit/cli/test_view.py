@@ -7,6 +7,7 @@ import tracemalloc
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
@@ -24,7 +25,15 @@ from lightmill.cli.view.sky import Sky, fit_plane
 from lightmill.cli.view.sources import Sources
 from lightmill.cli.view.viewer import Viewer
 from lightmill.errors import CorruptFileError, DataError, UnknownNameError
-from lightmill.models import CalModel, RampModel, RateIntsModel, SegmentationModel, dq, put_wcs
+from lightmill.models import (
+    CalModel,
+    RampModel,
+    RateIntsModel,
+    ResampledModel,
+    SegmentationModel,
+    dq,
+    put_wcs,
+)
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -229,6 +238,15 @@ def test_one_integration_is_one_plane(tmp_path):
     assert (product.tile(0, 2, 1, 0, 0) == 2).all()
 
 
+def test_a_context_image_is_not_averaged(tmp_path):
+    # bits of the inputs that contribute: the mean of 1 and 4 would be an input that is not there
+    context = np.array([[[1, 4], [4, 1]]], np.int32)
+    data = np.ones((2, 2), np.float32)
+    product = Product(ResampledModel(data=data, con=context).save(tmp_path / "c_i2d.fits"))
+
+    assert product.tile(product.layer("CON"), 0, 2, 0, 0) == [[4]]
+
+
 def test_labels_of_a_segmentation_map_are_not_averaged(tmp_path):
     labels = np.zeros((3200, 40), np.uint32)
     labels[100, 20] = 41
@@ -341,9 +359,10 @@ def test_sources_without_sky_lie_where_their_pixels_say(tmp_path):
 
 
 def test_a_row_is_text_with_units(tmp_path):
-    path = write_catalog(tmp_path / "a.ecsv", ra=[1.5], dec=[2.5], name=[HOSTILE])
+    path = write_catalog(tmp_path / "a.ecsv", ra=[1.5] * u.deg, dec=[2.5], name=[HOSTILE])
 
-    assert Sources(path).row(0) == [["ra", "1.5", ""], ["dec", "2.5", ""], ["name", HOSTILE, ""]]
+    assert Sources(path).row(0) == ["1.5", "2.5", HOSTILE]
+    assert Sources(path).columns() == [["ra", "deg"], ["dec", ""], ["name", ""]]
 
 
 def test_catalogs_that_do_not_fit_say_why(tmp_path):
@@ -380,7 +399,6 @@ def test_the_server_tells_pixels_and_sky(cal, noise):
 
 def test_the_generalised_coordinates_of_a_product_are_used(tmp_path):
     gwcs = pytest.importorskip("gwcs")
-    import astropy.units as u
     from astropy import coordinates
     from astropy.modeling import models
 
@@ -515,7 +533,7 @@ def test_names_of_files_and_sources_stay_text(tmp_path, noise):
     assert "<u>" not in text
     assert "<title>&lt;u&gt;&amp;amp;.fits" in text
     (facts,) = re.findall(r'<script type="application/json" id="facts">(.*?)</script>', text)
-    assert json.loads(facts)["rows"][0][-1] == ["id", HOSTILE, ""]
+    assert json.loads(facts)["rows"][0][-1] == HOSTILE
     assert "unsafe" not in policy
 
 

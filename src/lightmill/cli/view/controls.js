@@ -211,7 +211,8 @@ const overlaid = async () => {
 };
 if (facts.catalog) {
   $("catalog").hidden = false;
-  $("count").textContent = `${facts.catalog.count.toLocaleString("en")} sources of ${facts.catalog.name}`;
+  const count = facts.catalog.count, here = facts.rows ? facts.rows.length : count;
+  $("count").textContent = `${here < count ? `${here.toLocaleString("en")} of ` : ""}${count.toLocaleString("en")} sources of ${facts.catalog.name}`;
   $("source").max = facts.catalog.count;
 }
 const choose = async (n, go = false) => {
@@ -225,7 +226,8 @@ const choose = async (n, go = false) => {
   $("source").value = n + 1;
   const { x, y } = state.sources, [ny, nx] = layer().shape, here = x[n] !== null && y[n] !== null && x[n] > -1 && y[n] > -1 && x[n] < nx && y[n] < ny;
   $("row").caption.textContent = `Row ${n + 1}${here ? "" : " (not on this image)"}`;
-  $("row").tBodies[0].replaceChildren(...cells.map(([name, value, unit]) => {
+  $("row").tBodies[0].replaceChildren(...cells.map((value, at) => {
+    const [name, unit] = facts.catalog.columns[at];
     const line = document.createElement("tr");
     line.append(Object.assign(document.createElement("th"), { scope: "row", textContent: name }), Object.assign(document.createElement("td"), { textContent: unit ? `${value} ${unit}` : value }));
     return line;
@@ -244,7 +246,7 @@ const nearest = (sx, sy) => {
   return best;
 };
 $("sources").addEventListener("input", () => { state.showSources = $("sources").checked; redraw(); });
-$("source").addEventListener("change", () => { const n = $("source").valueAsNumber - 1; if (n >= 0 && n < facts.catalog.count) choose(n, true); });
+$("source").addEventListener("change", () => { const n = $("source").valueAsNumber - 1; if (n >= 0 && n < state.sources.x.length) choose(n, true); });
 
 // -- the pixel under the cursor ------------------------------------------------------------------
 let reading = false, again = false, shown = null;

@@ -17,13 +17,14 @@ from lightmill.cli.view.planes import summary
 from lightmill.models import Region
 
 if TYPE_CHECKING:
+    from lightmill.cli.view.sources import Sources
     from lightmill.cli.view.viewer import Viewer
 
 __all__ = ["page", "write_page"]
 
 _SCRIPTS = ("colours.js", "answers.js", "picture.js", "controls.js")
 _WIDEST = 1024  # bins along the longer side of a picture inside a page: about 2 MB
-_ROWS = 20_000  # of a catalog inside a page
+_CELLS = 400_000  # of a catalog inside a page: about 5 MB
 # The mantissa keeps 14 of its 24 bits, which is 3e-5 of the value and halves the page.
 _KEPT_BITS = np.uint32(0xFFFFFC00)
 _HALF_BIT = np.uint32(0x00000200)
@@ -102,8 +103,7 @@ def write_page(viewer: Viewer, path: Path) -> Path:
             file["layers"][0]["name"] += f", plane {plane}"
     facts |= {"inside": inside, "planes": []}
     if viewer.sources is not None:
-        count = min(len(viewer.sources), _ROWS)
-        facts["rows"] = [viewer.sources.row(row) for row in range(count)]
+        facts["rows"] = [viewer.sources.row(row) for row in range(_rows(viewer.sources))]
     content, _ = page(facts)
     with atomic(path) as aside:
         aside.write(content)
@@ -139,7 +139,13 @@ def _picture(product: Any, number: int, plane: int) -> dict[str, Any]:
 def _catalog(viewer: Viewer, number: int) -> dict[str, Any]:
     if viewer.sources is None:
         return {}
-    return {"sources": {axis: values[:_ROWS] for axis, values in viewer.places(number).items()}}
+    rows = _rows(viewer.sources)
+    return {"sources": {axis: values[:rows] for axis, values in viewer.places(number).items()}}
+
+
+def _rows(sources: Sources) -> int:
+    """Return how many rows of a catalog go into a page."""
+    return min(len(sources), _CELLS // len(sources.names))
 
 
 def _plane(lead: tuple[int, ...], chosen: list[int]) -> int:

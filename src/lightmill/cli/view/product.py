@@ -40,7 +40,7 @@ class Layer:
     array : LazyArray or _Whole
         The image, not read.
     kind : str
-        ``values``, ``flags``, or ``labels`` (of sources).
+        ``values``, ``flags``, or ``labels`` (of sources, or of combinations of inputs).
     unit : str
     """
 
@@ -265,6 +265,8 @@ def _kind(model: Model, attribute: str) -> str:
     if attribute in _FLAGS:
         return "flags"
     if attribute == "data" and model.model_type == "SegmentationModel":
+        return "labels"
+    if attribute == "con":  # which inputs contribute: each combination is a colour
         return "labels"
     return "values"
 

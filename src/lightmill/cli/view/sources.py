@@ -90,14 +90,17 @@ class Sources:
             remedy="give columns xcentroid and ycentroid, or an image with a WCS",
         )
 
-    def row(self, number: int) -> list[list[str]]:
-        """Return column, value and unit of a row, as texts."""
-        found = []
-        for name in self.names:
-            column = self.table[name]
-            unit = getattr(column, "unit", None)
-            found.append([name, _text(column[number]), "" if unit is None else str(unit)])
-        return found
+    def columns(self) -> list[list[str]]:
+        """Return name and unit of each column."""
+        units = [getattr(self.table[name], "unit", None) for name in self.names]
+        return [
+            [name, "" if unit is None else str(unit)]
+            for name, unit in zip(self.names, units, strict=True)
+        ]
+
+    def row(self, number: int) -> list[str]:
+        """Return the values of a row, as texts."""
+        return [_text(self.table[name][number]) for name in self.names]
 
 
 def _read(path: Path) -> Any:

@@ -74,7 +74,11 @@ class Viewer:
             "planes": self.planes,
             "catalog": None
             if self.sources is None
-            else {"name": self.sources.path.name, "count": len(self.sources)},
+            else {
+                "name": self.sources.path.name,
+                "count": len(self.sources),
+                "columns": self.sources.columns(),
+            },
         }
 
     def answer(self, question: str, asked: Numbers) -> Answer | None:
@@ -185,7 +189,7 @@ class Viewer:
     def _sources(self, asked: Numbers) -> dict[str, Any]:
         return self.places(_index(asked, "file", len(self.products)))
 
-    def _row(self, asked: Numbers) -> list[list[str]]:
+    def _row(self, asked: Numbers) -> list[str]:
         if self.sources is None:
             raise IndexError("row")
         return self.sources.row(_index(asked, "row", len(self.sources)))
