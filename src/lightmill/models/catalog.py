@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from lightmill.errors import CorruptFileError, DataError, OutputError
-from lightmill.models.namespace import Namespace
+from lightmill.models.namespace import MetaStore, Namespace
 from lightmill.models.output import atomic
 
 if TYPE_CHECKING:
@@ -60,6 +60,15 @@ class Catalog:
         return self._path
 
     @property
+    def _store(self) -> MetaStore:
+        return self._meta._store  # where the engine notes what was done, as in any model
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of the model: none, a catalog is a table."""
+        return {}
+
+    @property
     def record(self) -> dict[str, Any] | None:
         """How the catalog was made, as `save` was told, or None."""
         found = self.table.meta.get(RECORD)
@@ -94,7 +103,7 @@ class Catalog:
         """
         changed = type(self)(self.table if table is None else table, path=self._path)
         if isinstance(meta, Namespace):
-            changed._meta = meta
+            changed._meta = _copied(meta)
         else:
             changed._meta = _copied(self._meta)
             if meta:
@@ -220,7 +229,7 @@ def _namespace(meta: Namespace | Mapping[str, Any] | None) -> Namespace:
     from lightmill.models.classes import ResampledModel
 
     if isinstance(meta, Namespace):
-        return meta
+        return _copied(meta)  # what is said of the catalog is not said of the image
     kept = ResampledModel().meta
     # The telescope first: it brings the names of its own keywords.
     for path, value in sorted((meta or {}).items(), key=lambda item: item[0] != "telescope"):

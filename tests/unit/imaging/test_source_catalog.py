@@ -10,11 +10,13 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
+from lightmill import models
 from lightmill.errors import ConfigurationError, CorruptFileError, DataError, OutputError
 from lightmill.imaging.apertures import Apertures, apertures_of_table, magnitude_offset
 from lightmill.imaging.source_catalog import SourceCatalog
 from lightmill.models import ApcorrModel, ResampledModel, SegmentationModel, put_wcs
 from lightmill.models.catalog import Catalog
+from lightmill.pipeline import Status
 
 SCALE = 0.06 / 3600  # degrees a pixel
 AREA = math.radians(SCALE) ** 2
@@ -580,3 +582,28 @@ def test_what_is_no_catalog_is_refused(tmp_path, content, kind):
         Catalog.open(path)
 
     assert str(path) in caught.value.place
+
+
+def test_a_run_saves_the_catalog_and_the_map_and_notes_how(field, tmp_path):
+    image = models.open(field.save(tmp_path / "field_i2d.fits"))
+    reference = apcorr().save(tmp_path / "apcorr.fits")
+
+    outcome = SourceCatalog(
+        npixels=9,
+        override_apcorr=str(reference),
+        override_abvegaoffset="N/A",
+        save_results=True,
+        output_dir=str(tmp_path),
+    ).run(image)
+
+    assert outcome.status is Status.DONE
+    written = {path.suffix: path for path in outcome.written}
+    assert {path.stem.rpartition("_")[2] for path in outcome.written} == {"cat", "segm"}
+    catalog = Catalog.open(written[".ecsv"])
+    assert len(catalog) == len(FIELD)
+    assert catalog.record["steps"][0]["name"] == "source_catalog"
+    labels = models.open(written[".fits"])
+    assert labels.data.max() == len(FIELD)
+    x, y = models.wcs_of(labels).world_to_pixel_values(*models.wcs_of(image)(50, 60))
+    assert_allclose([x, y], [50, 60], atol=1e-6)
+    assert "source_catalog" not in field.meta.cal_step.flat()
