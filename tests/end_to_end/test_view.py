@@ -385,11 +385,21 @@ def test_a_phone_shows_it_too(browser, address, evidence):
     phone.page.wait_for_selector("#readout[data-ra]")
     boxes = [phone.page.locator(one).bounding_box() for one in ("#panel", "#bar", "#readout")]
     phone.page.screenshot(path=evidence / "view-phone.png")
+    before = float(phone.data("#picture", "scale"))
+    fingers = phone.context.new_cdp_session(phone.page)
+    for kind, apart in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80)):
+        places = [{"x": 190 + sign * apart, "y": 330, "id": sign + 1} for sign in (-1, 1)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    phone.page.wait_for_selector(f"#picture:not([data-scale='{before}'])")
+    phone.drawn()
+    after = float(phone.data("#picture", "scale"))
     phone.page.tap("#panel")
     phone.page.wait_for_selector("#controls.open #stretch")
     phone.close()
 
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+    assert_allclose(after / before, 2, rtol=1e-6)  # two fingers, twice as far apart
     assert phone.said == []
 
 

@@ -114,7 +114,7 @@ const mark = (width, height, ratio) => { // sources, and the crosshair of the ke
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
   if (state.sources && state.showSources) {
-    const { x, y } = state.sources, [ny, nx] = layer().shape, radius = Math.min(16, Math.max(5, 4 * state.scale));
+    const { x, y } = state.sources, [ny, nx] = layer().shape, radius = Math.min(16, Math.max(3.5, 4 * state.scale));
     const circle = (n, r) => { const [sx, sy] = toScreen(x[n], y[n]); context.moveTo(sx + r, sy); context.arc(sx, sy, r, 0, 7); };
     for (const [colour, wide] of [["#000a", 3.2], ["#7dff9b", 1.4]]) {
       context.beginPath();
