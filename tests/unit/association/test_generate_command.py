@@ -1,14 +1,14 @@
 """The commands that make associations of a pool, and explain them."""
 
 import json
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+import lightmill.testing
 from lightmill.cli.main import main
 
-RULES = Path(str(files("lightmill.testing"))) / "ground" / "associations.yaml"
+RULES = Path(lightmill.testing.__file__).parent / "ground" / "associations.yaml"
 NIGHT = """file|program|object|filter|binning|kind
 n1.fits|p1|m31|r|1|object
 n2.fits|p1|m31|r|1|object
@@ -67,3 +67,13 @@ def test_an_explanation_names_rule_role_and_reason(pool, capsys):
     (told,) = json.loads(capsys.readouterr().out)
     stack = next(one for one in told["verdicts"] if one["rule"] == "DitheredImage")
     assert (stack["state"], stack["role"], stack["reason"]) == ("in", "science", "founded it")
+
+
+def test_an_association_that_cannot_be_written_is_told_and_leaves_with_3(tmp_path, capsys):
+    path = tmp_path / "night.csv"
+    path.write_text(NIGHT.replace("|p1|", "|../../p1|"))
+
+    assert run("generate", path, "-p", tmp_path, *options()) == 3
+
+    assert "cannot be part of a file's name" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]

@@ -14,6 +14,7 @@ from lightmill.errors import UsageError
 __all__ = ["generate", "rule_options"]
 
 _NOW = "now"
+_BAD = 3  # exit status, as of other bad data: an association could not be written
 
 
 def rule_options(function):
@@ -142,7 +143,7 @@ def generate(
             _save_orphans(table, associations, folder, save_orphans, delimiter)
     if not quiet:
         print(f"{pool}: {len(table)} exposures, {len(associations)} associations{told}")
-    return 0
+    return _BAD if written is not None and written.refused else 0
 
 
 def _refuse_contradictions(
