@@ -13,7 +13,14 @@ import numpy as np
 
 from lightmill.errors import CorruptFileError, DataError, LightmillError
 from lightmill.models.asdf_blocks import plain_array
-from lightmill.models.asdf_tree import TAG, AsdfSection, Tagged, datatype_of
+from lightmill.models.asdf_tree import (
+    STANDARD,
+    TAG,
+    AsdfSection,
+    Tagged,
+    array_tag,
+    datatype_of,
+)
 from lightmill.models.classes import ReferenceModel, class_named, class_of_reftype
 from lightmill.models.foreign import Foreign
 from lightmill.models.lazy import FileBytes
@@ -86,7 +93,10 @@ class AsdfArray(UnreadArray):
                     node: Any = file.tree
                     for key in self.keys:
                         node = node[key]
-                    return np.array(node)
+                    found = np.array(node)
+                    if found.dtype == object:
+                        raise TypeError(f"{type(node).__name__} instead of an array")
+                    return found
         except Exception as error:  # a damaged block raises whatever its codec raises
             raise CorruptFileError(
                 "the array cannot be read", place=self.place, found=error,
@@ -175,7 +185,7 @@ def write_asdf(
             ) from error
 
 
-def inline(value: Any) -> Any:
+def inline(value: Any, standard: str = STANDARD) -> Any:
     """Return a tree with its arrays written out, as a tree without blocks needs them."""
     if isinstance(value, AsdfArray):
         array = value.read()
@@ -184,13 +194,13 @@ def inline(value: Any) -> Any:
             "datatype": datatype_of(array.dtype),
             "shape": list(array.shape),
         }
-        return Tagged(f"{TAG}core/ndarray-1.1.0", node)
+        return Tagged(array_tag(standard), node)
     if isinstance(value, Tagged):
-        return Tagged(value.tag, inline(value.value))
+        return Tagged(value.tag, inline(value.value, standard))
     if isinstance(value, dict):
-        return {key: inline(one) for key, one in value.items()}
+        return {key: inline(one, standard) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [inline(one) for one in value]
+        return [inline(one, standard) for one in value]
     return value
 
 

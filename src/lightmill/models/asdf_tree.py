@@ -19,13 +19,15 @@ from lightmill.errors import CorruptFileError, DataError
 from lightmill.models.checker import plain
 from lightmill.models.yaml_text import NotPlain, block
 
-__all__ = ["AsdfSection", "Tagged", "array_reference", "dump_tree"]
+__all__ = ["AsdfSection", "ObjectNode", "Tagged", "array_reference", "array_tag", "dump_tree"]
 
 TAG = "tag:stsci.edu:asdf/"
 _SHORT_TAG = re.compile(r"[A-Za-z0-9_./-]+\Z")
 _WHOLE_TAG = re.compile(r"tag:[A-Za-z0-9_./:-]+\Z")
 _NDARRAY = re.compile(re.escape(TAG) + r"core/ndarray-")
-_HEADER = b"#ASDF 1.0.0\n#ASDF_STANDARD 1.6.0\n"
+_HEADER = "#ASDF 1.0.0\n#ASDF_STANDARD {standard}\n"
+STANDARD = "1.6.0"
+_STANDARD = re.compile(rb"#ASDF_STANDARD (\d+\.\d+\.\d+)\r?\n")
 _BLOCK = b"\xd3BLK"
 _INDEX = b"#ASDF BLOCK INDEX"
 MAX_DEPTH = 200
@@ -47,6 +49,48 @@ class Tagged:
         return isinstance(other, Tagged) and (self.tag, self.value) == (other.tag, other.value)
 
     __hash__ = None  # type: ignore[assignment]  # holds mutable values
+
+
+class ObjectNode(Tagged):
+    """A node of a tree whose object is at hand; its tag and value are made when written.
+
+    Parameters
+    ----------
+    held : object
+        What the node stands for.
+    """
+
+    __slots__ = ("_nodes", "held")
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+        self._nodes: dict[str, Tagged] = {}  # by version of the standard
+
+    @property
+    def tag(self) -> str:  # type: ignore[override]  # made when asked for
+        """The tag."""
+        return self._made().tag
+
+    @property
+    def value(self) -> Any:
+        """The content."""
+        return self._made().value
+
+    def of(self, standard: str) -> Tagged:
+        """Return the node with the tags of a version of the standard."""
+        if standard not in self._nodes:
+            from lightmill.models.content import node_of  # which needs this module
+
+            self._nodes[standard] = node_of(self.held, standard)
+        return self._nodes[standard]
+
+    def _made(self) -> Tagged:
+        return self.of(STANDARD)
+
+    def __repr__(self) -> str:
+        return f"<{type(self.held).__name__}>"
+
+    __hash__ = None
 
 
 class AsdfSection:
@@ -111,6 +155,11 @@ class AsdfSection:
             if key not in own and not _refers_to_fits(value)
         }
 
+    def standard(self) -> str:
+        """Return the version of the standard whose tags the tree has."""
+        found = _STANDARD.search(self.content[:200])
+        return found[1].decode() if found else STANDARD
+
     def blocks(self) -> bytes:
         """Return the binary blocks behind the tree, without their index."""
         if self._replaced:
@@ -164,10 +213,18 @@ class AsdfSection:
         )
 
 
-def array_reference(extension: str, version: int, shape: tuple[int, ...], dtype: Any) -> Tagged:
+def array_tag(standard: str = STANDARD) -> str:
+    """Return the tag of arrays in a version of the standard."""
+    version = tuple(map(int, standard.split(".")))
+    return f"{TAG}core/ndarray-1.{0 if version < (1, 6, 0) else 1}.0"
+
+
+def array_reference(
+    extension: str, version: int, shape: tuple[int, ...], dtype: Any, standard: str = STANDARD
+) -> Tagged:
     """Return the node that stands for an array of an extension."""
     return Tagged(
-        f"{TAG}core/ndarray-1.1.0",
+        array_tag(standard),
         {
             "source": f"fits:{extension},{version}",
             "datatype": dtype,
@@ -197,8 +254,16 @@ def datatype_of(dtype: np.dtype) -> Any:
     return "bool8" if dtype.kind == "b" else dtype.name
 
 
-def dump_tree(tree: Mapping[str, Any], blocks: bytes = b"") -> bytes:
-    """Return an ASDF file of a tree: header, YAML, and the binary blocks as given."""
+def dump_tree(tree: Mapping[str, Any], blocks: bytes = b"", standard: str = STANDARD) -> bytes:
+    """Return an ASDF file of a tree: header, YAML, and the binary blocks as given.
+
+    Parameters
+    ----------
+    tree : mapping
+    blocks : bytes
+    standard : str
+        Version of the standard whose tags the tree has.
+    """
     whole = {
         "asdf_library": Tagged(
             f"{TAG}core/software-1.0.0", {"name": "lightmill", "version": _version()}
@@ -210,7 +275,7 @@ def dump_tree(tree: Mapping[str, Any], blocks: bytes = b"") -> bytes:
         text = f"%YAML 1.1\n%TAG ! {TAG}\n--- {block(root, _tag_of)}...\n".encode()
     except NotPlain:
         text = dump_any(root)
-    return _HEADER + text + blocks
+    return _HEADER.format(standard=standard).encode() + text + blocks
 
 
 def _tag_of(value: Any) -> tuple[str, Any] | None:

@@ -12,59 +12,25 @@ from typing import Any
 
 from lightmill.errors import ConfigurationError, CorruptFileError, DataError
 from lightmill.models.asdf_file import inline
-from lightmill.models.asdf_tree import AsdfSection, Tagged, dump_tree
+from lightmill.models.asdf_tree import STANDARD, AsdfSection, ObjectNode, Tagged, dump_tree
 from lightmill.models.lineage import force
 from lightmill.models.model import Model
 
-__all__ = ["ObjectNode", "content", "node_of", "put_wcs", "wcs_of"]
+__all__ = ["content", "node_of", "put_wcs", "wcs_of"]
 
 _HOLDER = "held"
 WCS = "wcs"  # place of the world coordinate system in the metadata, as the field's files have it
 
 
-class ObjectNode(Tagged):
-    """A node of a tree whose object is at hand; its tag and value are made when written.
-
-    Parameters
-    ----------
-    held : object
-        What the node stands for.
-    """
-
-    __slots__ = ("_node", "held")
-
-    def __init__(self, held: Any) -> None:
-        self.held = held
-        self._node: Tagged | None = None
-
-    @property
-    def tag(self) -> str:  # type: ignore[override]  # made when asked for
-        """The tag."""
-        return self._made().tag
-
-    @property
-    def value(self) -> Any:
-        """The content."""
-        return self._made().value
-
-    def _made(self) -> Tagged:
-        if self._node is None:
-            self._node = node_of(self.held)
-        return self._node
-
-    def __repr__(self) -> str:
-        return f"<{type(self.held).__name__}>"
-
-    __hash__ = None
-
-
-def node_of(value: Any) -> Tagged:
+def node_of(value: Any, standard: str = STANDARD) -> Tagged:
     """Return the node that stands for an object the ASDF packages know.
 
     Parameters
     ----------
     value : object
         A transform, a table, a world coordinate system …
+    standard : str
+        Version of the ASDF standard to write for.
 
     Raises
     ------
@@ -74,7 +40,9 @@ def node_of(value: Any) -> Tagged:
     asdf = _library()
     stream = io.BytesIO()
     try:
-        asdf.AsdfFile({_HOLDER: value}).write_to(stream, all_array_storage="inline")
+        asdf.AsdfFile({_HOLDER: value}, version=standard).write_to(
+            stream, all_array_storage="inline"
+        )
     except Exception as error:  # whatever the converter of the object raises
         raise DataError(
             "the object cannot be written into an ASDF tree",
@@ -145,7 +113,8 @@ def wcs_of(model: Model) -> Any:
         return node.held
     wcs = _object_of(node, model, f"meta.{WCS}")
     model._store.values[WCS] = kept = ObjectNode(wcs)  # made once a model
-    kept._node = node if isinstance(node, Tagged) and not _has_blocks(model) else None
+    if isinstance(node, Tagged) and not _has_blocks(model):
+        kept._nodes[_standard_of(model)] = node
     return wcs
 
 
@@ -163,6 +132,11 @@ def put_wcs(model: Model, wcs: Any) -> Model:
     return changed
 
 
+def _standard_of(model: Model) -> str:
+    asdf = model.foreign.asdf
+    return STANDARD if asdf is None else asdf.standard()
+
+
 def _has_blocks(model: Model) -> bool:
     asdf = model.foreign.asdf
     return asdf is not None and bool(asdf.blocks())
@@ -174,7 +148,8 @@ def _object_of(node: Any, model: Model, name: str) -> Any:
     asdf = _library()
     section = model.foreign.asdf
     blocks = b"" if section is None else section.blocks()
-    stream = io.BytesIO(dump_tree({_HOLDER: inline(node)}, blocks))
+    standard = _standard_of(model)
+    stream = io.BytesIO(dump_tree({_HOLDER: inline(node, standard)}, blocks, standard))
     place = f"{model.path or model.model_type}[ASDF]/{name}"
     try:
         with asdf.open(stream, memmap=False, lazy_load=False) as file:

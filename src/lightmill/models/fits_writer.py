@@ -10,7 +10,14 @@ import numpy as np
 
 from lightmill.errors import CorruptFileError, ShapeError
 from lightmill.models.asdf_file import inline
-from lightmill.models.asdf_tree import Tagged, array_reference, datatype_of, dump_tree
+from lightmill.models.asdf_tree import (
+    STANDARD,
+    ObjectNode,
+    Tagged,
+    array_reference,
+    datatype_of,
+    dump_tree,
+)
 from lightmill.models.cards import (
     CARD,
     Header,
@@ -84,8 +91,14 @@ def begin_fits(file: AtomicFile, model: Model, values: Mapping[str, Any]) -> dic
             if unit and not any(card.startswith(b"BUNIT   ") for card in cards):
                 cards = [*format_card("BUNIT", unit, "unit of the values"), *cards]
             shape, dtype = _write_image(file, value, hdu_name, version, cards)
-        references[name] = array_reference(hdu_name, version, shape, dtype)
+        references[name] = array_reference(hdu_name, version, shape, dtype, _standard_of(model))
     return references
+
+
+def _standard_of(model: Model) -> str:
+    """Return the version of the ASDF standard to write: what is taken over has its tags."""
+    asdf = model.foreign.asdf
+    return STANDARD if asdf is None else asdf.standard()
 
 
 def rewrite_primary(file: AtomicFile, model: Model, values: Mapping[str, Any]) -> None:
@@ -115,14 +128,16 @@ def end_fits(
         if (hdu.name, hdu.version) not in names:
             _copy_hdu(file, hdu)
     blocks = b"" if foreign.asdf is None else foreign.asdf.blocks()
-    tree = {key: inline(value) for key, value in tree.items()}
+    standard = _standard_of(model)
+    tree = {key: inline(value, standard) for key, value in tree.items()}
+    values = {k: v.of(standard) if isinstance(v, ObjectNode) else v for k, v in values.items()}
     whole = {
         **_history_tree(model.history),
         **references,
         "meta": nested(dict(sorted(values.items()))),
         **tree,
     }
-    content = dump_tree(whole, blocks)
+    content = dump_tree(whole, blocks, standard)
     _write_header(file, _asdf_cards(len(content)))
     _write_data(file, content)
 

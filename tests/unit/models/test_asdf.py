@@ -124,8 +124,9 @@ def test_a_tree_of_no_kind_we_know_keeps_its_arrays(tmp_path):
         assert file["LOG"].data["v"].tolist() == [2.5]
 
 
+@pytest.mark.parametrize("standard", ["1.5.0", "1.6.0"])
 @pytest.mark.parametrize("storage", ["internal", "inline"])
-def test_a_table_with_texts_comes_back_as_a_table(tmp_path, storage):
+def test_a_table_with_texts_comes_back_as_a_table(tmp_path, storage, standard):
     pytest.importorskip("asdf_astropy")
     import asdf
     from astropy.table import Table
@@ -133,7 +134,7 @@ def test_a_table_with_texts_comes_back_as_a_table(tmp_path, storage):
     table = Table({"filter": ["RED", "BLUE"] * 20, "offset": np.arange(40.0)})
     path = tmp_path / "offsets.asdf"
     tree = {"abvega_offset": table, "meta": {"reftype": "abvegaoffset"}}
-    asdf.AsdfFile(tree).write_to(path, all_array_storage=storage)
+    asdf.AsdfFile(tree, version=standard).write_to(path, all_array_storage=storage)
 
     found = models.content(models.open(path), "abvega_offset")
 
