@@ -10,11 +10,11 @@ from typing import Any
 from lightmill.errors import CorruptFileError, DataError
 from lightmill.imaging.footprint import corners, region_text
 from lightmill.imaging.sip import HIGHEST, Sip, fit_sip
-from lightmill.imaging.transforms import Unsupported
+from lightmill.imaging.transforms import Unsupported, with_array_tag
 from lightmill.imaging.wcs_transforms import Pointing, filter_shift, pixel_to_sky, sky_wcs
 from lightmill.models import CalModel, DistortionModel, FilterOffsetModel, wcs_of
 from lightmill.models.asdf_file import inline
-from lightmill.models.asdf_tree import Tagged
+from lightmill.models.asdf_tree import STANDARD, Tagged, array_tag
 from lightmill.models.lineage import force, frame_of
 from lightmill.pipeline import Skipped, Step, param
 
@@ -65,7 +65,7 @@ class AssignWcs(Step):
             return Skipped(image, "the header has no pointing; its world coordinates are kept")
         subarray = image.meta.subarray
         node, box = sky_wcs(
-            _transform(distortion),
+            _transform(distortion, image),
             pointing,
             frame_of(image),
             origin=((subarray.xstart or 1) - 1, (subarray.ystart or 1) - 1),
@@ -128,7 +128,8 @@ def _pointing(image: CalModel) -> Pointing | None:
     return Pointing(**values, aberration=1.0 if scale is None else scale)
 
 
-def _transform(distortion: DistortionModel) -> Tagged:
+def _transform(distortion: DistortionModel, image: CalModel) -> Tagged:
+    """Return the transform of the reference as it goes into the tree of the image."""
     node = distortion.foreign.tree().get("model")
     if not isinstance(node, Tagged):
         raise CorruptFileError(
@@ -138,7 +139,9 @@ def _transform(distortion: DistortionModel) -> Tagged:
             expected="a transform from pixels to V2, V3 under the name `model`",
             remedy="fetch the file again, or give another with --override-distortion",
         )
-    whole: Tagged = inline(node)
+    tree = image.foreign.asdf
+    standard = STANDARD if tree is None else tree.standard()
+    whole: Tagged = with_array_tag(inline(node, standard), array_tag(standard))
     return whole
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "shift",
     "side_by_side",
     "spherical",
+    "with_array_tag",
     "with_bounding_box",
 ]
 
@@ -115,6 +116,26 @@ def spherical(*, to_vector: bool, wrap_lon_at: int) -> Tagged:
     ends = (sphere, vector) if to_vector else (vector, sphere)
     content = {"transform_type": kind, "wrap_lon_at": wrap_lon_at}
     return _node(f"{GWCS}spherical_cartesian-1.1.0", content, *ends)
+
+
+def with_array_tag(node: Any, tag: str) -> Any:
+    """Return a tree whose arrays have the tag of the file it goes into, not of the one it is from.
+
+    Parameters
+    ----------
+    node : object
+        Of a file of any version of the standard.
+    tag : str
+        What arrays are tagged in the other file: readers know one tag for each version.
+    """
+    if isinstance(node, Tagged):
+        is_array = node.tag.startswith(f"{TAG}core/ndarray-")
+        return Tagged(tag if is_array else node.tag, with_array_tag(node.value, tag))
+    if isinstance(node, Mapping):
+        return {key: with_array_tag(value, tag) for key, value in node.items()}
+    if isinstance(node, list):
+        return [with_array_tag(value, tag) for value in node]
+    return node
 
 
 def with_bounding_box(node: Tagged, box: Box) -> Tagged:

@@ -86,13 +86,14 @@ class InstrumentSuite:
     def test_its_parameters_are_parameters(self, instrument: Instrument) -> None:
         """Every file of parameters is named after a step or pipeline and holds its parameters."""
         from lightmill import app
+        from lightmill.pipeline.settings import Settings
 
         for folder in (instrument.home, instrument.observatory.home):
             for path in sorted((folder / "parameters").glob("*.yaml")):
                 values = instrument.parameters(path.stem)
                 known = app._steps()
                 step = known[path.stem]() if path.stem in known else self._pipeline(path)
-                step.configure(values, str(path))
+                app.apply_settings(step, Settings.of(values, str(path)))
 
     def test_its_rules_name_fields_its_schemas_have(self, instrument: Instrument) -> None:
         """Rules that choose references are sound, and ask only for what data can say."""

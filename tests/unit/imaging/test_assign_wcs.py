@@ -60,10 +60,11 @@ def exact():
 
 @pytest.fixture
 def write(tmp_path):
-    def write(name="distortion", storage="inline", **tree):
+    def write(name="distortion", storage="inline", standard=None, **tree):
         path = tmp_path / f"{name}.asdf"
         meta = {"reftype": name, "instrument": {"name": "GLOWCAM"}}
-        asdf.AsdfFile({"meta": meta, **tree}).write_to(path, all_array_storage=storage)
+        file = asdf.AsdfFile({"meta": meta, **tree}, version=standard)
+        file.write_to(path, all_array_storage=storage)
         return str(path)
 
     return write
@@ -170,8 +171,14 @@ def test_the_way_back_leads_to_the_same_pixel(assign):
     assert_allclose(back, [x, y], atol=1e-8)  # rounding of degrees
 
 
-def test_the_product_keeps_its_world_coordinates(assign, tmp_path):
-    result = assign(make_image(**pointing()), plain(bend=2.0))
+@pytest.mark.parametrize("standard", ["1.4.0", "1.5.0", "1.6.0"])
+def test_the_product_keeps_its_world_coordinates(write, tmp_path, standard):
+    reference = write(standard=standard, model=plain(bend=2.0))
+    result = (
+        AssignWcs()
+        .run(make_image(**pointing()), override_distortion=reference, override_filteroffset="N/A")
+        .model
+    )
 
     again = models.open(result.save(tmp_path / "image_cal.fits"))
 
@@ -239,10 +246,11 @@ def test_the_outline_holds_the_outer_corners_of_the_image(assign):
     assert (numbers[:, 0] < 360).all()
 
 
+@pytest.mark.parametrize("standard", ["1.4.0", "1.5.0", "1.6.0"])
 @pytest.mark.parametrize("storage", ["inline", "internal"])
-def test_arrays_of_the_reference_are_read_wherever_they_are(write, storage):
+def test_a_reference_may_be_of_any_age_and_keep_its_arrays_anywhere(write, storage, standard):
     image = make_image(**pointing())
-    reference = write(storage=storage, model=plain(bend=2.0))
+    reference = write(storage=storage, standard=standard, model=plain(bend=2.0))
 
     result = (
         AssignWcs().run(image, override_distortion=reference, override_filteroffset="N/A").model
