@@ -1,5 +1,6 @@
 """Laws of associating: programs do not meet, order among them is no matter, growth is no matter."""
 
+import json
 from pathlib import Path
 
 from hypothesis import given
@@ -7,10 +8,12 @@ from hypothesis import strategies as st
 
 import lightmill.observatories.jwst as observatory
 from lightmill.association.engine import Associator, Options, associate
+from lightmill.association.engine.memory import recall, told
 from lightmill.association.language import read_rules
 from lightmill.association.pool import Pool
 
-RULES = read_rules(Path(observatory.__file__).parent / "associations")
+HOME = Path(observatory.__file__).parent / "associations"
+RULES = read_rules(HOME)
 COLUMNS = [
     *("filename", "program", "obs_num", "asn_candidate", "pntgtype", "exp_type", "instrume"),
     *("detector", "filter", "pupil", "targetid", "subarray", "bkgdtarg", "visitype", "patttype"),
@@ -66,7 +69,7 @@ def programs(draw, number: int):
     return rows
 
 
-def told(associations):
+def content(associations):
     """What associations are, apart from their numbers, which all programs share."""
     return sorted(
         (
@@ -90,7 +93,7 @@ def test_a_program_does_not_depend_on_another(first, second):
 
     together = associate(pool_of(first + second), RULES)
 
-    assert told(together) == told(alone)
+    assert content(together) == content(alone)
 
 
 @given(programs(101), programs(102), st.randoms(use_true_random=False))
@@ -100,7 +103,9 @@ def test_how_rows_of_programs_alternate_is_no_matter(first, second, random):
     sources = [iter(first), iter(second)]
     mixed = [next(sources[which]) for which in order]
 
-    assert told(associate(pool_of(mixed), RULES)) == told(associate(pool_of(first + second), RULES))
+    assert content(associate(pool_of(mixed), RULES)) == content(
+        associate(pool_of(first + second), RULES)
+    )
 
 
 @given(programs(101), programs(102), st.integers(0, 14), st.booleans())
@@ -112,6 +117,27 @@ def test_a_pool_that_grew_gives_what_it_gives_at_once(first, second, cut, insert
     grown = associator.update(pool_of(rows))
 
     assert grown == associate(pool_of(rows), RULES)
+
+
+@given(programs(101), programs(101), programs(102))
+def test_a_pool_whose_rows_changed_gives_what_it_gives_at_once(before, after, others):
+    associator = Associator(RULES)
+    associator.update(pool_of(before + others))
+
+    assert associator.update(pool_of(after + others)) == associate(pool_of(after + others), RULES)
+
+
+@given(programs(101), programs(101), programs(102))
+def test_a_process_that_goes_on_gives_what_it_gives_at_once(before, after, others):
+    first = Associator(RULES)
+    first.update(pool_of(before + others))
+    rules = read_rules(HOME)  # as another process has them: looks are numbered anew
+    second = Associator(rules)
+    recall(second, json.loads(json.dumps(told(first))))
+
+    now = second.update(pool_of(others + after))
+
+    assert now == associate(pool_of(others + after), RULES)
 
 
 @given(programs(101))
