@@ -95,11 +95,14 @@ def fit_sip(
         Limits of the image in x and in y [pixel].
     crpix : (float, float), optional
         Reference pixel, counted from 1; the middle of the image by default.
-    max_error, max_inverse_error : float
-        The lowest degree that comes as close as this is taken [pixel]; no way back for a
-        `max_inverse_error` of None.
-    degree, inverse_degree : int, optional
+    max_error : float
+        The lowest degree that comes as close as this is taken [pixel].
+    degree : int, optional
         Take this one instead.
+    max_inverse_error : float or None
+        As `max_error`, for the way back; None: there is none.
+    inverse_degree : int, optional
+        As `degree`, for the way back.
     points : int
         Points along each axis that are fitted; twice as many are compared.
 
