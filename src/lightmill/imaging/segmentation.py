@@ -109,7 +109,7 @@ def in_reading_order(labels: np.ndarray, count: int) -> np.ndarray:
 def _extracted(
     ratio: np.ndarray, threshold: float, npixels: int, nlevels: int, contrast: float
 ) -> tuple[np.ndarray, int]:
-    """Find and deblend with SEP (why: decision 0014)."""
+    """Find and deblend with SEP (why: decision 0020)."""
     import sep
 
     above = sum(
