@@ -3,6 +3,7 @@
 import math
 import tracemalloc
 
+import asdf
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
@@ -14,8 +15,15 @@ from lightmill import models
 from lightmill.errors import ConfigurationError, CorruptFileError, DataError, OutputError
 from lightmill.imaging.apertures import Apertures, apertures_of_table, magnitude_offset
 from lightmill.imaging.source_catalog import SourceCatalog
-from lightmill.models import ApcorrModel, ResampledModel, SegmentationModel, put_wcs
+from lightmill.models import (
+    AbVegaOffsetModel,
+    ApcorrModel,
+    ResampledModel,
+    SegmentationModel,
+    put_wcs,
+)
 from lightmill.models.catalog import Catalog
+from lightmill.models.lineage import open_reference
 from lightmill.pipeline import Status
 
 SCALE = 0.06 / 3600  # degrees a pixel
@@ -499,14 +507,16 @@ def test_the_vega_offset_is_that_of_the_filter():
     assert "0 rows" in magnitude_offset(table, {"filter": "F3"})
 
 
-def test_vega_magnitudes_are_fainter_zero_points_apart(field, monkeypatch):
-    # The file of a table with words cannot stand in here; the table can.
+def test_vega_magnitudes_follow_from_the_reference_of_the_filter(field, tmp_path):
     table = Table({"filter": ["F0", "F1"], "abvega_offset": [9.0, 1.25]})
-    monkeypatch.setattr("lightmill.imaging.source_catalog.content", lambda _model, _name: table)
+    tree = {"meta": {"reftype": "abvegaoffset"}, "abvega_offset": table}
+    asdf.AsdfFile(tree).write_to(tmp_path / "vega.asdf")
+    reference = open_reference(tmp_path / "vega.asdf", AbVegaOffsetModel)
 
-    made = SourceCatalog().apply(field, apcorr=apcorr(), abvegaoffset=object())["cat"].table
+    made = SourceCatalog().apply(field, apcorr=apcorr(), abvegaoffset=reference)["cat"].table
 
     assert_allclose(made["aper50_abmag"] - made["aper50_vegamag"], 1.25)
+    assert made.meta["abvega_offset"] == 1.25
 
 
 def test_a_catalog_comes_back_from_its_file(made, tmp_path):
