@@ -40,35 +40,78 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
     default=Path("demo"),
     help="Folder to make.  [default: demo]",
 )
-@click.option("--scene", metavar="NAME", default="demo", show_default=True, help="What to observe.")
+@click.option(
+    "--scene", metavar="NAME", default="imaging", show_default=True, help="What to observe."
+)
 @_instrument
 @_seed
 @_quiet
 def demo(directory: Path, scene: str, instrument: str | None, seed: int, quiet: bool) -> int:
     """Simulate a small night, process it, write a report."""
-    facts = _facts(instrument)
-
-    from lightmill.cli.demo import run_demo
     from lightmill.pipeline.logs import configured
+    from lightmill.simulate import Scene
+
+    observed = Scene.named(scene)
+    facts = _facts(instrument or observed.instrument)
 
     bar = somebody_looks() and not quiet
     level = "WARNING" if bar or quiet else "INFO"
     with configured(level, format="%(message)s"), shown_progress(shown=bar) as progress:
-        report = run_demo(
-            facts,
-            directory,
-            _calibrate,
-            scene=scene,
-            seed=seed,
-            command=" ".join(["lightmill", *sys.argv[1:]]),
-            progress=progress,
-        )
+        told: dict[str, Any] = {
+            "scene": scene,
+            "seed": seed,
+            "command": " ".join(["lightmill", *sys.argv[1:]]),
+            "progress": progress,
+        }
+        if observed.filters:
+            from lightmill.cli.field import run_field
+
+            report = run_field(facts, directory, _running, **told)
+        else:
+            from lightmill.cli.demo import run_demo
+
+            report = run_demo(facts, directory, _calibrate, **told)
     if not quiet:
         print(f"{report} shows what came out")
-        product = next(iter(sorted((directory / "products").glob("*_rate.fits"))), None)
+        products = directory / "products"
+        mosaic = next(iter(sorted(products.glob("*_i2d.fits"), key=_size)), None)
+        product = mosaic or next(iter(sorted(products.glob("*_rate.fits"))), None)
+        if mosaic is not None:
+            print(f"lightmill view {mosaic} shows it")
         if product is not None:
             print(f"lightmill explain {product} tells how it was made")
     return 0
+
+
+def _size(path: Path) -> tuple[int, str]:
+    """Order products: mosaics have shorter names than what is made of single exposures."""
+    return "_image" in path.name, str(path)
+
+
+def _running(cache: SimulatedCache | None) -> Any:
+    """Return what runs a pipeline with the references of a cache."""
+    from lightmill import app
+
+    given: dict[str, Any] = (
+        {} if cache is None else {"crds_path": cache.root, "context": cache.context}
+    )
+
+    def run(
+        pipeline: str,
+        path: Path,
+        folder: Path,
+        progress: Any = None,
+        **parameters: Any,
+    ) -> Mapping[str, Any]:
+        (outcome,) = app.run(
+            pipeline, [path], output_dir=folder, parameters=parameters, progress=progress, **given
+        )
+        if outcome.error is not None:
+            raise outcome.error
+        made = {one.stem.rpartition("_")[2]: one for one in outcome.written}
+        return {**made, "record": outcome.record}
+
+    return run
 
 
 def _calibrate(

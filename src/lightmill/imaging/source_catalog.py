@@ -334,8 +334,12 @@ class SourceCatalog(Step):
 def _arrays(image: Any, box_size: int, notes: list[str]) -> _Image | None:
     """Read what is needed of a mosaic; None where no pixel has a value."""
     weight = np.asarray(image.array("wht")) if image.has("wht") else None
-    data = np.ascontiguousarray(image.array("data"), np.float32)
-    err = np.ascontiguousarray(image.array("err"), np.float32) if image.has("err") else None
+    data, err = (
+        # SEP takes arrays only that it could write into: what is lent is copied.
+        np.require(image.array(name), np.float32, ["C", "W"]) if image.has(name) else None
+        for name in ("data", "err")
+    )
+    assert data is not None  # the schema demands it
     mask = coverage_mask(data, err, weight)
     del weight
     mesh = measure_background(data, box_size, mask)

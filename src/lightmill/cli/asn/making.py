@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lightmill.association.pool_columns import Column
     from lightmill.association.pool_maker import MadePool
 
-__all__ = ["pool"]
+__all__ = ["definitions", "pool"]
 
 _SHOWN = 10  # files named for one reason
 
@@ -75,7 +75,7 @@ def pool(
     with shown_progress(shown=somebody_looks() and not quiet) as progress:
         made = make_pool(
             paths,
-            _definitions(),
+            definitions(),
             fixed=given,
             candidates=_candidates(candidate),
             every_keyword=all_keywords,
@@ -97,7 +97,7 @@ def pool(
     return 3 if strict and made.skipped else 0
 
 
-def _definitions() -> dict[str, dict[str, Column]]:
+def definitions() -> dict[str, dict[str, Column]]:
     """Return the columns of each observatory that defines some."""
     from lightmill import app
     from lightmill.association.pool_columns import read_columns

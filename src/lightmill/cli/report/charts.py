@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from lightmill.cli.report.measures import HISTOGRAM, Completeness, Pulls
 
-__all__ = ["completeness_chart", "pull_chart"]
+__all__ = ["completeness_chart", "magnitude_chart", "offset_chart", "pull_chart", "sources_chart"]
 
 _WIDTH, _HEIGHT = 560, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 16, 46
@@ -73,6 +74,90 @@ def completeness_chart(found: Completeness) -> str:
         for low, _, number, fraction in found.bins
     )
     return _svg(parts, label, "charge of the hit / noise of one difference", "found")
+
+
+def sources_chart(bins: Sequence[tuple[float, float, int, float]]) -> str:
+    """Fraction of the sources found against their magnitude."""
+    slot = (_WIDTH - _LEFT - _RIGHT) / max(len(bins), 1)
+
+    def y(value: float) -> float:
+        return _HEIGHT - _BOTTOM - value * (_HEIGHT - _TOP - _BOTTOM - 14)
+
+    parts = [_grid_y(y(v), f"{v:.0%}") for v in (0, 0.25, 0.5, 0.75, 1)]
+    for k, (low, high, number, fraction) in enumerate(bins):
+        left = _LEFT + k * slot
+        parts.append(
+            f'<rect class="bars" x="{left + 2:.1f}" width="{slot - 4:.1f}" y="{y(fraction):.1f}"'
+            f' height="{y(0) - y(fraction):.1f}" rx="2"><title>{number:,} sources of magnitude'
+            f" {low:g} to {high:g}, {fraction:.1%} found</title></rect>"
+        )
+        parts.append(_text(left + slot / 2, _HEIGHT - _BOTTOM + 16, f"{low:g}", "tick"))
+    label = "Fraction of the simulated sources found, by magnitude: " + ", ".join(
+        f"{fraction:.0%} of {number} from {low:g}" for low, _, number, fraction in bins
+    )
+    return _svg(parts, label, "AB magnitude", "found")
+
+
+def magnitude_chart(
+    magnitude: np.ndarray, difference: np.ndarray, is_star: np.ndarray, *, half: float = 0.5
+) -> str:
+    """Measured minus simulated magnitude against magnitude: stars filled, galaxies open."""
+    known = np.isfinite(difference)
+    magnitude, difference, is_star = magnitude[known], difference[known], is_star[known]
+    low = math.floor(magnitude.min()) if magnitude.size else 0
+    high = math.ceil(magnitude.max()) if magnitude.size else 1
+
+    def x(value: float) -> float:
+        return _LEFT + (value - low) / max(high - low, 1) * (_WIDTH - _LEFT - _RIGHT)
+
+    def y(value: float) -> float:
+        return _TOP + (half - value) / (2 * half) * (_HEIGHT - _TOP - _BOTTOM)
+
+    parts = [
+        _grid_y(y(v), f"{v:+.2f}" if v else "0") for v in (-half, -half / 2, 0, half / 2, half)
+    ]
+    parts += [_tick_x(x(v), str(v)) for v in range(low, high + 1, max(1, (high - low) // 6))]
+    parts += _dots(
+        [(x(a), y(b), s) for a, b, s in zip(magnitude, difference, is_star, strict=True)
+         if abs(b) <= half]
+    )  # fmt: skip
+    outside = int((np.abs(difference) > half).sum())
+    label = (
+        f"Magnitude differences of {magnitude.size:,} sources against their magnitude;"
+        f" {outside} differ by more than {half:g} and are not drawn"
+    )
+    return _svg(parts, label, "simulated AB magnitude", "measured − simulated")
+
+
+def offset_chart(east: np.ndarray, north: np.ndarray, *, half: float = 40.0) -> str:
+    """Measured minus simulated positions on the sky, north up and east to the left [mas]."""
+    side = _HEIGHT - _TOP - _BOTTOM
+    left = (_WIDTH - side) / 2
+
+    def x(value: float) -> float:
+        return left + (half - value) / (2 * half) * side
+
+    def y(value: float) -> float:
+        return _TOP + (half - value) / (2 * half) * side
+
+    parts = [
+        _grid_y(y(v), f"{v:+.0f}" if v else "0") for v in (-half, -half / 2, 0, half / 2, half)
+    ]
+    parts += [_tick_x(x(v), f"{v:+.0f}" if v else "0") for v in (-half, 0, half)]
+    inside = (np.abs(east) < half) & (np.abs(north) < half)
+    parts += _dots([(x(a), y(b), True) for a, b in zip(east[inside], north[inside], strict=True)])
+    label = f"Offsets of {east.size:,} bright stars from where they are, in milliarcseconds"
+    return _svg(parts, label, "east ← offset [mas]", "north [mas]")
+
+
+def _dots(points: Sequence[tuple[float, float, bool]]) -> list[str]:
+    """Return small discs, filled or open, as two paths: thousands of elements would be slow."""
+    paths = []
+    for kind, chosen in (("dot open", False), ("dot", True)):
+        some = [f"M{x:.1f} {y:.1f}h0" for x, y, filled in points if bool(filled) == chosen]
+        if some:
+            paths.append(f'<path class="{kind}" d="{"".join(some)}"/>')
+    return paths
 
 
 def _svg(parts: list[str], label: str, x_title: str, y_title: str) -> str:

@@ -15,7 +15,12 @@ __all__ = ["write_report"]
 
 
 def write_report(
-    directory: str | Path, exposures: Sequence[Mapping[str, Any]], record: Mapping[str, Any]
+    directory: str | Path,
+    exposures: Sequence[Mapping[str, Any]],
+    record: Mapping[str, Any],
+    *,
+    mosaics: Sequence[Mapping[str, Any]] = (),
+    sky: str | Path | None = None,
 ) -> Path:
     """Write ``report.html`` about simulated exposures and what was made of them.
 
@@ -30,6 +35,10 @@ def write_report(
     record : mapping
         Of the whole: ``title``, ``command``, ``scene``, ``seed``, ``timings``
         (label to seconds), ``wall_s``; all optional.
+    mosaics : sequence of mappings
+        What stage 3 made of them, if it did: see `sky_page.sky_context`.
+    sky : path, optional
+        The simulated sky, which mosaics are compared with.
 
     Returns
     -------
@@ -43,8 +52,21 @@ def write_report(
     """
     environment = _templates()
     shown = [_exposure(number, given) for number, given in enumerate(exposures, start=1)]
+    figures = _key_figures(shown, record)
+    context = None
+    if mosaics and sky is not None:
+        from lightmill.cli.report.sky_page import key_figures, sky_context
+
+        context = sky_context(mosaics, Path(sky), _steps)
+        figures = [*key_figures(context), *figures[-1:], *figures[:-1]][:6]
     page = environment.get_template("report.html.j2").render(
-        record=record, exposures=shown, key_figures=_key_figures(shown, record)
+        record=record,
+        exposures=shown,
+        key_figures=figures,
+        sky=context,
+        runs=[*(context["mosaics"] if context else ()), *shown],
+        references_of=_references,
+        changed_of=_changed,
     )
     path = Path(directory) / "report.html"
     aside = path.with_name(path.name + ".part")
@@ -105,8 +127,6 @@ def _exposure(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
         "megabytes": Path(given["uncal"]).stat().st_size / 1e6,
         "run": run,
         "steps": _steps(run),
-        "references": _references(run),
-        "changed": _changed(run),
         "header": header,
     }
 

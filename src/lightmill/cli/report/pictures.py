@@ -92,6 +92,7 @@ def picture(
     unit: str = "",
     missing: str = "#3a2230",
     largest: int = 1100,
+    average: bool = True,
 ) -> Picture:
     """Make a picture of a (ny, nx) image, the first row at the bottom.
 
@@ -105,8 +106,11 @@ def picture(
         Colour of NaN.
     largest : int
         Longest side of the picture [pixel].
+    average : bool
+        A larger image is made smaller by averaging; else by leaving pixels out, as labels need it.
     """
-    small = shrunk(image, largest)
+    step = -(-max(image.shape) // largest)
+    small = shrunk(image, largest) if average else image[::step, ::step]
     level = stretch(small, low, high, contrast)
     index = np.where(np.isfinite(level), np.rint(np.nan_to_num(level) * (_LEVELS - 1)), _NAN)
     colours = _palette(palette)
