@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import lightmill.observatories.jwst as observatory
 from lightmill.association.engine import Associator, Options, associate
 from lightmill.association.engine.memory import recall, told
+from lightmill.association.engine.trees import CompiledRule
 from lightmill.association.language import read_rules
 from lightmill.association.pool import Pool
 
@@ -156,3 +157,15 @@ def test_every_kept_association_has_science_and_no_file_in_two_roles(rows):
             names = {member.expname for member in product.members}
             assert "science" in {member.exptype for member in product.members}
             assert len(names) == len(product.members)
+
+
+COMPILED = [CompiledRule(rule, RULES) for rule in RULES]  # forms made of some rows serve others
+
+
+@given(programs(101), programs(102))
+def test_an_answer_filled_in_is_the_answer_evaluated(first, second):
+    for row in first + second:
+        cells = {name: None if row.get(name, "null") == "null" else row[name] for name in row}
+        for rule in COMPILED:
+            seen = {name: cells.get(name) for name in rule.columns} | {"@candidate_type": "mosaic"}
+            assert rule.founded(seen) == rule.offer(rule.empty, seen)

@@ -58,7 +58,7 @@ class Shapes:
         self.remembers = any(
             isinstance(leaf, Test) and leaf.word == "last_role_not" for leaf in leaves
         )
-        compared = set(unclaimed)  # with something written in the rules
+        compared = self.compared = set(unclaimed)  # with something written in the rules
         for leaf in leaves:
             if isinstance(leaf, Attribute) and (leaf.like or leaf.lacks or leaf.one_of):
                 compared |= set(leaf.columns)

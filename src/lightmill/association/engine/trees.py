@@ -17,6 +17,7 @@ from lightmill.association.engine.conditions import (
     observatory_role,
 )
 from lightmill.association.engine.evaluate import Evaluator
+from lightmill.association.engine.founding import Foundings
 from lightmill.association.engine.roles import roles_of
 from lightmill.association.engine.shapes import Shapes
 from lightmill.association.engine.state import (
@@ -60,12 +61,25 @@ class CompiledRule:
         self.offers_to_all = "offer_to_all" in words
         self.columns = self._columns(shared)
         asked = (rule, self.conditions, self.general, self.roles)
-        self._shapes = Shapes(*asked, self.columns, set(self._columns(shared, plain=False)))
+        looked_at = set(self._columns(shared, plain=False))
+        self._shapes = Shapes(*asked, self.columns, looked_at)
         self.possible, self.shape = self._shapes.possible, self._shapes.shape
         self.compiled = Evaluator(*asked).compiled
         self.empty = State((EMPTY_LEAF,) * rule.leaves)
         self._evaluate = self.compiled(rule.accept)
         self._integrations = self._all_integrations(shared.get("all_integrations"))
+        self._foundings = Foundings(
+            rule,
+            lambda row: self.offer(self.empty, row),
+            self.columns,
+            self._shapes.compared | self._sticky_columns(shared.get("all_integrations")),
+        )
+
+    def _sticky_columns(self, written: Mapping[str, Any] | None) -> set[str]:
+        """Return the columns of claims whose value decides on what is done to integrations."""
+        kinds = [written["kinds"][kind] for kind in self.rule.integrations] if written else []
+        nodes = [self.rule.named.get(kind.get("node", "")) for kind in kinds]
+        return {c for node in nodes if isinstance(node, Attribute) for c in node.columns}
 
     def _condition(self, written: Any) -> Condition:
         return compile_condition(written, self.conditions)
@@ -118,6 +132,12 @@ class CompiledRule:
         return answer
 
     # ------------------------------------------------------------------ asking
+
+    def founded(self, row: Row) -> Answer:
+        """Return what comes of offering a row to an association still to be founded."""
+        if self.candidates is not None:  # which candidate it is of is in no claim
+            return self.offer(self.empty, row)
+        return self._foundings.answer(row)
 
     def offer(self, state: State, row: Row) -> Answer:
         """Return what comes of offering a row to an association in some state.

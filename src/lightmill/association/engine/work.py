@@ -77,7 +77,7 @@ class RuleMemory:
             if len(self.answers) >= self.LARGEST:
                 self.answers.clear()
             row = dict(zip(self.rule.columns, kind.cells, strict=True))
-            answer = self.rule.offer(self.states[state], row)
+            answer = self.rule.offer(self.states[state], row) if state else self.rule.founded(row)
             number = self.numbers.get(answer.state)
             if number is None:
                 number = self.numbers[answer.state] = len(self.states)
