@@ -70,7 +70,8 @@ def find_stars_with_photutils(
         good &= peak < settings["peakmax"]
     snr = flux / (noise * 2 * np.sqrt(np.pi) * max(width, 0.4))  # of a Gaussian in noise
     order = np.flatnonzero(good)[np.argsort(-flux[good], kind="stable")]
-    return Stars(x, y, flux, snr, peak, width).take(order[: settings["brightest"]])
+    size = np.full(len(x), width)
+    return Stars(x, y, flux, snr, peak, size, width).take(order[: settings["brightest"]])
 
 
 def _peaks(

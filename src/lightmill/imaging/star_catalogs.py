@@ -64,7 +64,7 @@ def given_stars(path: str | Path, names: Sequence[str]) -> dict[str, Stars]:
         x, y = read_positions(Path(path).parent / name)
         ones = np.ones(len(x))
         # nothing is known of their errors: those of a star of S/N 100
-        found[words[0]] = Stars(x, y, ones, 100 * ones, ones, 1.0)
+        found[words[0]] = Stars(x, y, ones, 100 * ones, ones, ones, 1.0)
     return found
 
 

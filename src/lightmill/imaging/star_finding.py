@@ -31,6 +31,8 @@ class Stars:
         Signal to noise of the detection.
     peak : (n,) ndarray of float64
         Brightest pixel above the sky [unit of the image].
+    size : (n,) ndarray of float64
+        Sigma of the profile that fits each by itself: galaxies are wider [pixel].
     width : float
         Sigma of the profile that fits the stars of the image best [pixel].
     """
@@ -40,13 +42,14 @@ class Stars:
     flux: np.ndarray
     snr: np.ndarray
     peak: np.ndarray
+    size: np.ndarray
     width: float = float("nan")
 
     @classmethod
     def none(cls) -> Stars:
         """Return the stars of an image without any."""
         nothing = np.zeros(0)
-        return cls(nothing, nothing, nothing, nothing, nothing)
+        return cls(nothing, nothing, nothing, nothing, nothing, nothing)
 
     def take(self, which: np.ndarray) -> Stars:
         """Return some of them: a mask, or positions in the order wanted."""
@@ -61,9 +64,11 @@ class Stars:
         """Return the standard error of each coordinate [pixel].
 
         The least that noise of the background allows for a Gaussian, sqrt(2) sigma / S/N (Winick
-        1986, JOSA A, 3, 1809), and a hundredth of a pixel for what the profile does not describe.
+        1986, JOSA A, 3, 1809), and a hundredth of a pixel for what the profile does not describe;
+        both times the excess width of what is wider than a star.
         """
-        return np.hypot(0.01, np.sqrt(2) * self.width / np.maximum(self.snr, 1e-6))
+        wide = np.maximum(self.size / self.width, 1.0)
+        return wide * np.hypot(0.01, np.sqrt(2) * self.size / np.maximum(self.snr, 1e-6))
 
     def __len__(self) -> int:
         return len(self.x)
@@ -258,7 +263,7 @@ def fit_positions(
             f * gy[:, :, None] * gx_x[:, None, :],
             f * gy_y[:, :, None] * gx[:, None, :],
         ]
-        if turn < 8:  # later the width stays
+        if turn < 8 or turn == 11:  # in between the width stays
             terms.append(f * (gy_w[:, :, None] * gx[:, None, :] + gy[:, :, None] * gx_w[:, None]))
         design = np.stack([(term * good).reshape(n, -1) for term in terms], axis=1)
         left = ((data - f * model) * good).reshape(n, -1)
@@ -268,9 +273,10 @@ def fit_positions(
         y = np.clip(y + np.clip(step[:, 2], -0.5, 0.5), -REACH, REACH)
         if turn < 8:
             width = float(np.clip(width + 0.7 * np.median(step[:, 3]), NARROWEST, WIDEST))
+    size = np.clip(width + step[:, 3], 0.5 * width, WIDEST)  # linear: enough to tell galaxies
     near = (np.abs(x) < 1) & (np.abs(y) < 1) & (flux > 0)
     peak = data[:, REACH, REACH]
-    found = Stars(x + xs, y + ys, flux, np.asarray(snr, np.float64), peak, width)
+    found = Stars(x + xs, y + ys, flux, np.asarray(snr, np.float64), peak, size, width)
     return found.take(near)
 
 
