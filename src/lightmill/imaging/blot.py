@@ -41,7 +41,7 @@ def blot(
 
     nx = pixel_map.shape[1]
     out = np.full((rows[1] - rows[0], nx), np.nan, np.float32)
-    window = reached(pixel_map, Region(*rows, 0, nx), shape, 2)
+    window = reached(pixel_map, Region(*rows, 0, nx), Region(0, shape[0], 0, shape[1]), 2)
     if window is None or min(window.shape) < 2:
         return out
     positions = pixel_map.block(*rows, 0, nx)

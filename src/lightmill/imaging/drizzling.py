@@ -12,6 +12,7 @@ independent measurements.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ __all__ = ["Pixels", "Recipe", "Sheet", "combine", "drizzle", "reached", "touche
 
 STRIPE_PIXELS = 2 << 20  # of the grid worked on at a time: about 20 planes of 8 MB
 BAND_ROWS = 512  # of an image whose positions are in memory at a time
+NOT_CONSERVING = ("gaussian", "lanczos2", "lanczos3")
 PLANE_BITS = 32  # images told apart in one plane of the context
 
 
@@ -143,9 +145,7 @@ def touched(pixel_map: PixelMap, rows: tuple[int, int], reach: int, valid: Regio
     return region if region.y0 < region.y1 and region.x0 < region.x1 else None
 
 
-def reached(
-    pixel_map: PixelMap, region: Region, shape: tuple[int, int], reach: int, first: int = 0
-) -> Region | None:
+def reached(pixel_map: PixelMap, region: Region, bounds: Region, reach: int) -> Region | None:
     """Return the part of a grid that pixels of an image can fall on.
 
     Parameters
@@ -153,12 +153,10 @@ def reached(
     pixel_map : PixelMap
     region : Region
         Of the image.
-    shape : (int, int)
-        Rows and columns of the grid.
+    bounds : Region
+        Part of the grid that counts; it may reach beyond it.
     reach : int
         Pixels of the grid a drop can reach.
-    first : int
-        First row of the grid that counts.
 
     Returns
     -------
@@ -169,10 +167,10 @@ def reached(
     x = np.linspace(region.x0 - 0.5, region.x1 - 0.5, max(2, (region.x1 - region.x0) // 32))
     columns, rows = pixel_map.points(*np.broadcast_arrays(x[None, :], y[:, None]))
     window = Region(
-        max(first, int(np.nanmin(rows)) - reach),
-        min(shape[0], int(np.nanmax(rows)) + reach + 1),
-        max(0, int(np.nanmin(columns)) - reach),
-        min(shape[1], int(np.nanmax(columns)) + reach + 1),
+        max(bounds.y0, int(np.floor(np.nanmin(rows))) - reach),
+        min(bounds.y1, int(np.ceil(np.nanmax(rows))) + reach + 1),
+        max(bounds.x0, int(np.floor(np.nanmin(columns))) - reach),
+        min(bounds.x1, int(np.ceil(np.nanmax(columns))) + reach + 1),
     )
     return window if window.y0 < window.y1 and window.x0 < window.x1 else None
 
@@ -237,17 +235,20 @@ def drizzle(
         positions = pixel_map.block(region.y0 + y0, region.y0 + y1, region.x0, region.x1)
         positions -= (window.x0, window.y0)
         rows = slice(y0, y1)
-        canvas.add_image(
-            pixels.data[rows],
-            exptime=1.0,
-            pixmap=positions,
-            data2=_over_weight(pixels, names, rows),
-            weight_map=pixels.weight[rows],
-            pixel_scale_ratio=recipe.ratio,
-            pixfrac=recipe.pixfrac,
-            ymin=first - y0,
-            ymax=last - 1 - y0,
-        )
+        with warnings.catch_warnings():
+            if recipe.kernel in NOT_CONSERVING:  # the user chose it; the help says so
+                warnings.simplefilter("ignore")
+            canvas.add_image(
+                pixels.data[rows],
+                exptime=1.0,
+                pixmap=positions,
+                data2=_over_weight(pixels, names, rows),
+                weight_map=pixels.weight[rows],
+                pixel_scale_ratio=recipe.ratio,
+                pixfrac=recipe.pixfrac,
+                ymin=first - y0,
+                ymax=last - 1 - y0,
+            )
     if not names:
         return image, weight, {}
     norm = squares.pop()
@@ -303,7 +304,7 @@ def combine(
     height = -(-ny // -(-ny // height))  # stripes of about equal height
     for y0 in range(0, ny, height):
         y1 = min(ny, y0 + height)
-        stripe = _Stripe((y0, y1), shape, len(sheets), recipe)
+        stripe = _Stripe((y0, y1), nx, len(sheets), recipe)
         for number, sheet in enumerate(sheets):
             stripe.add(number, sheet)
         yield y0, stripe.finish()
@@ -312,11 +313,9 @@ def combine(
 class _Stripe:
     """Some rows of the grid, being filled."""
 
-    def __init__(
-        self, rows: tuple[int, int], grid: tuple[int, int], count: int, recipe: Recipe
-    ) -> None:
-        self._rows, self._grid, self._recipe = rows, grid, recipe
-        shape = (rows[1] - rows[0], grid[1])
+    def __init__(self, rows: tuple[int, int], columns: int, count: int, recipe: Recipe) -> None:
+        self._rows, self._columns, self._recipe = rows, columns, recipe
+        shape = (rows[1] - rows[0], columns)
         self._data, self._weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self._exptime = np.zeros(shape, np.float32)
         planes = -(-count // PLANE_BITS) if recipe.context else 0
@@ -331,15 +330,23 @@ class _Stripe:
         if region is None:
             return
         y0, y1 = self._rows
+        reach, nx = recipe.reach, self._columns
         # The library drops some pixels whose centres lie just outside its canvas: give it a margin.
-        canvas = (min(self._grid[0], y1 + recipe.reach), self._grid[1])
-        window = reached(sheet.pixel_map, region, canvas, recipe.reach, max(0, y0 - recipe.reach))
-        if window is None or window.y0 >= y1 or window.y1 <= y0:
+        margin = Region(y0 - reach, y1 + reach, -reach, nx + reach)
+        window = reached(sheet.pixel_map, region, margin, reach)
+        if window is None:
+            return
+        inner = Region(
+            max(window.y0, y0), min(window.y1, y1), max(window.x0, 0), min(window.x1, nx)
+        )
+        if inner.y0 >= inner.y1 or inner.x0 >= inner.x1:
             return
         image, weight, sigma = drizzle(sheet.read(region), region, sheet.pixel_map, window, recipe)
-        first, last = max(window.y0, y0), min(window.y1, y1)
-        inside = slice(first - window.y0, last - window.y0)
-        where = (slice(first - y0, last - y0), window.slices[1])
+        inside = (
+            slice(inner.y0 - window.y0, inner.y1 - window.y0),
+            slice(inner.x0 - window.x0, inner.x1 - window.x0),
+        )
+        where = (slice(inner.y0 - y0, inner.y1 - y0), slice(inner.x0, inner.x1))
         image, weight = image[inside], weight[inside]
         sigma = {name: one[inside] for name, one in sigma.items()}
         there = weight != 0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lightmill.errors import ConfigurationError, DataError
-from lightmill.imaging.pixel_map import pixels_of, sky_of
+from lightmill.imaging.pixel_map import pixels_of, sky_of, tangent
 
 __all__ = [
     "Frame",
@@ -138,7 +138,7 @@ def orientation_of(wcs: Any, shape: tuple[int, int]) -> Orientation:
     """Return how the axes of an image lie on the sky at its centre, from its system alone."""
     ny, nx = shape
     x, y = (nx - 1) / 2, (ny - 1) / 2
-    plane = _tangent(*_centre(sky_of(wcs)(x, y)), *sky_of(wcs)(
+    plane = tangent(*_centre(sky_of(wcs)(x, y)), *sky_of(wcs)(
         np.array([x - 1, x + 1, x, x]), np.array([y, y, y - 1, y + 1])
     ))  # fmt: skip
     east, north = plane
@@ -241,7 +241,7 @@ def cover(
     all_corners = np.concatenate([np.asarray(one, np.float64).reshape(-1, 2) for one in corners])
     centre = middle(all_corners) if crval is None else (float(crval[0]) % 360.0, float(crval[1]))
     _check_near(all_corners, centre)
-    plane = np.stack(_tangent(*centre, *all_corners.T)) * ARCSEC / scale  # in pixels
+    plane = np.stack(tangent(*centre, *all_corners.T)) * ARCSEC / scale  # in pixels
     pixels = np.linalg.solve(matrix, plane)
     low, high = pixels.min(axis=1), pixels.max(axis=1)
     origin = -low if crpix is None else np.asarray(crpix, np.float64)
@@ -378,7 +378,7 @@ def keywords_of(frame: Frame) -> dict[str, Any]:
         code, crpix = "TAN", np.array([(nx - 1) / 2, (ny - 1) / 2])
         crval = np.array(_centre(sky_of(frame.wcs)(*crpix)))
         offsets = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])
-        u, v = _tangent(*_centre(crval), *sky_of(frame.wcs)(*(crpix + offsets).T))
+        u, v = tangent(*_centre(crval), *sky_of(frame.wcs)(*(crpix + offsets).T))
         jacobian = np.array([[u[1] - u[0], u[3] - u[2]], [v[1] - v[0], v[3] - v[2]]]) / 2
         cdelt = np.full(2, np.sqrt(abs(np.linalg.det(jacobian))))
         matrix = jacobian / cdelt[0]
@@ -409,7 +409,7 @@ def outline(corners: Sequence[np.ndarray]) -> str:
     """
     points = np.concatenate([np.asarray(one, np.float64).reshape(-1, 2) for one in corners])
     if len(corners) > 1:
-        plane = np.stack(_tangent(*middle(points), *points.T), axis=1)
+        plane = np.stack(tangent(*middle(points), *points.T), axis=1)
         points = points[_hull(plane)]
     return "POLYGON ICRS  " + " ".join(f"{ra:.9f} {dec:.9f}" for ra, dec in points)
 
@@ -461,16 +461,6 @@ def _check_size(size: np.ndarray, maximum_megapixels: float, scale: float) -> No
 
 def _centre(pair: Any) -> tuple[float, float]:
     return float(pair[0]) % 360.0, float(pair[1])
-
-
-def _tangent(ra0: float, dec0: float, ra: Any, dec: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return gnomonic coordinates [deg] of points less than 90 degrees from the tangent point."""
-    a, d = np.deg2rad(np.asarray(ra)) - np.deg2rad(ra0), np.deg2rad(np.asarray(dec))
-    d0 = np.deg2rad(dec0)
-    depth = np.sin(d0) * np.sin(d) + np.cos(d0) * np.cos(d) * np.cos(a)
-    east = np.cos(d) * np.sin(a) / depth
-    north = (np.cos(d0) * np.sin(d) - np.sin(d0) * np.cos(d) * np.cos(a)) / depth
-    return np.rad2deg(east), np.rad2deg(north)
 
 
 def _separation(there: Any, i: int, k: int) -> float:

@@ -144,7 +144,8 @@ class DetectOutliers(Step):
 
     def _layer(self, sheet: Sheet, frame: Frame, recipe: Recipe) -> _Layer | None:
         """Put one exposure on the grid; pixels of too little weight become NaN."""
-        window = reached(sheet.pixel_map, sheet.valid, frame.shape, recipe.reach)
+        grid = Region(0, frame.shape[0], 0, frame.shape[1])
+        window = reached(sheet.pixel_map, sheet.valid, grid, recipe.reach)
         if window is None:
             return None
         image, weight, _ = drizzle(

@@ -15,13 +15,14 @@ import numpy as np
 
 from lightmill.errors import DataError
 
-__all__ = ["PixelMap", "pixels_of", "sky_of"]
+__all__ = ["PixelMap", "pixels_of", "sky_of", "tangent"]
 
 TOLERANCE = 1e-4  # pixel of the target; well below what centroids of bright stars can show
 DEGREES = (6, 10, 16, 28)
 # Multiplications in one product of matrices. Linear algebra libraries wake threads for larger ones
 # (OpenBLAS from 262144 on), which costs ten times the work where the other cores are busy.
 ONE_THREAD = 250_000
+NEWTON = 1e-9  # pixel: the last step of an inverse
 _GOLDEN = 0.6180339887498949
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -48,8 +49,47 @@ def pixels_of(wcs: Any) -> Callable[[Any, Any], Pair]:
         return wcs.world_to_pixel_values
     try:
         inverse: Any = wcs.backward_transform
-    except NotImplementedError:  # only iteration inverts it
-        return lambda ra, dec: wcs.invert(ra, dec, with_bounding_box=False)
+    except NotImplementedError:
+        return _iterated(wcs)
+    return inverse
+
+
+def tangent(ra0: float, dec0: float, ra: Any, dec: Any) -> Pair:
+    """Return gnomonic coordinates [deg] of points less than 90 degrees from the tangent point."""
+    a, d = np.deg2rad(np.asarray(ra)) - np.deg2rad(ra0), np.deg2rad(np.asarray(dec))
+    d0 = np.deg2rad(dec0)
+    depth = np.sin(d0) * np.sin(d) + np.cos(d0) * np.cos(d) * np.cos(a)
+    east = np.cos(d) * np.sin(a) / depth
+    north = (np.cos(d0) * np.sin(d) - np.sin(d0) * np.cos(d) * np.cos(a)) / depth
+    return np.rad2deg(east), np.rad2deg(north)
+
+
+def _iterated(wcs: Any) -> Callable[[Any, Any], Pair]:
+    """Return the inverse of a system that has none written down, by Newton's method."""
+    sky = sky_of(wcs)
+    box = wcs.bounding_box
+    ranges = ((0.0, 1.0), (0.0, 1.0)) if box is None else box.bounding_box(order="F")
+    start = [sum(float(getattr(one, "value", one)) for one in pair) / 2 for pair in ranges]
+    ra0, dec0 = (float(value) for value in sky(*start))
+
+    def plane(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.stack(tangent(ra0, dec0, *sky(x, y)))
+
+    def inverse(ra: Any, dec: Any) -> Pair:
+        wanted = np.stack(tangent(ra0, dec0, ra, dec))
+        x, y = (np.full(wanted.shape[1:], value) for value in start)
+        for _ in range(20):
+            here = plane(x, y)
+            across, up = plane(x + 0.5, y), plane(x, y + 0.5)
+            (a, b), (c, d) = (across - here) * 2, (up - here) * 2
+            error = wanted - here
+            step = np.stack([d * error[0] - c * error[1], a * error[1] - b * error[0]])
+            step /= a * d - b * c
+            x, y = x + step[0], y + step[1]
+            if not np.nanmax(np.abs(step), initial=0.0) > NEWTON:
+                break
+        return x, y
+
     return inverse
 
 

@@ -88,7 +88,9 @@ class Resample(Step):
         pixfrac: float = param(
             1.0, "side of the drop over that of the pixel it falls from", ge=0, le=1
         )
-        kernel: KERNELS = param("square", "shape of the drop")
+        kernel: KERNELS = param(
+            "square", "shape of the drop; gaussian and lanczos ones do not conserve flux exactly"
+        )
         fillval: str = param("NAN", "value of pixels that got nothing", check=check_fill)
         weight_type: Literal["ivm", "exptime"] | None = param(
             "ivm", "weight of a pixel: inverse of its read-noise variance, exposure time, or none"
