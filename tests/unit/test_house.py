@@ -225,6 +225,9 @@ def test_the_profile_of_the_peer_and_the_table_of_differences_agree(root):
         for step, name, value in re.findall(r"`([a-z_0-9]+)\.([a-z_0-9]+)=([^`]+)`", text)
     }
 
-    assert {key: float(v) if v[0].isdigit() else v for key, v in printed.items()} == {
-        key: float(v) if v[0].isdigit() else v for key, v in chosen.items()
+    def plain(value):
+        return float(value) if re.fullmatch(r"[\d.]+", value) else value
+
+    assert {key: plain(v) for key, v in printed.items()} == {
+        key: plain(v) for key, v in chosen.items()
     }

@@ -33,6 +33,7 @@ FLAGS = PIXEL["OUTLIER"] | PIXEL["DO_NOT_USE"]
 STACK_BYTES = 64 << 20  # of exposures on the grid in memory at a time, for their median
 MEDIAN_BYTES = 128 << 20  # a larger median is kept in a scratch file
 BAND_ROWS = 256  # of an exposure compared at a time
+MEDIAN_NOISE = 1.2533  # error of a median over that of a mean, Gaussian noise: sqrt(pi / 2)
 
 
 def check_numbers(text: str) -> str | None:
@@ -57,7 +58,7 @@ class DetectOutliers(Step):
 
     name = "outlier_detection"
     reads, writes = Exposures, Exposures
-    extensions = frozenset({"maximum_megapixels"})
+    extensions = frozenset({"maximum_megapixels", "steepness_noise"})
 
     @dataclass(frozen=True)
     class Parameters:
@@ -77,8 +78,12 @@ class DetectOutliers(Step):
             check=check_numbers,
         )  # fmt: skip
         scale: str = param(
-            "1.2 0.7", "share of the steepness of the image a pixel may be off besides, for both",
+            "4.0 3.0", "share of the steepness of the image a pixel may be off besides, for both",
             check=check_numbers,
+        )  # fmt: skip
+        steepness_noise: float = param(
+            2.0, "standard errors of the median that a steepness may be by noise, and is not "
+            "counted for", ge=0,
         )  # fmt: skip
         backg: float = param(
             0.0, "level of the sky in the exposures but not in their median, where no exposure "
@@ -136,9 +141,10 @@ class DetectOutliers(Step):
         groups = [[layers[k] for k in group] for group in exposures.groups().values()]
         median = _median(groups, frame.shape, fill_value(p.fillval))
         snr, scale = _two(p.snr), _two(p.scale)
+        noise = p.steepness_noise * MEDIAN_NOISE / len(groups) ** 0.5
 
         def flag(model: Any) -> Any:
-            return _flagged(model, sheets[id(model)], median, frame, snr, scale, p.backg)
+            return _flagged(model, sheets[id(model)], median, frame, snr, scale, p.backg, noise)
 
         return exposures.evolve(exposures.each(flag, "outliers"))
 
@@ -262,6 +268,7 @@ def _flagged(
     snr: tuple[float, float],
     scale: tuple[float, float],
     level: float,
+    noise: float,
 ) -> Any:
     """Return an exposure with its outliers flagged."""
     ny, nx = sheet.pixel_map.shape
@@ -282,6 +289,7 @@ def _flagged(
             snr=snr,
             scale=scale,
             level=own or level,
+            sky_noise=noise,
         )[first - y0 : last - y0]
         found.append(np.flatnonzero(outlier) + first * nx)
     return _with_flags(model, np.concatenate(found))

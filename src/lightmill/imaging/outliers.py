@@ -100,6 +100,7 @@ def find_outliers(
     snr: tuple[float, float],
     scale: tuple[float, float],
     level: float = 0.0,
+    sky_noise: float = 0.0,
 ) -> np.ndarray:
     """Find the pixels that differ from what all exposures see.
 
@@ -115,6 +116,10 @@ def find_outliers(
         Share of the steepness of `sky` a pixel may be off besides, for both.
     level : float
         Of the sky in `data` and not in `sky`.
+    sky_noise : float
+        Share of `error` that the steepness of `sky` may be by noise alone: only what is steeper
+        counts. Without it a blank sky is as tolerant as a faint source, and `scale` has to be so
+        small that the cores of undersampled stars are taken for outliers.
 
     Returns
     -------
@@ -126,6 +131,8 @@ def find_outliers(
         off = np.abs(data - sky - np.float32(level))
         steep = steepness(sky)
         noise = np.where(np.isfinite(error), error, np.float32(0))
+        if sky_noise:
+            steep = np.maximum(steep - np.float32(sky_noise) * noise, np.float32(0))
         seed = off > np.float32(scale[0]) * steep + np.float32(snr[0]) * noise
         near = off > np.float32(scale[1]) * steep + np.float32(snr[1]) * noise
     around = seed.copy()

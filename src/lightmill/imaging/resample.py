@@ -93,7 +93,8 @@ class Resample(Step):
         )
         fillval: str = param("NAN", "value of pixels that got nothing", check=check_fill)
         weight_type: Literal["ivm", "exptime"] | None = param(
-            "ivm", "weight of a pixel: inverse of its read-noise variance, exposure time, or none"
+            "exptime",
+            "weight of a pixel: exposure time, inverse of its read-noise variance, or none",
         )
         output_shape: list[int] | None = param(
             None, "columns and rows of the mosaic", ge=2, unit="pixel", check=check_pair
