@@ -33,8 +33,8 @@ class Alignment:
     parts : tuple of tuple of int
         Exposures that are aligned with one another.
     rms : tuple of float
-        Scatter of the stars of each exposure about their mean positions, in x and y together
-        [arcsec]; NaN where there is no correction.
+        Scatter of the stars of each exposure about their mean positions, by weight, in x and y
+        together [arcsec]; NaN where there is no correction.
     counts : tuple of int
         Stars each correction rests on.
     """

@@ -76,7 +76,8 @@ def solve(
     corrections : list of Affine or None
         None where an exposure shares fewer than `minobj` stars with the others.
     rms : list of float
-        Scatter of each exposure's stars about their places, in x and y together [arcsec].
+        Scatter of each exposure's stars about their places, by weight, in x and y together
+        [arcsec].
     counts : list of int
         Stars each correction rests on.
     """
@@ -113,9 +114,10 @@ def solve(
         if alive.sum() < 2:
             alive[:] = False
             break
+    _, w = _measurements(positions, weights, affines, seen)
     rms = [
-        float(np.sqrt(np.mean(left[seen.group == g] ** 2))) if alive[g] else float("nan")
-        for g in range(n)
+        float(np.sqrt(np.average(left[here] ** 2, weights=w[here]))) if here.any() else np.nan
+        for here in (seen.group == (g if good else -1) for g, good in enumerate(alive))
     ]
     return (
         [affine if good else None for affine, good in zip(affines, alive, strict=True)],

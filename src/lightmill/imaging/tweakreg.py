@@ -17,7 +17,7 @@ from lightmill.imaging.corrected_wcs import corrected, linear_keywords
 from lightmill.imaging.footprint import corners, region_text
 from lightmill.imaging.overlap import TangentPlane, edge_of, middle_of, pixel_size
 from lightmill.imaging.pairing import distinct, merged
-from lightmill.imaging.reference_stars import read_reference
+from lightmill.imaging.reference_stars import ReferenceStars, read_reference
 from lightmill.imaging.sip import HIGHEST, fit_sip
 from lightmill.imaging.star_catalogs import given_stars, star_catalog
 from lightmill.imaging.star_finding import Stars, find_stars
@@ -153,8 +153,11 @@ class AlignExposures(Step):
         groups = list(exposures.groups().values())
         if len(groups) < 2 and not self.parameters.abs_refcat and not self.parameters.save_catalogs:
             return Skipped(exposures, "there is one exposure, and no catalog to align it to")
+        reference = None
+        if self.parameters.abs_refcat:  # what is wrong with it is said before any work is done
+            reference = read_reference(self.parameters.abs_refcat, _date(exposures.meta))
         fields, plane = self._fields(exposures)
-        corrections, notes = self._corrections(exposures, groups, fields, plane)
+        corrections, notes = self._corrections(groups, fields, plane, reference)
         if any(correction is not None for correction in corrections):
             result: Any = exposures.evolve(
                 [
@@ -245,10 +248,10 @@ class AlignExposures(Step):
 
     def _corrections(
         self,
-        exposures: Exposures,
         groups: list[list[int]],
         fields: list[_Field],
         plane: TangentPlane,
+        reference: ReferenceStars | None,
     ) -> tuple[list[Affine | None], list[str]]:
         """Return the correction of every exposure, and what is to be said of it."""
         parameters = self.parameters
@@ -280,8 +283,8 @@ class AlignExposures(Step):
             else f"aligned by {count} stars shared with other exposures, rms {1000 * rms:.2f} mas"
             for one, rms, count in zip(corrections, found.rms, found.counts, strict=True)
         ]
-        if parameters.abs_refcat:
-            self._onto_catalog(exposures, positions, found.parts, plane, corrections, notes)
+        if reference is not None:
+            self._onto_catalog(reference, positions, found.parts, plane, corrections, notes)
         each: list[Affine | None] = [None] * len(fields)
         said = [""] * len(fields)
         for number, members in enumerate(groups):
@@ -297,7 +300,7 @@ class AlignExposures(Step):
 
     def _onto_catalog(
         self,
-        exposures: Exposures,
+        stars: ReferenceStars,
         positions: list[np.ndarray],
         parts: Sequence[tuple[int, ...]],
         plane: TangentPlane,
@@ -307,7 +310,6 @@ class AlignExposures(Step):
         """Move exposures that are aligned with one another onto the catalog together."""
         parameters = self.parameters
         path = Path(str(parameters.abs_refcat))
-        stars = read_reference(path, _date(exposures.meta))
         reference = plane.project(stars.ra, stars.dec)
         everything = np.concatenate([xy for xy in positions if len(xy)] or [np.zeros((1, 2))])
         margin = parameters.abs_searchrad + parameters.abs_tolerance
