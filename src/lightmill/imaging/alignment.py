@@ -78,6 +78,7 @@ def fitted(
     Returns
     -------
     affine : Affine
+        The correction.
     pairs : (k, 2) ndarray of int
         Those the fit rests on.
     rms : float
@@ -129,13 +130,16 @@ def align(
         Standard errors of each coordinate [arcsec]; the same for all by default.
     geometry : {'shift', 'rshift', 'rscale', 'general'}
         Kind of correction.
-    radius, tolerance, guess
-        See `offset_between`; the guess is the offset of all others from the first. Without a
-        guess, exposures are paired where they are.
+    radius, tolerance : float
+        See `offset_between` [arcsec].
     minobj : int
         Fewest stars two exposures, or an exposure and all others, must share.
-    nclip, sigma
+    nclip : int
         See `fitted`.
+    sigma : float
+        See `fitted`.
+    guess : (float, float), optional
+        Offset of all others from the first. None: exposures are paired where they are [arcsec].
     keep_first : bool
         The first exposure stays where it is. Otherwise the corrections are zero on average:
         the mosaic's pointing error is then that of an exposure over the root of their number.
@@ -143,6 +147,7 @@ def align(
     Returns
     -------
     alignment : Alignment
+        The corrections, and which exposures belong together.
     """
     minobj = max(minobj, LEAST[geometry])
     offsets: dict[tuple[int, int], Offset] = {}
@@ -193,10 +198,18 @@ def align_onto(
         Positions; those of the catalog [arcsec].
     weights : (m,) ndarray, optional
         Of the catalog's stars.
+    geometry : {'shift', 'rshift', 'rscale', 'general'}
+        See `fit_affine`.
     radius : float, optional
         How far to search for the offset [arcsec]; None: stars are paired where they are.
-    geometry, tolerance, minobj, nclip, sigma
-        See `align`.
+    tolerance : float
+        See `offset_between` [arcsec].
+    minobj : int
+        Fewest stars that must match.
+    nclip : int
+        See `fitted`.
+    sigma : float
+        See `fitted`.
 
     Returns
     -------

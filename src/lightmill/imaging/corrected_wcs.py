@@ -48,7 +48,8 @@ def corrected(
 
     Returns
     -------
-    corrected : the same class as `wcs`
+    corrected : gwcs.WCS or astropy.wcs.WCS
+        Of the same class as `wcs`.
 
     Raises
     ------

@@ -64,12 +64,24 @@ def solve(
 
     Parameters
     ----------
-    positions, errors
-        See `lightmill.imaging.alignment.align`.
+    positions : sequence of (n, 2) ndarray
+        Stars of each exposure [arcsec].
+    errors : sequence of (n,) ndarray, optional
+        Standard errors of each coordinate [arcsec].
     starts : sequence of Affine
         Corrections to begin with, good to the tolerance.
-    geometry, tolerance, minobj, nclip, sigma, keep_first
-        See `lightmill.imaging.alignment.align`.
+    geometry : {'shift', 'rshift', 'rscale', 'general'}
+        Kind of correction.
+    tolerance : float
+        Largest distance of stars that are the same, to begin with [arcsec].
+    minobj : int
+        Fewest stars an exposure must share with the others.
+    nclip : int
+        How many times measurements that do not fit are left out.
+    sigma : float
+        What does not fit, in robust standard deviations.
+    keep_first : bool
+        The first exposure stays where it is.
 
     Returns
     -------

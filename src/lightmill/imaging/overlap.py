@@ -141,8 +141,12 @@ def pixel_size(wcs: Any, plane: TangentPlane, shape: tuple[int, int]) -> float:
 
     Parameters
     ----------
-    wcs, plane, shape
-        See `middle_of`.
+    wcs : gwcs.WCS or astropy.wcs.WCS
+        Its world coordinates.
+    plane : TangentPlane
+        Where the square is measured.
+    shape : (int, int)
+        Rows and columns.
     """
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
     origin, right, up = plane.project(
