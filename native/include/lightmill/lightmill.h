@@ -4,6 +4,7 @@
 #include "arithmetic.h"
 #include "codec.h"
 #include "core.h"
+#include "drizzle.h"
 #include "flags.h"
 #include "ipc.h"
 #include "jump.h"
