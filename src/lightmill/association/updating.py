@@ -92,6 +92,7 @@ def update_associations(
     Returns
     -------
     updated : Updated
+        What was written, what had been there, what no longer follows from the pool.
     """
     folder, options = Path(folder), options or Options()
     if not folder.is_dir():

@@ -319,8 +319,10 @@ def given_frame(
     ----------
     wcs : gwcs.WCS or astropy.wcs.WCS
         Of the mosaic.
-    reference, reference_shape
-        System, rows and columns of the first image.
+    reference : gwcs.WCS or astropy.wcs.WCS
+        System of the first image.
+    reference_shape : (int, int)
+        Its rows and columns.
     output_shape : (int, int), optional
         Columns and rows; else those of the system, else its bounding box.
     pixel_scale : float, optional

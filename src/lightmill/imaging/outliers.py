@@ -159,6 +159,7 @@ def find_outliers_unshifted(
     Returns
     -------
     outlier : (ny, nx) ndarray of bool
+        Where it is off.
     """
     with np.errstate(invalid="ignore"):
         return np.abs(data - sky) > np.float32(snr) * np.where(

@@ -185,6 +185,7 @@ class PixelMap:
         y, x : (n,), (m,) ndarray of float64
             Rows and columns, from edge to edge of the image, at most `step` apart.
         positions : (2, n, m) ndarray of float64
+            Target pixels, x and y.
         """
         ny, nx = self.shape
         y = np.linspace(-0.5, ny - 0.5, max(2, -(-ny // step) + 1))

@@ -178,8 +178,11 @@ class Saver:
         self.saved(step, path, model)
 
     def save_result(self, step: Step, result: Any) -> None:
-        """Save the result of a step inside a flow, where the user asked for it."""
-        if step.options["save_results"]:
+        """Save the result of a step inside a flow, where the user asked for it.
+
+        That of the target itself is saved when all is done.
+        """
+        if step.options["save_results"] and step is not self._target:
             self.save(step, parts_of(step, result))
 
     def path_beside(self, step: Step, product: SideProduct) -> Path:

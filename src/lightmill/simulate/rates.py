@@ -100,6 +100,7 @@ def draw_rates(
     Returns
     -------
     rates : CountRates
+        With errors, flags, and the particles that hit.
 
     References
     ----------

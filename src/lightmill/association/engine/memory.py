@@ -26,7 +26,9 @@ def fingerprint(rules: RuleSet, options: Options, version: str) -> str:
 
     Parameters
     ----------
-    rules, options
+    rules : RuleSet
+        Of the run.
+    options : Options
         Of the run.
     version : str
         Of the program.
