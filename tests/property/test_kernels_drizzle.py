@@ -123,6 +123,21 @@ def test_rows_of_an_image_add_up_to_the_whole(case):
     np.testing.assert_array_equal(parts, whole)
 
 
+@given(cases(margins=(1,), shape=(2, 20)))
+@settings(max_examples=20)
+def test_a_drop_is_the_same_whatever_lies_beside_it(case):
+    positions, data, weight, sigma = case
+    together, alone = new_sums((30, 30), len(sigma)), new_sums((30, 30), len(sigma))
+
+    drizzle_into(together, (-8, -8), *case)
+    for pixel in np.ndindex(data.shape):
+        one = np.zeros_like(weight)
+        one[pixel] = weight[pixel]
+        drizzle_into(alone, (-8, -8), positions, data, one, sigma)
+
+    np.testing.assert_array_equal(alone, together)
+
+
 @given(seeds)
 def test_a_product_of_polynomials_is_as_good_as_its_positions(seed):
     rng = np.random.default_rng(seed)
