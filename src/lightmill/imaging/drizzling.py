@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from lightmill.imaging.pixel_map import PixelMap
+from lightmill.kernels.drizzle import drizzle_into, fold_into, new_sums
 from lightmill.models import Region
 
 __all__ = ["Pixels", "Recipe", "Sheet", "combine", "drizzle", "reached", "touched"]
 
-STRIPE_PIXELS = 2 << 20  # of the grid worked on at a time: about 20 planes of 8 MB
+STRIPE_PIXELS = 1 << 20  # of the grid worked on at a time: about 20 planes of 4 MB
 BAND_ROWS = 512  # of an image whose positions are in memory at a time
+OWN = ("square", "turbo", "point")  # kernels of our own (`lightmill.kernels.drizzle`)
 NOT_CONSERVING = ("gaussian", "lanczos2", "lanczos3")
 PLANE_BITS = 32  # images told apart in one plane of the context
 
@@ -92,6 +94,8 @@ class Recipe:
         exposure time.
     context : bool
         Keep which images contribute.
+    threads : int
+        Bands of the grid worked on at a time.
     """
 
     kernel: str = "square"
@@ -101,6 +105,7 @@ class Recipe:
     components: tuple[str, ...] = ()
     inverse_variance: bool = True
     context: bool = True
+    threads: int = 1
 
     @property
     def reach(self) -> int:
@@ -209,10 +214,60 @@ def drizzle(
     sigma : dict of str to (ny, nx) ndarray of float32
         Mean standard deviation by component, of the pixels that contribute.
     """
+    names = [name for name in pixels.sigma if errors]
+    if recipe.kernel not in OWN:
+        return _by_library(pixels, region, pixel_map, window, recipe, names)
+    sums = _sums(pixels, region, pixel_map, window, recipe, names)
+    weight = np.ascontiguousarray(sums[..., 0])
+    image = sums[..., 1] / np.where(weight > 0, weight, np.float32(1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sigma = {name: sums[..., 2 + k] / weight for k, name in enumerate(names)}
+    return image, weight, sigma
+
+
+def _sums(
+    pixels: Pixels,
+    region: Region,
+    pixel_map: PixelMap,
+    window: Region,
+    recipe: Recipe,
+    names: list[str],
+) -> np.ndarray:
+    """Return what a part of one image drops on a window, as sums (`kernels.drizzle.new_sums`)."""
+    sums = new_sums(window.shape, len(names))
+    ny = region.shape[0]
+    for first in range(0, ny, BAND_ROWS):
+        rows = slice(first, min(ny, first + BAND_ROWS))
+        # Corners of pixels come from the centres of their neighbours: one more on each side.
+        drizzle_into(
+            sums,
+            (window.y0, window.x0),
+            pixel_map.block(
+                region.y0 + rows.start - 1, region.y0 + rows.stop + 1, region.x0 - 1, region.x1 + 1
+            ),
+            pixels.data[rows],
+            pixels.weight[rows],
+            [pixels.sigma[name][rows] for name in names],
+            kernel=recipe.kernel,
+            pixfrac=recipe.pixfrac,
+            ratio=recipe.ratio,
+            threads=recipe.threads,
+        )
+    return sums
+
+
+def _by_library(
+    pixels: Pixels,
+    region: Region,
+    pixel_map: PixelMap,
+    window: Region,
+    recipe: Recipe,
+    names: list[str],
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Drop a part of one image with a kernel that only the library has."""
     from drizzle.resample import Drizzle
 
     shape = window.shape
-    names = [name for name in pixels.sigma if errors]
     image, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     # The library propagates what goes as the square of the weights: Σ(aw)²v / (Σaw)². With v = σ/w,
     # divided by the same of v = 1/w, that is a mean of σ, from the one pass over the overlaps a
@@ -341,6 +396,9 @@ class _Stripe:
         )
         if inner.y0 >= inner.y1 or inner.x0 >= inner.x1:
             return
+        if recipe.kernel in OWN:
+            self._fold(number, sheet, region, inner)
+            return
         image, weight, sigma = drizzle(sheet.read(region), region, sheet.pixel_map, window, recipe)
         inside = (
             slice(inner.y0 - window.y0, inner.y1 - window.y0),
@@ -358,6 +416,30 @@ class _Stripe:
             bit = np.array(1 << (number % PLANE_BITS), np.uint32).view(np.int32)
             self._context[number // PLANE_BITS][where] |= there * bit
         self._add_errors(where, sigma, sheet.exptime)
+
+    def _fold(self, number: int, sheet: Sheet, region: Region, window: Region) -> None:
+        """Add an image with a kernel that needs no margin, all planes in one pass."""
+        recipe, pixels = self._recipe, sheet.read(region)
+        names = [name for name in recipe.components if name in pixels.sigma]
+        sums = _sums(pixels, region, sheet.pixel_map, window, recipe, names)
+        y0 = self._rows[0]
+        where = (slice(window.y0 - y0, window.y1 - y0), slice(window.x0, window.x1))
+        share: float | None = sheet.exptime
+        if recipe.inverse_variance:
+            share = None if names[:1] == list(recipe.components[:1]) else 1.0
+        fold_into(
+            sums,
+            self._data[where],
+            self._weight[where],
+            exptime=self._exptime[where],
+            time=sheet.exptime,
+            context=self._context[number // PLANE_BITS][where] if recipe.context else None,
+            bit=number % PLANE_BITS,
+            squares=[self._squares[name][where] for name in names],
+            shares=[self._weights[name][where] for name in names],
+            share=share if names else None,
+            threads=recipe.threads,
+        )
 
     def _add_errors(self, where: Any, sigma: dict[str, np.ndarray], exptime: float) -> None:
         """Combine variances as those of independent measurements."""

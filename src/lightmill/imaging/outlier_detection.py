@@ -68,7 +68,7 @@ class DetectOutliers(Step):
         pixfrac: float = param(
             1.0, "side of the drop over that of the pixel it falls from", ge=0, le=1
         )
-        kernel: Literal["square", "point", "turbo"] = param("turbo", "shape of the drop")
+        kernel: Literal["square", "point", "turbo"] = param("square", "shape of the drop")
         fillval: str = param("NAN", "value of pixels that got nothing", check=check_fill)
         maskpt: float = param(
             0.7, "share of the mean weight below which a pixel is no part of the median", ge=0

@@ -236,6 +236,7 @@ class Resample(Step):
             components=components,
             inverse_variance=p.weight_type != "exptime",
             context=p.enable_ctx,
+            threads=1 if exposures is None else exposures.threads,
         )
         sheets = [
             sheet_of(
