@@ -94,14 +94,16 @@ class AsdfArray(UnreadArray):
                     for key in self.keys:
                         node = node[key]
                     found = np.array(node)
-                    if found.dtype == object:
-                        raise TypeError(f"{type(node).__name__} instead of an array")
-                    return found
         except Exception as error:  # a damaged block raises whatever its codec raises
-            raise CorruptFileError(
-                "the array cannot be read", place=self.place, found=error,
-                remedy="fetch the file again",
-            ) from error  # fmt: skip
+            raise self._unreadable(error) from error
+        if found.dtype == object:
+            raise self._unreadable(f"{type(node).__name__} instead of an array")
+        return found
+
+    def _unreadable(self, found: object) -> CorruptFileError:
+        return CorruptFileError(
+            "the array cannot be read", place=self.place, found=found, remedy="fetch the file again"
+        )
 
 
 def read_asdf(source: FileBytes) -> Model:
