@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lightmill.testing
 from lightmill.association.engine import associate
+from lightmill.association.engine.work import RuleMemory
 from lightmill.association.language import read_rules
 from lightmill.association.pool import Pool
 from lightmill.association.records import Member, Product
@@ -79,10 +80,11 @@ def test_the_members_of_a_large_pool_take_a_few_bytes_each():
     assert held < 100_000 + 40 * 1000 + 4000 * 16
 
 
-def test_the_states_of_one_rule_only_are_in_memory():
-    pool, rules = night(3000, 2), read_rules(FILE)
+def test_the_states_of_one_rule_only_are_in_memory(monkeypatch):
+    monkeypatch.setattr(RuleMemory, "LARGEST", 1000)
+    pool, rules = night(1500, 2), read_rules(FILE)
 
     associate(pool, rules)
 
-    # 3,000 associations of one rule went through two states each: more than are kept.
-    assert all(len(memory.states) < 5_000 for memory in rules.memory["compiled"])
+    # 1,500 associations of one rule went through two states each: more than are kept.
+    assert all(len(memory.states) < 1000 for memory in rules.memory["compiled"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,16 @@ class Kinds:
 
     def _prepare(self) -> None:
         pool = self.engine.pool
-        self.stored = [name for name in self.names if pool.has(name) and name != self.candidates]
-        self.codes = [pool.codes(name) for name in self.stored]
-        self.values = [self.engine.values(name) for name in self.stored]
-        self.by_candidate = self.candidates in self.names
-        self.by_type = "@candidate_type" in self.names
+        own = (self.candidates, "@candidate_type")  # what the run says of them counts
+        stored = [name for name in self.names if pool.has(name) and name not in own]
+        self.codes = [pool.codes(name) for name in stored]
+        nothing: tuple[list[str | None], array[int]] = ([None], array("i", bytes(4 * len(pool))))
+        self._cells: list[tuple[list[str | None], array[int]]] = [
+            (self.engine.values(name), pool.codes(name)) if name in stored else nothing
+            for name in self.names
+        ]
+        self.by_candidate, self.by_type = (name in self.names for name in own)
+        self._own = [self.names.index(name) if name in self.names else None for name in own]
         self.patterns = [
             pattern
             for leaf in leaves_of(self.memory.rule.rule.accept)
@@ -71,10 +77,8 @@ class Kinds:
         return cell if any(pattern.match(cell) for pattern in self.patterns) else "-none-"
 
     def _kind(self, row: int, token: str, kind_of: str) -> Kind:
-        cells: dict[str, str | None] = {
-            name: values[column[row]]
-            for name, values, column in zip(self.stored, self.values, self.codes, strict=True)
-        }
-        cells[self.candidates] = token
-        cells["@candidate_type"] = kind_of
-        return self.memory.kind(tuple(cells.get(name) for name in self.names))
+        cells: list[str | None] = [values[codes[row]] for values, codes in self._cells]
+        for at, value in zip(self._own, (token, kind_of), strict=True):
+            if at is not None:
+                cells[at] = value
+        return self.memory.kind(tuple(cells))

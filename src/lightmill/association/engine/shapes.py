@@ -14,7 +14,9 @@ from lightmill.association.engine.evaluate import patterns_of
 from lightmill.association.engine.roles import Roles
 from lightmill.association.language.rules import Attribute, Group, Node, Rule, Test, leaves_of
 
-__all__ = ["Shape", "Shapes"]
+__all__ = ["Cells", "Shape", "Shapes"]
+
+Cells = tuple["str | None", ...]  # of the columns of a rule
 
 
 class Shape(NamedTuple):
@@ -22,7 +24,7 @@ class Shape(NamedTuple):
 
     possible: bool  # some association might take them
     leaves: tuple[int, ...]  # that must have their value, or be open; -1: no science member
-    columns: tuple[str, ...]  # whose value that is; empty for -1
+    columns: tuple[int | None, ...]  # places of the columns whose value that is; None for -1
 
 
 class Shapes:
@@ -62,9 +64,10 @@ class Shapes:
         for leaf in leaves:
             if isinstance(leaf, Attribute) and (leaf.like or leaf.lacks or leaf.one_of):
                 compared |= set(leaf.columns)
+        self.columns = columns
         self._split = (
-            [name for name in columns if name in compared],
-            [name for name in columns if name not in compared],
+            [at for at, name in enumerate(columns) if name in compared],
+            [at for at, name in enumerate(columns) if name not in compared],
         )
         self._shapes: dict[tuple[object, ...], Shape] = {}
 
@@ -81,22 +84,33 @@ class Shapes:
         self._asked, self._known = False, known
         return self._always(self.rule.accept, row) is not False
 
-    def shape(self, row: Row) -> Shape:
+    def shape(self, cells: Cells) -> Shape:
         """Return what is known of a row without asking an association.
 
         Only cells that claims compare with something written in the rule decide that, and
         whether the others are set; it is worked out once for all rows that agree in them.
+
+        Parameters
+        ----------
+        cells : tuple of (str or None)
+            Of the rule's columns.
         """
         selective, plain = self._split
-        key = (*[row[name] for name in selective], *[row[name] is None for name in plain])
+        key = (*[cells[at] for at in selective], *[cells[at] is None for at in plain])
         shape = self._shapes.get(key)
         if shape is None:
             found: dict[int, str] = {}
+            row = dict(zip(self.columns, cells, strict=True))
             possible = self.possible(row)
             if possible:
                 self._required(self.rule.accept, row, found)
             shape = self._shapes[key] = Shape(
-                possible, tuple(sorted(found)), tuple(found[index] for index in sorted(found))
+                possible,
+                tuple(sorted(found)),
+                tuple(
+                    self.columns.index(found[index]) if found[index] else None
+                    for index in sorted(found)
+                ),
             )
         return shape
 

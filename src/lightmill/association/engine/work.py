@@ -10,12 +10,12 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 from lightmill.association.engine.members import Look, Looks
+from lightmill.association.engine.shapes import Cells
 from lightmill.association.engine.state import Again, Answer, State
 from lightmill.association.engine.trees import CompiledRule
 
 __all__ = ["Growing", "Kind", "RuleMemory", "RuleWork"]
 
-Cells = tuple["str | None", ...]  # of the columns of a rule
 Required = tuple[int, ...]  # leaves that must agree with a row
 
 
@@ -37,15 +37,14 @@ class Kind:
 
     def __init__(self, number: int, cells: Cells, rule: CompiledRule) -> None:
         self.number, self.cells = number, cells
-        row = dict(zip(rule.columns, cells, strict=True))
-        self.possible, self.leaves, columns = rule.shape(row)
-        self.key = tuple(row.get(column, "") for column in columns)
+        self.possible, self.leaves, columns = rule.shape(cells)
+        self.key = tuple(["" if at is None else cells[at] for at in columns])
 
 
 class RuleMemory:
     """What is known of a rule's answers; it holds for every run and every pool."""
 
-    LARGEST = 5_000  # answers kept, and kinds
+    LARGEST = 20_000  # answers kept, and kinds
 
     def __init__(self, rule: CompiledRule, looks: Looks) -> None:
         self.rule, self.looks = rule, looks
