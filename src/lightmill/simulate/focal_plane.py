@@ -132,12 +132,20 @@ class FocalPlane:
         y = np.arange(window.rows) + (window.y - 1 + self.shift[1] - self.y0)
         u = np.vander(x / self.half, degree + 1, increasing=True).T
         v = np.vander(y / self.half, degree + 1, increasing=True)
+        # single precision is enough for numbers within percents of one; cos V3 = 1 - V3^2 / 2 to 1e-11
+        across = [(c @ u).astype(np.float32) for c in (*by_x, *by_y, v3 / _ARCSEC)]
+        along = v.astype(np.float32)
         out = np.empty(window.shape, np.float32)
         for top in range(0, window.rows, _ROWS):
             rows = slice(top, top + _ROWS)
-            xx, yx = (v[rows] @ c @ u for c in by_x)
-            xy, yy = (v[rows] @ c @ u for c in by_y)
-            out[rows] = np.abs(xx * yy - xy * yx) * np.cos(v[rows] @ (v3 / _ARCSEC) @ u)
+            xx, yx, xy, yy, high = (along[rows] @ c for c in across)
+            xx *= yy
+            xy *= yx
+            xx -= xy
+            high *= high
+            high *= np.float32(-0.5)
+            high += np.float32(1)
+            np.multiply(np.abs(xx, out=xx), high, out=out[rows])
         return out
 
     def _undistorted(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -194,7 +202,8 @@ class Attitude:
         """Return the same attitude, said at another reference point."""
         m = self.matrix
         direction = m @ np.array(_unit(v2, v3))
-        ra, dec = np.arctan2(direction[1], direction[0]), np.arcsin(direction[2])
+        ra = np.arctan2(direction[1], direction[0])
+        dec = np.arctan2(direction[2], np.hypot(direction[0], direction[1]))
         a, b = v2 / _ARCSEC, v3 / _ARCSEC
         up = m @ np.array([-np.sin(b) * np.cos(a), -np.sin(b) * np.sin(a), np.cos(b)])
         east = np.array([-np.sin(ra), np.cos(ra), 0.0])

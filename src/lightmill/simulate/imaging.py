@@ -153,6 +153,8 @@ class ImagingObservation:
         self.scene, self.seed, self.directory, self.level = scene, seed, directory, level
         self.progress = progress
         self.filters = scene.filters or (facts.own_filter,)
+        for name in self.filters:
+            facts.through(name)  # refuses one that the instrument does not have
         names = scene.detectors or (str(facts.header["DETECTOR"]),)
         self.cameras = [
             _Camera(facts.detector(name), scene, seed + 7919 * index)

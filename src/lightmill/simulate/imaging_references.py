@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,10 +106,11 @@ def distortion_model(plane: FocalPlane) -> Node:
     )
 
 
+@functools.lru_cache(maxsize=16)
 def _inverse(plane: FocalPlane) -> np.ndarray:
     """Fit polynomials from undistorted places [arcsec] to offsets from the centre [pixel]."""
     edge = 1.04 * plane.half
-    x, y = (a.ravel() for a in np.meshgrid(*[np.linspace(-edge, edge, 41)] * 2))
+    x, y = (a.ravel() for a in np.meshgrid(*[np.linspace(-edge, edge, 29)] * 2))
     v2, v3 = plane.v2v3(x + plane.x0 - plane.shift[0], y + plane.y0 - plane.shift[1])
     ideal = np.linalg.inv(plane.turn) @ np.stack([v2 - plane.v2, v3 - plane.v3])
     unit_length = plane.scale * plane.half
@@ -345,6 +347,7 @@ def _apcorr(files: ReferenceFiles, facts: InstrumentFacts, stars: Mapping[str, S
         file.table("APCORR", np.array(rows, columns))
 
 
+@functools.lru_cache(maxsize=16)
 def _growth(star: StarImage) -> tuple[np.ndarray, np.ndarray]:
     """Radii [pixel], and the fraction of a star's light within, on a mosaic of the native scale.
 

@@ -108,7 +108,7 @@ class StarImage:
         return float(self.phases[0, 0].max())
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)  # 3 MB each
 def star_image(optics: Optics) -> StarImage:
     """Return the image of a star, computed once for each telescope and filter."""
     return StarImage(optics)

@@ -16,6 +16,12 @@ def facts_of(leaf: str) -> InstrumentFacts:
     return InstrumentFacts.from_yaml(LEAVES / leaf / "simulate.yaml")
 
 
+@pytest.fixture(scope="session")
+def facts_named():
+    """What finds the facts of an instrument by its folder."""
+    return facts_of
+
+
 @pytest.fixture(
     params=sorted(str(p.parent.relative_to(LEAVES)) for p in LEAVES.glob("*/*/simulate.yaml"))
 )
