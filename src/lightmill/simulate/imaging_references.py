@@ -329,7 +329,7 @@ def _photom(files: ReferenceFiles, facts: InstrumentFacts) -> None:
 
 def _short(facts: InstrumentFacts) -> str:
     """Return the three letters that stand for the instrument in names of kinds of data."""
-    return str(facts.header["EXP_TYPE"])[:3].title().replace("Mir", "Mir")
+    return str(facts.header["EXP_TYPE"])[:3].title()
 
 
 def _apcorr(files: ReferenceFiles, facts: InstrumentFacts, stars: Mapping[str, StarImage]) -> None:
