@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +13,27 @@ from lightmill.errors import ConfigurationError
 from lightmill.simulate.detector import Detector
 from lightmill.simulate.facts import InstrumentFacts, Window
 from lightmill.simulate.fits_stream import FitsStream
-from lightmill.simulate.focal_plane import Attitude, FocalPlane, View
+from lightmill.simulate.focal_plane import FocalPlane, View
+from lightmill.simulate.image_truth import write_image_truth
 from lightmill.simulate.imaging_references import (
     Response,
     draw_response,
     write_imaging_references,
 )
 from lightmill.simulate.layout import Visit, write_uncal
-from lightmill.simulate.made import CLASS_BITS, LEVELS, Progress, SimulatedExposure
+from lightmill.simulate.made import LEVELS, Progress, SimulatedExposure
 from lightmill.simulate.optics import render, star_image
 from lightmill.simulate.pointing import project
+from lightmill.simulate.poses import Pose, draw_poses
 from lightmill.simulate.radiation import draw_events
 from lightmill.simulate.rates import draw_rates, write_rate
 from lightmill.simulate.readout import Pattern, Readout
 from lightmill.simulate.references import write_references
-from lightmill.simulate.scene import Scene, stream
+from lightmill.simulate.scene import Scene
 from lightmill.simulate.sources import draw_sky, seen
 
-__all__ = ["ImagingObservation", "Pose"]
+__all__ = ["ImagingObservation"]
 
-_START = 60735.0  # MJD, 2025-03-01
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _MARGIN = 6.0  # arcsec beyond what the exposures see that is filled with sources
 
 _POINTING_COLUMNS = [
@@ -56,39 +53,6 @@ _POINTING_COLUMNS = [
     ("turn", "f8"),
     ("va_scale", "f8"),
 ]
-
-
-@dataclass(frozen=True)
-class Pose:
-    """One exposure of the telescope, which all detectors take part in.
-
-    Attributes
-    ----------
-    filter_name : str
-        The filter.
-    index : int
-        Number of the dither, from 0.
-    number, count : int
-        Number of the exposure in its visit and filter, from 1, and how many there are.
-    visit : int
-        Number of the visit, from 1.
-    activity : str
-        Two characters that count the filters of a visit.
-    true, said : Attitude
-        Where the telescope points, and where headers say it does.
-    start : float
-        [MJD].
-    """
-
-    filter_name: str
-    index: int
-    number: int
-    count: int
-    visit: int
-    activity: str
-    true: Attitude
-    said: Attitude
-    start: float
 
 
 class _Camera:
@@ -168,7 +132,16 @@ class ImagingObservation:
         if brightness is None:
             brightness = facts.geometry.full_frame_time / window.frame_time
         self.brightness = brightness
-        self.poses = list(self._poses())
+        self.poses = list(
+            draw_poses(
+                scene,
+                self.filters,
+                references=[camera.reference for camera in self.cameras],
+                turn=self.first.plane.turn,
+                seconds=self.pattern.nints * self.pattern.integration_time,
+                seed=seed,
+            )
+        )
         self.sky = self._draw_sky()
 
     def run(self, *, inverse_linearity: bool = False) -> list[SimulatedExposure]:
@@ -206,38 +179,6 @@ class ImagingObservation:
         attitude = pose.true.at(*camera.reference)
         plane = camera.behind(pose.filter_name)
         return View(plane, attitude, camera.window, self.scene.aberration)
-
-    def _poses(self) -> Iterator[Pose]:
-        scene = self.scene
-        rolls = scene.rolls or (0.0,) * len(scene.dithers)
-        visits = np.cumsum([1, *(a != b for a, b in itertools.pairwise(rolls))])
-        v2, v3 = np.mean([camera.reference for camera in self.cameras], axis=0)
-        turn = self.first.plane.turn
-        seconds = self.pattern.nints * self.pattern.integration_time + 120
-        order = sorted(
-            (int(visits[i]), k, i) for k in range(len(self.filters)) for i in range(len(rolls))
-        )
-        for count, (visit, k, i) in enumerate(order):
-            said = Attitude(scene.ra, scene.dec, (scene.roll + rolls[i]) % 360, v2, v3)
-            # the telescope moves along the pixel axes
-            step = turn @ np.array(scene.dithers[i])
-            ra, dec = said.sky(v2 + step[0], v3 + step[1])
-            said = dataclasses.replace(said, ra=float(ra), dec=float(dec))
-            rng = stream(self.seed, f"pointing {self.filters[k]} {i}")
-            east, north = rng.normal(0, scene.pointing_error / np.sqrt(2), 2)
-            off = rng.normal(0, scene.roll_error)
-            same = [j for j in range(len(rolls)) if visits[j] == visit]
-            yield Pose(
-                self.filters[k],
-                i,
-                same.index(i) + 1,
-                len(same),
-                visit,
-                _activity(k),
-                said.moved(east, north, off) if scene.pointing_error or scene.roll_error else said,
-                said,
-                _START + count * seconds / 86400,
-            )
 
     def _draw_sky(self) -> np.ndarray:
         facts = self.first.facts
@@ -398,47 +339,16 @@ class ImagingObservation:
                 "SNOWBALL": events.snowballs,
                 "SHOWER": events.showers,
             }
-        self._write_truth(truth, camera, facts, light, response, tables | {"CATALOG": catalog})
+        write_image_truth(
+            truth,
+            facts,
+            camera.detector,
+            response,
+            light,
+            tables | {"CATALOG": catalog},
+            {"SCENE": scene.name, "SEED": self.seed, "BRIGHT": self.brightness, **_times(pattern)},
+        )
         return path, truth
-
-    def _write_truth(
-        self,
-        path: Path,
-        camera: _Camera,
-        facts: InstrumentFacts,
-        light: np.ndarray,
-        response: Response,
-        tables: dict[str, np.ndarray],
-    ) -> None:
-        d, p = camera.detector, self.pattern
-        classes = np.zeros(light.shape, np.uint8)
-        classes[d.is_reference] |= CLASS_BITS["reference"]
-        for name in ("dead", "hot", "no_linearity", "no_saturation", "bad_gain"):
-            classes[d.marks[name]] |= CLASS_BITS[name]
-        classes[light > 20 * facts.optics.sky * self.brightness] |= CLASS_BITS["bright"]
-        keywords = {
-            "SCENE": self.scene.name,
-            "SEED": self.seed,
-            "BRIGHT": self.brightness,
-            "TFRAME": p.frame_time,
-            "TGROUP": p.group_time,
-            "NINTS": p.nints,
-            "NGROUPS": p.ngroups,
-            "SKY": (facts.optics.sky * self.brightness, "Sky in a nominal pixel [electron/s]"),
-            "PERJY": (facts.optics.electrons_per_jansky, "Electrons/s of one jansky"),
-        } | {f"CLASS{bit}": name for name, bit in CLASS_BITS.items()}
-        with FitsStream(path, keywords) as file:
-            file.image("RATE", light / d.gain, {"BUNIT": "DN/s"})
-            file.image("DARK", d.dark / d.gain, {"BUNIT": "DN/s"})
-            file.image("FSAT", d.full_well, {"BUNIT": "DN"})
-            file.image("BIAS", d.bias, {"BUNIT": "DN"})
-            file.image("GAIN", d.gain, {"BUNIT": "electron/DN"})
-            file.image("CDS", np.sqrt(np.float32(2)) * d.read_noise, {"BUNIT": "DN"})
-            file.image("QE", response.efficiency)
-            file.image("AREA", response.area)
-            file.image("CLASS", classes)
-            for name, rows in tables.items():
-                file.table(name, rows)
 
     def _pointing_row(self, path: Path, camera: _Camera, pose: Pose) -> tuple[Any, ...]:
         true, said = pose.true.at(*camera.reference), pose.said.at(*camera.reference)
@@ -478,9 +388,13 @@ class ImagingObservation:
             self.progress(what, done, total)
 
 
-def _activity(k: int) -> str:
-    number = 2 * k + 1
-    return _DIGITS[number // 36] + _DIGITS[number % 36]
+def _times(pattern: Pattern) -> dict[str, float]:
+    return {
+        "TFRAME": pattern.frame_time,
+        "TGROUP": pattern.group_time,
+        "NINTS": pattern.nints,
+        "NGROUPS": pattern.ngroups,
+    }
 
 
 def _check(scene: Scene, level: str) -> None:
