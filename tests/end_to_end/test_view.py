@@ -394,6 +394,7 @@ def test_a_phone_shows_it_too(browser, address, evidence):
     phone.page.wait_for_selector(f"#picture:not([data-scale='{before}'])")
     phone.drawn()
     after = float(phone.data("#picture", "scale"))
+    phone.page.wait_for_timeout(500)  # a tap right after a pinch is no click to a browser
     phone.page.tap("#panel")
     phone.page.wait_for_selector("#controls.open #stretch")
     phone.close()

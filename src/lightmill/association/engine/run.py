@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from lightmill.association.engine.candidates import (
@@ -269,8 +269,11 @@ class Engine:
         The list of drafts is empty afterwards.
         """
         options = self.options
-        if options.keep_duplicates:
-            _number(drafts)  # those that will be pruned keep these numbers
+        # Those that will be pruned keep these numbers, and all do where nothing is finished.
+        discovers = options.ids is None and not options.all_candidates
+        first = _number if discovers and not options.per_pool else _number_as_made
+        if options.keep_duplicates or not options.finalize:
+            first(drafts)
         if options.finalize:
             levels: dict[int, list[Draft]] = {}
             for draft in reversed(drafts):
@@ -292,22 +295,26 @@ class Engine:
                 for count, draft in enumerate(dropped, 1):
                     draft.duplicate = count
                 drafts = done + dropped
-        else:
-            _number(drafts)
-            drafts = [draft for draft in drafts if self.facts.is_valid(draft)]
         if options.per_pool:
             if options.discover:
                 drafts = [draft for draft in drafts if draft.run.name == "discover"]
             drafts.sort(key=lambda draft: draft.run.name != "discover")
-            _number(drafts)
+            if discovers:  # those that were pruned have their names already
+                _number([draft for draft in drafts if draft.duplicate is None])
+        if not options.finalize and not options.merge:  # else what is put together decides
+            drafts = [draft for draft in drafts if self.facts.is_valid(draft)]
         if options.ids is not None and options.operations:
             drafts = [d for d in drafts if any(name in d.candidate for name in options.ids)]
         drafts.reverse()
         found: list[Association] = []
+        invalid: set[int] = set()  # positions
         while drafts:
-            found.append(self.facts.association(drafts.pop()))
+            draft = drafts.pop()
+            if options.merge and not self.facts.is_valid(draft):
+                invalid.add(len(found))
+            found.append(self.facts.association(draft))
         self.facts.book.forget()
-        return _merged(found) if options.merge else found
+        return _merged(found, invalid) if options.merge else found
 
 
 class _Offered:
@@ -339,14 +346,38 @@ def _number(drafts: list[Draft]) -> None:
         counts[key] = draft.sequence = counts.get(key, 0) + 1
 
 
-def _merged(associations: list[Association]) -> list[Association]:
-    """Make one association of those of level 2 that have candidate and type in common."""
+def _number_as_made(drafts: list[Draft]) -> None:
+    """Count associations as the field's generator does while it makes them.
+
+    All of level 2 together, from 2; those of other levels by type, from 1. Candidates are not kept
+    apart.
+    """
+    counts: dict[str, int] = {"": 1}
+    for draft in drafts:
+        key = "" if draft.rule.level == 2 else draft.rule.type
+        counts[key] = draft.sequence = counts.get(key, 0) + 1
+
+
+def _merged(associations: list[Association], invalid: Container[int]) -> list[Association]:
+    """Make one association of those of level 2 that have candidate and type in common.
+
+    The first decides what it is, and whether it holds; where nothing was finished, others that
+    would not hold by themselves give it their products.
+    """
     merged: dict[tuple[str, str], list[Association]] = {}
-    for one in associations:
-        if one.level == 2:
-            merged.setdefault((one.type, one.candidate), []).append(one)
-    found = [one for one in associations if one.level != 2]
-    for same in merged.values():
+    holds: set[tuple[str, str]] = set()
+    found = []
+    for number, one in enumerate(associations):
+        if one.level != 2:
+            found += [one] * (number not in invalid)
+            continue
+        key = (one.type, one.candidate)
+        if key not in merged and number not in invalid:
+            holds.add(key)
+        merged.setdefault(key, []).append(one)
+    for key, same in merged.items():
+        if key not in holds:
+            continue
         products: dict[str, Product] = {}
         for product in (product for one in same for product in one.products):
             old = products.get(product.name)
