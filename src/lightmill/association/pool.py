@@ -70,7 +70,7 @@ def read_pool(path: str | os.PathLike[str], *, delimiter: str = "|", fold: bool 
         name: Column(list(known), codes)
         for name, known, codes in zip(table.names, table.values, table.codes, strict=True)
     }
-    pool = Pool(columns, name=path.name, lines=table.lines)
+    pool = Pool(columns, name=path.name, lines=table.lines, header=table.header)
     return pool.folded() if fold else pool
 
 
@@ -149,6 +149,7 @@ class _Table:
         self.delimiter = delimiter
         self.fold = fold
         self.names: list[str] | None = None
+        self.header: int | None = None
         self.lines = array("q")
         self.values: list[dict[str, int]] = []
         self.codes: list[array[int]] = []
@@ -179,6 +180,7 @@ class _Table:
             codes.extend(map(table.__getitem__, cells_of))
 
     def _header(self, cells: list[str], number: int, line: str) -> None:
+        self.header = number
         names: list[str] = []
         counts: dict[str, int] = {}
         at = 1

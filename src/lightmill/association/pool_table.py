@@ -76,9 +76,11 @@ class Pool:
         Base name of the file the pool came from.
     lines : sequence of int, optional
         Line of that file each row was on.
+    header : int, optional
+        Line of that file the columns are named on.
     """
 
-    __slots__ = ("_columns", "_length", "lines", "name")
+    __slots__ = ("_columns", "_length", "header", "lines", "name")
 
     def __init__(
         self,
@@ -86,11 +88,13 @@ class Pool:
         *,
         name: str = IN_MEMORY,
         lines: Sequence[int] | None = None,
+        header: int | None = None,
     ) -> None:
         self._columns = dict(columns)
         self._length = len(next(iter(self._columns.values())).codes) if self._columns else 0
         self.name = name
         self.lines = lines
+        self.header = header
 
     @classmethod
     def from_rows(
@@ -196,7 +200,7 @@ class Pool:
         if missing:
             raise ValidationError(
                 "the pool has no column " + ", ".join(repr(name) for name in missing),
-                place=self.name,
+                place=self.name if self.header is None else f"{self.name}:{self.header}",
                 found=", ".join(self.columns),
                 remedy="add the column to the pool; `lightmill asn pool` makes it from headers",
             )
@@ -207,6 +211,7 @@ class Pool:
             {name: column.taken(rows) for name, column in self._columns.items()},
             name=self.name,
             lines=None if self.lines is None else array("q", map(self.lines.__getitem__, rows)),
+            header=self.header,
         )
 
     def replaced(self, name: str, cells: Iterable[str] | str) -> Pool:
@@ -221,7 +226,9 @@ class Pool:
                 found=len(new.codes),
                 expected=len(self),
             )
-        return Pool({**self._columns, name: new}, name=self.name, lines=self.lines)
+        return Pool(
+            {**self._columns, name: new}, name=self.name, lines=self.lines, header=self.header
+        )
 
     def folded(self) -> Pool:
         """Return the pool as rules see it: lower case, no blanks around, every cell filled.
@@ -237,7 +244,7 @@ class Pool:
                     "two columns differ only in the case of letters", place=self.name, found=name
                 )
             columns[name.lower()] = _folded(column)
-        return Pool(columns, name=self.name, lines=self.lines)
+        return Pool(columns, name=self.name, lines=self.lines, header=self.header)
 
     def _column(self, name: str) -> Column:
         found = self._columns.get(name)

@@ -83,11 +83,15 @@ def test_a_file_that_is_no_pool_is_an_error_with_line_and_column(generate, conte
 @pytest.mark.parametrize(
     "column", ["filename", "asn_candidate", "exp_type", "program", "targetid", "pntgtype"]
 )
-def test_a_missing_column_is_named(generate, column):
-    status, said, files = generate([{k: v for k, v in EXPOSURE.items() if k != column}])
+def test_a_missing_column_is_named_with_the_line_that_should_have_it(generate, column):
+    names = [name for name in EXPOSURE if name != column]
+    rows = ["# A night", "|".join(names), "|".join(EXPOSURE[name] for name in names)]
+
+    status, said, files = generate("\n".join(rows).encode())
 
     assert status == 3
     assert repr(column) in said
+    assert "night_pool.csv:2" in said
     assert files == []
 
 

@@ -275,26 +275,7 @@ class Engine:
         if options.keep_duplicates or not options.finalize:
             first(drafts)
         if options.finalize:
-            levels: dict[int, list[Draft]] = {}
-            for draft in reversed(drafts):
-                levels.setdefault(draft.rule.level, []).append(draft)
-            drafts.clear()  # each is let go as soon as it is finished
-            done: list[Draft] = []
-            dropped: list[Draft] = []
-            for level in sorted(levels):
-                waiting, some = levels.pop(level), []
-                while waiting:
-                    some += finished(waiting.pop(), self.facts)
-                some, removed = pruned(some, self.facts)
-                _number(some)
-                done += some
-                if options.keep_duplicates:
-                    dropped += removed
-            drafts = done
-            if options.keep_duplicates:
-                for count, draft in enumerate(dropped, 1):
-                    draft.duplicate = count
-                drafts = done + dropped
+            drafts = self._finished_and_pruned(drafts)
         if options.per_pool:
             if options.discover:
                 drafts = [draft for draft in drafts if draft.run.name == "discover"]
@@ -315,6 +296,27 @@ class Engine:
             found.append(self.facts.association(draft))
         self.facts.book.forget()
         return _merged(found, invalid) if options.merge else found
+
+    def _finished_and_pruned(self, drafts: list[Draft]) -> list[Draft]:
+        """Finish, prune and number associations level by level; the list is empty afterwards."""
+        levels: dict[int, list[Draft]] = {}
+        for draft in reversed(drafts):
+            levels.setdefault(draft.rule.level, []).append(draft)
+        drafts.clear()  # each is let go as soon as it is finished
+        done: list[Draft] = []
+        dropped: list[Draft] = []
+        for level in sorted(levels):
+            waiting, some = levels.pop(level), []
+            while waiting:
+                some += finished(waiting.pop(), self.facts)
+            some, removed = pruned(some, self.facts)
+            _number(some)
+            done += some
+            if self.options.keep_duplicates:
+                dropped += removed
+        for count, draft in enumerate(dropped, 1):
+            draft.duplicate = count
+        return done + dropped
 
 
 class _Offered:
