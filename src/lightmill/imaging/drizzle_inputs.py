@@ -11,6 +11,7 @@ from lightmill.errors import DataError
 from lightmill.imaging.drizzling import Pixels, Sheet
 from lightmill.imaging.mosaic_frame import Frame, Orientation, bounds_of
 from lightmill.imaging.pixel_map import PixelMap
+from lightmill.imaging.plain_systems import NodeSystem
 from lightmill.models import CalModel, Region, wcs_of
 from lightmill.models.dq import PIXEL, mask_of
 
@@ -62,12 +63,18 @@ def bad_bits(good: str) -> int:
 def sky_system(model: Any, name: str = "") -> Any:
     """Return the world coordinate system of an exposure.
 
+    Returns
+    -------
+    wcs : NodeSystem, gwcs.WCS or astropy.wcs.WCS
+        The first kind that can say where its pixels are.
+
     Raises
     ------
     DataError
         If it has none.
     """
-    wcs = wcs_of(model)
+    plain = NodeSystem.of(model.meta.get("wcs"))
+    wcs = wcs_of(model) if plain is None else plain
     if wcs is None:
         raise DataError(
             "the exposure has no world coordinate system",

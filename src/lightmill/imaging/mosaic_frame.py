@@ -15,6 +15,7 @@ import numpy as np
 
 from lightmill.errors import ConfigurationError, DataError
 from lightmill.imaging.pixel_map import pixels_of, sky_of, tangent
+from lightmill.imaging.plain_systems import NodeSystem, TangentSystem
 
 __all__ = [
     "Frame",
@@ -70,7 +71,7 @@ class Frame:
 
     Attributes
     ----------
-    wcs : gwcs.WCS
+    wcs : gwcs.WCS, astropy.wcs.WCS or TangentSystem
         From its pixels to the sky.
     shape : (int, int)
         Rows and columns.
@@ -262,11 +263,11 @@ def tangent_wcs(
     matrix: np.ndarray,
     shape: tuple[int, int],
 ) -> Any:
-    """Return the generalised system of a tangent plane.
+    """Return the system of a tangent plane: of the kind of another, plain or generalised.
 
     Parameters
     ----------
-    like : gwcs.WCS or astropy.wcs.WCS
+    like : gwcs.WCS, astropy.wcs.WCS or NodeSystem
         Names and reference system of the frames are taken from it.
     crval : (float, float)
         Tangent point [deg].
@@ -279,6 +280,10 @@ def tangent_wcs(
     shape : (int, int)
         Rows and columns.
     """
+    if isinstance(like, NodeSystem):
+        point = float(crpix[0]), float(crpix[1])
+        centre = float(crval[0]), float(crval[1])
+        return TangentSystem(centre, point, scale / ARCSEC, matrix, shape)
     import gwcs
     from astropy import coordinates, units
     from astropy.modeling.models import Pix2Sky_TAN
@@ -370,8 +375,12 @@ def keywords_of(frame: Frame) -> dict[str, Any]:
     A tangent plane is written exactly (FITS paper II, Calabretta & Greisen 2002, A&A 395, 1077);
     of any other system its best tangent plane at the centre is.
     """
-    transform = getattr(frame.wcs, "forward_transform", None)
-    if type(transform).__name__ == "FITSImagingWCSTransform":
+    wcs = frame.wcs
+    transform = getattr(wcs, "forward_transform", None)
+    if isinstance(wcs, TangentSystem):
+        code, crpix, crval = "TAN", np.array(wcs.crpix), np.array(wcs.crval)
+        cdelt, matrix = np.full(2, wcs.step), wcs.matrix
+    elif type(transform).__name__ == "FITSImagingWCSTransform":
         code = transform.projection.prjprm.code
         crpix, crval = np.ravel(transform.crpix.value), np.ravel(transform.crval.value)
         cdelt, matrix = np.ravel(transform.cdelt.value), np.asarray(transform.pc.value)

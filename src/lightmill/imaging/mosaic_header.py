@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lightmill.imaging.plain_systems import TangentSystem
 from lightmill.models import Exposures, ResampledModel, put_wcs
+from lightmill.models.asdf_tree import array_tag
 from lightmill.models.exposures import group_of
 from lightmill.models.lineage import force
 
@@ -102,7 +104,7 @@ def mosaic_of(
         Name → array or ArraySource.
     changes : dict
         Path → value.
-    wcs : gwcs.WCS
+    wcs : gwcs.WCS, astropy.wcs.WCS or TangentSystem
         Of the mosaic.
     """
     model = ResampledModel(meta=first.meta, **planes)
@@ -114,5 +116,8 @@ def mosaic_of(
     force(model, "bunit_data", first.meta.get("bunit_data"))
     if "err" in planes:
         force(model, "bunit_err", first.meta.get("bunit_data"))
+    if isinstance(wcs, TangentSystem):
+        force(model, "wcs", wcs.node(array_tag()))
+        return model
     mosaic: ResampledModel = put_wcs(model, wcs)  # type: ignore[assignment]
     return mosaic

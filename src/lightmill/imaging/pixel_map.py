@@ -68,7 +68,8 @@ def _iterated(wcs: Any) -> Callable[[Any, Any], Pair]:
     """Return the inverse of a system that has none written down, by Newton's method."""
     sky = sky_of(wcs)
     box = wcs.bounding_box
-    ranges = ((0.0, 1.0), (0.0, 1.0)) if box is None else box.bounding_box(order="F")
+    box = box.bounding_box(order="F") if hasattr(box, "bounding_box") else box
+    ranges = box or ((0.0, 1.0), (0.0, 1.0))
     start = [sum(float(getattr(one, "value", one)) for one in pair) / 2 for pair in ranges]
     ra0, dec0 = (float(value) for value in sky(*start))
 

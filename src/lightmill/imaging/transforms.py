@@ -138,7 +138,7 @@ def with_array_tag(node: Any, tag: str) -> Any:
     return node
 
 
-def with_bounding_box(node: Tagged, box: Box) -> Tagged:
+def with_bounding_box(node: Tagged, box: Box, version: str = "1.0.0") -> Tagged:
     """Return the transform with the limits of what it is valid for.
 
     Parameters
@@ -147,13 +147,15 @@ def with_bounding_box(node: Tagged, box: Box) -> Tagged:
         Of two inputs.
     box : ((float, float), (float, float))
         Limits in x and in y [pixel].
+    version : str
+        Of the tag.
     """
     limits = {
         name: [float(low), float(high)]
         for name, (low, high) in zip(_inputs(node), box, strict=True)
     }
     tagged = Tagged(
-        f"{TAG}transform/property/bounding_box-1.0.0",
+        f"{TAG}transform/property/bounding_box-{version}",
         {"intervals": limits, "ignore": [], "order": "F"},
     )
     return Tagged(node.tag, {**node.value, "bounding_box": tagged})

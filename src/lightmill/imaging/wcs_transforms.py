@@ -27,7 +27,15 @@ from lightmill.errors import DataError
 from lightmill.imaging import transforms
 from lightmill.models.asdf_tree import TAG, Tagged
 
-__all__ = ["Pointing", "filter_shift", "sky_wcs", "telescope_to_sky", "without_aberration"]
+__all__ = [
+    "Pointing",
+    "filter_shift",
+    "pixel_to_sky",
+    "plane_wcs",
+    "sky_wcs",
+    "telescope_to_sky",
+    "without_aberration",
+]
 
 GWCS = transforms.GWCS
 FRAMES = "tag:astropy.org:astropy/coordinates/frames/"
@@ -254,11 +262,74 @@ def pixel_to_sky(wcs: Tagged, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     return ra, dec
 
 
-def _step(frame: Tagged, transform: Tagged | None) -> Tagged:
-    return Tagged(f"{GWCS}step-1.1.0", {"frame": frame, "transform": transform})
+def plane_wcs(
+    crval: Sequence[float],
+    crpix: Sequence[float],
+    step: float,
+    matrix: np.ndarray,
+    shape: tuple[int, int],
+    *,
+    array_tag: str,
+) -> Tagged:
+    """Return the world coordinate system of a tangent plane.
+
+    Parameters
+    ----------
+    crval : (float, float)
+        Tangent point [deg].
+    crpix : (float, float)
+        Its pixel, from 0.
+    step : float
+        Side of a pixel [deg].
+    matrix : (2, 2) ndarray
+        From pixels to the plane, without scale.
+    shape : (int, int)
+        Rows and columns of the image.
+    array_tag : str
+        What arrays are tagged in the file it goes into.
+
+    Returns
+    -------
+    wcs : Tagged
+        Node of a gwcs.WCS with the frames ``detector`` and ``world``.
+    """
+    ny, nx = shape
+    content: dict[str, Any] = {
+        name: Tagged(
+            array_tag,
+            {
+                "data": np.asarray(value, np.float64).tolist(),
+                "datatype": "float64",
+                "shape": list(np.shape(value)),
+            },
+        )
+        for name, value in (
+            ("cdelt", [step, step]), ("crpix", crpix), ("crval", crval), ("pc", matrix)
+        )
+    }  # fmt: skip
+    content["projection"] = Tagged(
+        f"{TAG}transform/gnomonic-1.4.0",
+        {"direction": "pix2sky", "inputs": ["x", "y"], "outputs": ["phi", "theta"]},
+    )
+    plane = Tagged(
+        f"{GWCS}fitswcs_imaging-1.0.0",
+        {**content, "inputs": ["x", "y"], "outputs": ["lon", "lat"]},
+    )
+    box = (-0.5, nx - 0.5), (-0.5, ny - 0.5)
+    # The versions are the first that know this transform.
+    limited = transforms.with_bounding_box(plane, box, version="1.2.0")
+    steps = [
+        _step(_plane("detector", "1.2.0"), limited, "1.3.0"),
+        _step(_celestial("world", "1.2.0"), None, "1.3.0"),
+    ]
+    return Tagged(f"{GWCS}wcs-1.4.0", {"name": "", "pixel_shape": [nx, ny], "steps": steps})
 
 
-def _plane(name: str) -> Tagged:
+def _step(frame: Tagged, transform: Tagged | None, version: str = "1.1.0") -> Tagged:
+    return Tagged(f"{GWCS}step-{version}", {"frame": frame, "transform": transform})
+
+
+def _plane(name: str, version: str = "1.0.0") -> Tagged:
     unit = "pixel" if name == "detector" else "arcsec"
     axes = ["x", "y"] if name == "detector" else ["v2", "v3"]
     content = {
@@ -268,10 +339,10 @@ def _plane(name: str) -> Tagged:
         "axis_physical_types": [f"custom:{axis}" for axis in axes],
         "unit": [_unit(unit), _unit(unit)],
     }
-    return Tagged(f"{GWCS}frame2d-1.0.0", content)
+    return Tagged(f"{GWCS}frame2d-{version}", content)
 
 
-def _celestial(name: str) -> Tagged:
+def _celestial(name: str, version: str = "1.0.0") -> Tagged:
     content = {
         "name": name,
         "axes_names": ["lon", "lat"],
@@ -280,7 +351,7 @@ def _celestial(name: str) -> Tagged:
         "reference_frame": Tagged(f"{FRAMES}icrs-1.1.0", {"frame_attributes": {}}),
         "unit": [_unit("deg"), _unit("deg")],
     }
-    return Tagged(f"{GWCS}celestial_frame-1.0.0", content)
+    return Tagged(f"{GWCS}celestial_frame-{version}", content)
 
 
 def _unit(name: str) -> Tagged:

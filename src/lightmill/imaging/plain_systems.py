@@ -1,0 +1,135 @@
+"""World coordinate systems evaluated with NumPy alone: of an exposure, and of a mosaic.
+
+They stand in for `gwcs.WCS` where places are all that is wanted. Importing the packages that make
+such objects costs more than resampling an exposure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightmill.imaging import transforms
+from lightmill.imaging.wcs_transforms import pixel_to_sky, plane_wcs
+from lightmill.models.asdf_tree import ObjectNode, Tagged
+
+__all__ = ["NodeSystem", "TangentSystem"]
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+class NodeSystem:
+    """The system of an exposure, evaluated from the nodes of its tree.
+
+    Parameters
+    ----------
+    node : Tagged
+        Of a gwcs.WCS that leads to ICRS.
+
+    Raises
+    ------
+    Unsupported
+        If a part of it is not known here.
+    """
+
+    def __init__(self, node: Tagged) -> None:
+        steps = node.value["steps"]
+        world = steps[-1].value["frame"]
+        reference = world.value.get("reference_frame") if isinstance(world, Tagged) else None
+        if isinstance(node, ObjectNode) or "/icrs-" not in getattr(reference, "tag", ""):
+            raise transforms.Unsupported(node)
+        self.node = node
+        self.bounding_box = transforms.bounding_box(steps[0].value["transform"])
+        self.forward_transform(0.0, 0.0)
+
+    @classmethod
+    def of(cls, node: Any) -> NodeSystem | None:
+        """Return the system of a node; None if it takes the packages to evaluate it."""
+        try:
+            return cls(node)
+        except (transforms.Unsupported, AttributeError, KeyError, IndexError, TypeError):
+            return None
+
+    def forward_transform(self, x: Any, y: Any) -> Pair:
+        """Return right ascension and declination [deg] of pixels, also outside the image."""
+        return pixel_to_sky(self.node, x, y)
+
+    @property
+    def backward_transform(self) -> Any:
+        """There is none: the inverse is found by iteration."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class TangentSystem:
+    """A tangent plane: the system of a mosaic.
+
+    Attributes
+    ----------
+    crval : (float, float)
+        Right ascension and declination of the tangent point [deg].
+    crpix : (float, float)
+        Its pixel, from 0.
+    step : float
+        Side of a pixel [deg].
+    matrix : (2, 2) ndarray of float64
+        From pixels to the plane, without scale.
+    shape : (int, int)
+        Rows and columns.
+    """
+
+    crval: tuple[float, float]
+    crpix: tuple[float, float]
+    step: float
+    matrix: np.ndarray
+    shape: tuple[int, int]
+
+    @property
+    def bounding_box(self) -> transforms.Box:
+        """The edges of the outermost pixels, in x and in y."""
+        ny, nx = self.shape
+        return (-0.5, nx - 0.5), (-0.5, ny - 0.5)
+
+    @property
+    def array_shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.shape
+
+    def forward_transform(self, x: Any, y: Any) -> Pair:
+        """Return right ascension, 0 … 360, and declination [deg] of pixels."""
+        matrix = np.deg2rad(self.matrix * self.step)
+        dx, dy = np.asarray(x) - self.crpix[0], np.asarray(y) - self.crpix[1]
+        east = matrix[0, 0] * dx + matrix[0, 1] * dy
+        north = matrix[1, 0] * dx + matrix[1, 1] * dy
+        ra0, dec0 = np.deg2rad(self.crval)
+        depth = np.cos(dec0) - north * np.sin(dec0)
+        ra = ra0 + np.arctan2(east, depth)
+        dec = np.arctan2(np.sin(dec0) + north * np.cos(dec0), np.hypot(east, depth))
+        return np.mod(np.rad2deg(ra), 360.0), np.rad2deg(dec)
+
+    def backward_transform(self, ra: Any, dec: Any) -> Pair:
+        """Return pixels of the sky; NaN for the half of it that no tangent plane shows."""
+        a = np.deg2rad(np.asarray(ra)) - np.deg2rad(self.crval[0])
+        d, d0 = np.deg2rad(np.asarray(dec)), np.deg2rad(self.crval[1])
+        depth = np.sin(d0) * np.sin(d) + np.cos(d0) * np.cos(d) * np.cos(a)
+        depth = np.where(depth > 0, depth, np.nan)
+        east = np.cos(d) * np.sin(a) / depth
+        north = (np.cos(d0) * np.sin(d) - np.sin(d0) * np.cos(d) * np.cos(a)) / depth
+        inverse = np.linalg.inv(np.deg2rad(self.matrix * self.step))
+        x = inverse[0, 0] * east + inverse[0, 1] * north + self.crpix[0]
+        y = inverse[1, 0] * east + inverse[1, 1] * north + self.crpix[1]
+        return x, y
+
+    def node(self, array_tag: str) -> Tagged:
+        """Return the node of the gwcs.WCS that means the same.
+
+        Parameters
+        ----------
+        array_tag : str
+            What arrays are tagged in the file it goes into.
+        """
+        return plane_wcs(
+            self.crval, self.crpix, self.step, self.matrix, self.shape, array_tag=array_tag
+        )
