@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from lightmill.imaging.sampling import StarProfile, fitted_profile
+
 __all__ = ["Apertures", "apertures_of_radii", "apertures_of_table", "magnitude_offset"]
 
 RING = (5.0, 10.0)  # of the local sky where no reference names one [pixel]
@@ -28,6 +30,8 @@ class Apertures:
         Total light of a point source over that in the circle; NaN where it is not known.
     inner, outer : float
         Radii of the ring of the local sky [pixel].
+    profile : StarProfile or None
+        That fits all radii the reference has.
     """
 
     energies: tuple[int, ...]
@@ -35,6 +39,7 @@ class Apertures:
     corrections: tuple[float, ...]
     inner: float
     outer: float
+    profile: StarProfile | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same under the names the field's catalogs have them."""
@@ -89,12 +94,14 @@ def apertures_of_table(
             )
         rows.append(int(found[0]))
     last = rows[-1]
+    growth = [columns[name][chosen].astype(float) for name in ("eefraction", "radius")]
     return Apertures(
         tuple(energies),
         tuple(float(columns["radius"][row]) / pixel_ratio for row in rows),
         tuple(float(columns["apcorr"][row]) for row in rows),
         float(columns["skyin"][last]) / pixel_ratio,
         float(columns["skyout"][last]) / pixel_ratio,
+        fitted_profile(growth[0], growth[1] / pixel_ratio),
     )
 
 

@@ -19,6 +19,7 @@ from lightmill.imaging.background_mesh import BackgroundMesh, measure_background
 from lightmill.imaging.catalog_columns import build_table, columns_of
 from lightmill.imaging.derived_columns import add_concentrations, add_magnitudes, add_places
 from lightmill.imaging.detection import coverage_mask, signal_to_noise
+from lightmill.imaging.flux_errors import contributing, sharing_of, with_all_errors
 from lightmill.imaging.morphology import (
     ellipses,
     measure_segments,
@@ -80,7 +81,7 @@ class SourceCatalog(Step):
     reads, writes = ResampledModel, None
     references = {"apcorr": ApcorrModel, "abvegaoffset": AbVegaOffsetModel}
     optional = frozenset({"apcorr", "abvegaoffset"})
-    extensions = frozenset({"aperture_radii", "background_ring"})
+    extensions = frozenset({"aperture_radii", "background_ring", "flux_errors"})
 
     @dataclass(frozen=True)
     class Parameters:
@@ -141,6 +142,11 @@ class SourceCatalog(Step):
         aperture_radii: list[float] | None = param(
             None, "radii of the three circles where no reference has them", gt=0, unit="pixel"
         )
+        flux_errors: Literal["all", "pixels"] = param(
+            "all",
+            "errors of fluxes: 'all' have the noise that pixels share, of the sky, and of coarse "
+            "sampling; 'pixels' add up those of the pixels",
+        )
         background_ring: list[float] | None = param(
             None, "radii of the local sky's ring there; None: 5, 10", gt=0, unit="pixel"
         )
@@ -175,6 +181,10 @@ class SourceCatalog(Step):
             labels, values = np.zeros(image.array("data").shape, np.int32), None
         else:
             labels, values = self._measure(held, apertures, factor)
+            values = self._with_errors(values, image, apertures, notes)
+            for name in list(values):
+                if name.endswith(("_flux", "_flux_err")):
+                    values[name] = values[name] * factor
         if values is None or not len(values["label"]):
             notes.append("no sources were found: the catalog is empty")
             values = {"label": np.zeros(0, np.int32)}
@@ -228,10 +238,27 @@ class SourceCatalog(Step):
             notes.append("total fluxes of circles are not known: no aperture corrections")
         return apertures_of_radii(own.energies, own.aperture_radii, own.background_ring)
 
+    def _with_errors(
+        self, values: dict[str, Any], image: Any, apertures: Apertures, notes: list[str]
+    ) -> dict[str, Any]:
+        if self.parameters.flux_errors == "pixels" or not len(values["label"]):
+            return values
+        sharing = sharing_of(image)
+        if sharing is None:
+            notes.append(
+                "the image does not say how it was drizzled: its pixels count as independent"
+            )
+            return values
+        exposures = contributing(image, values["xcentroid"], values["ycentroid"])
+        return with_all_errors(values, apertures, sharing, exposures)
+
     def _measure(
         self, image: _Image, apertures: Apertures, factor: float
     ) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Return the map of segments, and values by column; fluxes scaled by `factor`."""
+        """Return the map of segments, and values by column; fluxes in units of the image.
+
+        `factor` takes them to the unit that limits of brightness are given in.
+        """
         own = self.parameters
         labels: np.ndarray | None = None
         values: dict[str, Any]
@@ -256,9 +283,6 @@ class SourceCatalog(Step):
         if last in values:
             values["aper_total_flux"] = values[last] * apertures.corrections[-1]
             values["aper_total_flux_err"] = values[f"{last}_err"] * apertures.corrections[-1]
-        for name in list(values):
-            if name.endswith(("_flux", "_flux_err")):
-                values[name] = values[name] * factor
         values["sharpness"], values["roundness"] = sharpness_and_roundness(
             image.data, x, y, own.kernel_fwhm
         )
@@ -302,13 +326,12 @@ class SourceCatalog(Step):
             scale=scale, least=least, least_circle=circle, neighbours=own.apermask_method,
         )  # fmt: skip
         values |= {"kron_flux": flux, "kron_flux_err": error, "kron_radius": radius}
+        reach = np.maximum(scale * radius * np.sqrt(shapes.semimajor * shapes.semiminor), circle)
+        values["kron_area"] = area = math.pi * reach**2
         if own.localbkg_width:
             left = rectangular_backgrounds(signal, image.mask, labels, found, own.localbkg_width)
             values["isophotal_flux"] = found.flux - left * found.area
-            reach = np.maximum(
-                scale * radius * np.sqrt(shapes.semimajor * shapes.semiminor), circle
-            )
-            values["kron_flux"] = flux - left * math.pi * reach**2
+            values["kron_flux"] = flux - left * area
         return labels, values
 
     def _by_peaks(self, image: _Image, factor: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,107 @@
+"""Errors of fluxes in a mosaic: what pixels share, the sky that was taken away, coarse sampling."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lightmill.imaging.apertures import Apertures
+from lightmill.imaging.background_mesh import row_bands
+from lightmill.imaging.sampling import Sharing
+from lightmill.models import Region
+
+__all__ = ["contributing", "sharing_of", "with_all_errors"]
+
+
+def sharing_of(image: Any) -> Sharing | None:
+    """Return how the pixels of an image share drops; None where it does not say it was drizzled."""
+    pixfrac = image.meta.get("resample.pixfrac")
+    ratio = image.meta.get("resample.pixel_scale_ratio")
+    if pixfrac is None or not ratio or not ratio > 0:
+        return None
+    return Sharing(float(pixfrac), float(ratio))
+
+
+def contributing(image: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return how many exposures contribute to the pixels of an image under some places.
+
+    Parameters
+    ----------
+    image : ResampledModel
+        With its context, else every exposure counts.
+    x, y : (n,) ndarray of float64
+        Places [pixel].
+
+    Returns
+    -------
+    count : (n,) ndarray of int64
+        One at least.
+    """
+    count = np.zeros(len(x), np.int64)
+    if not image.has("con"):
+        count += int(image.meta.get("resample.pointings") or 1)
+        return np.maximum(count, 1)
+    held = image.array("con")
+    ny, nx = held.shape[-2:]
+    column = np.clip(np.rint(np.nan_to_num(x)), 0, nx - 1).astype(np.int64)
+    row = np.clip(np.rint(np.nan_to_num(y)), 0, ny - 1).astype(np.int64)
+    for y0, y1 in row_bands((ny, nx)):
+        here = np.flatnonzero((row >= y0) & (row < y1))
+        if not len(here):
+            continue
+        band = held.cut(Region(y0, y1, 0, nx)) if hasattr(held, "cut") else held[..., y0:y1, :]
+        planes = np.asarray(band).reshape(-1, y1 - y0, nx)
+        bits = np.ascontiguousarray(planes[:, row[here] - y0, column[here]].T).view(np.uint8)
+        count[here] = np.unpackbits(bits, axis=1).sum(axis=1)
+    return np.maximum(count, 1)
+
+
+def with_all_errors(
+    values: dict[str, Any], apertures: Apertures, sharing: Sharing, exposures: np.ndarray
+) -> dict[str, Any]:
+    """Return columns of fluxes with errors that are those of the fluxes.
+
+    Parameters
+    ----------
+    values : dict
+        Columns; errors of fluxes are those of sums of independent pixels.
+    apertures : Apertures
+        The circles.
+    sharing : Sharing
+        How the pixels share drops.
+    exposures : (n,) ndarray of int
+        That contribute to each source.
+
+    Returns
+    -------
+    values : dict
+        The same, with other errors. Of circles: the noise of the local sky is in them; of the
+        total: how the sampling of a star differs from the average that the aperture correction
+        is good for.
+    """
+    changed = dict(values)
+    kron = values.get("kron_area")
+    for name, area in (("isophotal_flux", values.get("isophotal_area")), ("kron_flux", kron)):
+        if f"{name}_err" in values and area is not None:
+            changed[f"{name}_err"] = values[f"{name}_err"] * sharing.noise_factors(area)
+    sky = "aper_bkg_flux_err"
+    if sky in values:
+        changed[sky] = values[sky] * sharing.hidden_noise()  # from the scatter of pixels
+    for energy, radius in zip(apertures.energies, apertures.radii, strict=True):
+        name = f"aper{energy}_flux_err"
+        if name in values:
+            area = math.pi * radius * radius
+            noise = values[name] * sharing.noise_factors(area)
+            level = np.nan_to_num(changed[sky]) if sky in changed else 0.0
+            changed[name] = np.hypot(noise, area * level)
+    total = "aper_total_flux"
+    if total in values:
+        changed[f"{total}_err"] = changed[name] * apertures.corrections[-1]
+        if apertures.profile is not None:
+            relative = apertures.profile.sampling_errors(radius, exposures, sharing)
+            changed[f"{total}_err"] = np.hypot(
+                changed[f"{total}_err"], relative * np.abs(values[total])
+            )
+    return changed
