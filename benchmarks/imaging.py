@@ -65,17 +65,17 @@ def overrides(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
     }
 
 
-def association(folder: Path, names: list[str]) -> Path:
-    """Write an association of files of a folder."""
-    members = [{"expname": name, "exptype": "science"} for name in names]
-    path = folder / "ours_asn.json"
+def association(folder: Path, names: list[str], *, name: str = "ours") -> Path:
+    """Write an association of files of a folder; its product has a name."""
+    members = [{"expname": one, "exptype": "science"} for one in names]
+    path = folder / f"{name}_asn.json"
     document = {
         "asn_type": "image3",
         "asn_rule": "candidate_Asn_Lv3Image",
         "asn_id": "a3001",
         "program": "99001",
         "asn_pool": "none",
-        "products": [{"name": "ours", "members": members}],
+        "products": [{"name": name, "members": members}],
     }
     path.write_text(json.dumps(document))
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from lightmill.models import Model
 __all__ = ["References"]
 
 _MATCHED = "instrument"  # branch of the metadata: name, detector, filter …
-_ANY = {"", "ANY", "N/A", "GENERIC", "MULTIPLE", "ALL"}
+SEVERAL = "MULTIPLE"  # the field's word in data, and in files that serve all
+_ANY = {"", "ANY", "N/A", "GENERIC", SEVERAL, "ALL"}
+log = logging.getLogger("lightmill.reference")
 
 
 class References:
@@ -31,7 +34,9 @@ class References:
     def find(self, reftype: str, model: Model) -> Model | None:
         """Return the reference of a type for a model's instrument and detector, or None.
 
-        It is opened already, as its header had to be read: its arrays are still in the file.
+        It is opened already, as its header had to be read: its arrays are still in the file. Data
+        of several detectors (a mosaic says MULTIPLE) get that of one of them, the first by name,
+        which the log says.
 
         Raises
         ------
@@ -43,6 +48,13 @@ class References:
             for reference, facts in self._files().get(reftype.lower(), [])
             if all(_fits(key, said, model.meta) for key, said in facts.items())
         ]
+        if len(fits) > 1 and _of_several(model.meta):
+            log.info(
+                "%s: the data are of several detectors; %s stands for all: %s",
+                reftype, fits[0].path and fits[0].path.name,
+                ", ".join(one.path.name for one in fits if one.path),
+            )  # fmt: skip
+            return fits[0]
         if len(fits) > 1:
             raise NothingSelectedError(
                 f"several {reftype} references fit",
@@ -89,4 +101,11 @@ def _fits(key: str, said: str, meta: Any) -> bool:
     several = name.startswith("p_")
     wanted = said.upper().strip("|").split("|") if several else [said.upper()]
     asked = meta.get(f"{branch}.{name.removeprefix('p_')}")
-    return bool(_ANY.intersection(wanted)) or asked is None or str(asked).upper() in wanted
+    known = _ANY.isdisjoint(wanted) and asked is not None and str(asked).upper() != SEVERAL
+    return not known or str(asked).upper() in wanted
+
+
+def _of_several(meta: Any) -> bool:
+    """Say whether data are of several detectors, channels or modules."""
+    values = (meta.get(f"{_MATCHED}.{name}") for name in ("detector", "channel", "module"))
+    return any(str(value).upper() == SEVERAL for value in values)

@@ -381,3 +381,22 @@ def test_a_folder_gives_the_reference_of_the_data_s_filter(tmp_path):
     found = References(tmp_path).find("flat", image)
 
     assert found.path.name == "BLUE.fits"
+
+
+def test_data_of_several_detectors_take_the_reference_of_one_of_them(tmp_path, caplog):
+    plane = np.ones((4, 4), np.float32)
+    for name in ("A1", "A2"):
+        told = {"reftype": "FLAT", "instrument": {"name": "X", "detector": name}}
+        models.FlatModel(meta=told, data=plane).save(tmp_path / f"{name}.fits")
+    mosaic, image = (
+        models.RateModel(meta={"instrument": {"name": "X", "detector": name}}, data=plane)
+        for name in ("MULTIPLE", "A2")
+    )
+    folder = References(tmp_path)
+
+    with caplog.at_level("INFO", logger="lightmill.reference"):
+        found = folder.find("flat", mosaic)
+
+    assert found.path.name == "A1.fits"
+    assert "several detectors" in caplog.text
+    assert folder.find("flat", image).path.name == "A2.fits"
