@@ -3,9 +3,11 @@
 The paragraphs are the documentation: commands, dashboard and manual print them.
 """
 
+# ruff: noqa: ISC004 - a member is its value and a paragraph
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 __all__ = ["CandidateState", "DatasetState", "Described", "JobState", "TaskState"]
 
@@ -15,7 +17,7 @@ class Described(StrEnum):
 
     guarantee: str
 
-    def __new__(cls, value: str, guarantee: str = "") -> Described:
+    def __new__(cls, value: str, guarantee: str = "") -> Self:
         """Make the member of a value."""
         member = str.__new__(cls, value)
         member._value_ = value

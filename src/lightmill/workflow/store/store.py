@@ -1,0 +1,547 @@
+"""The only writer of the archive store: each method is one transaction.
+
+Several processes may have a store open, on one machine or many. What two of them decide about one
+task cannot contradict: SQLite lets one write at a time, PostgreSQL locks the rows of the task.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import and_, func, insert, select, update
+
+from lightmill.errors import UnknownNameError
+from lightmill.workflow.machine import (
+    Arrived,
+    Crashed,
+    Event,
+    InputChanged,
+    Policy,
+    Replaced,
+    Started,
+    Succeeded,
+)
+from lightmill.workflow.states import CandidateState, DatasetState, JobState, TaskState
+from lightmill.workflow.store import tables as t
+from lightmill.workflow.store.opening import open_engine
+from lightmill.workflow.store.records import digest_of, note, step
+from lightmill.workflow.store.values import Arrival, Outcome, Startable, TaskPlan, Verdict
+
+__all__ = ["Store"]
+
+OVER = (TaskState.SUPERSEDED, TaskState.CANCELLED)
+UNSEEN = {JobState.QUEUED, JobState.RUNNING}
+
+
+class Store:
+    """An archive store.
+
+    Parameters
+    ----------
+    place : str or Path
+        URL, or folder of an observatory.
+    policy : Policy
+        What the observatory decided for all tasks.
+    clock : callable
+        Seconds since 1970; for people to read, never to order by.
+    who : str
+        Who writes, for the events.
+    """
+
+    def __init__(
+        self,
+        place: str | Path,
+        *,
+        policy: Policy | None = None,
+        clock: Callable[[], float] = time.time,
+        who: str = "service",
+    ) -> None:
+        self.engine = open_engine(place)
+        self.policy = policy or Policy()
+        self.clock = clock
+        self.who = who
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    def reading(self) -> Any:
+        """Return a connection that only reads, for ``with``."""
+        return self.engine.connect().execution_options(reads_only=True)
+
+    # -- what arrives ----------------------------------------------------------------------------
+
+    def ingest(self, arrivals: Iterable[Arrival]) -> list[Verdict]:
+        """Record files that have arrived, and wake what waited for them.
+
+        Parameters
+        ----------
+        arrivals : iterable of Arrival
+            Their files lie in the archive already.
+
+        Returns
+        -------
+        verdicts : list of Verdict
+            In order.
+        """
+        with self.engine.begin() as connection:
+            return [self._take(connection, one, None) for one in arrivals]
+
+    def _take(self, connection: Any, one: Arrival, job_id: int | None) -> Verdict:
+        d = t.datasets.c
+        known = connection.execute(
+            select(d.id, d.revision, d.generation, d.sha256, d.state)
+            .where(d.name == one.name)
+            .order_by(d.revision)
+        ).all()
+        verdict = _verdict(one, known, is_product=job_id is not None)
+        facts = {"name": one.name, "generation": one.generation, "sha256": one.sha256}
+        if verdict is Verdict.DUPLICATE:
+            same = next(row for row in known if row.sha256 == one.sha256)
+            note(self, connection, "DatasetDuplicate", "dataset", same.id, facts)
+            return verdict
+        state, kind = {
+            Verdict.NEW: (DatasetState.CURRENT, "DatasetArrived"),
+            Verdict.NEWER: (DatasetState.CURRENT, "DatasetReplaced"),
+            Verdict.STALE: (DatasetState.SUPERSEDED, "DatasetStale"),
+            Verdict.CONFLICT: (DatasetState.CONFLICT, "DatasetConflict"),
+        }[verdict]
+        if state is DatasetState.CURRENT and known:
+            connection.execute(
+                update(t.datasets)
+                .where(d.name == one.name, d.state == DatasetState.CURRENT)
+                .values(state=DatasetState.SUPERSEDED, reason=f"replaced by {one.generation}")
+            )
+        dataset_id = connection.execute(
+            insert(t.datasets).values(
+                name=one.name, revision=len(known) + 1, generation=one.generation,
+                sha256=one.sha256, size=one.size, path=one.path, kind=one.kind, suffix=one.suffix,
+                state=state, program=one.program, target=one.target, facts=dict(one.facts),
+                reason=_REASONS.get(verdict, ""), job_id=job_id, arrived_at=self.clock(),
+            )
+        ).inserted_primary_key[0]  # fmt: skip
+        facts["revision"] = len(known) + 1
+        seq, _ = note(self, connection, kind, "dataset", dataset_id, facts)
+        connection.execute(update(t.datasets).where(d.id == dataset_id).values(arrived=seq))
+        if state is DatasetState.CURRENT:
+            self._wake(connection, one.name, one.generation)
+            for name, expected in one.candidates.items():
+                self._join(connection, one.program, name, expected, is_new=verdict is Verdict.NEW)
+        return verdict
+
+    def _wake(self, connection: Any, name: str, generation: str) -> None:
+        """Tell all that wait for a file, or were made of an older generation of it."""
+        a = t.awaited.c
+        waiting = connection.execute(
+            select(a.task_id, a.is_present)
+            .join(t.tasks, t.tasks.c.id == a.task_id)
+            .where(a.name == name, t.tasks.c.state != TaskState.SUPERSEDED)
+            .order_by(a.task_id)
+        ).all()
+        for task_id, is_present in waiting:
+            if is_present:
+                reason = f"{name} is there in a newer generation, {generation}"
+                step(self, connection, task_id, InputChanged(reason))
+                continue
+            connection.execute(
+                update(t.awaited)
+                .where(a.task_id == task_id, a.name == name)
+                .values(is_present=True)
+            )
+            step(self, connection, task_id, Arrived(name))
+
+    def _join(
+        self, connection: Any, program: str, name: str, expected: int | None, *, is_new: bool
+    ) -> None:
+        """Count an exposure to a candidate."""
+        c = t.candidates.c
+        row = connection.execute(
+            select(c.id, c.present, c.expected).where(c.program == program, c.name == name)
+        ).first()
+        now = self.clock()
+        if row is None:
+            connection.execute(
+                insert(t.candidates).values(
+                    program=program, name=name, expected=expected, present=1,
+                    state=CandidateState.FORMING, changed_at=now, is_dirty=True,
+                )
+            )  # fmt: skip
+            return
+        known = [count for count in (row.expected, expected) if count is not None]
+        connection.execute(
+            update(t.candidates)
+            .where(c.id == row.id)
+            .values(
+                present=row.present + is_new, changed_at=now, is_dirty=True,
+                state=CandidateState.FORMING, expected=max(known) if known else None,
+            )
+        )  # fmt: skip
+
+    # -- candidates and tasks --------------------------------------------------------------------
+
+    def due_candidates(self, quiet: float, limit: int = 200) -> list[Any]:
+        """Return candidates of which associations have to be made.
+
+        Parameters
+        ----------
+        quiet : float
+            Seconds without an arrival after which one that is not complete, or of which nobody
+            knows how many exposures it has, is taken as it is.
+        limit : int
+            Most to return.
+
+        Returns
+        -------
+        rows : list
+            With id, program, name, expected, present, changed_at.
+        """
+        c = t.candidates.c
+        complete = and_(c.expected.is_not(None), c.present >= c.expected)
+        with self.reading() as connection:
+            found = connection.execute(
+                select(t.candidates)
+                .where(c.is_dirty, complete | (c.changed_at <= self.clock() - quiet))
+                .order_by(c.id)
+                .limit(limit)
+            ).all()
+        return list(found)
+
+    def exposures_of(self, program: str) -> list[Any]:
+        """Return the current exposures of a program: name, path, facts; by name."""
+        d = t.datasets.c
+        with self.reading() as connection:
+            return list(
+                connection.execute(
+                    select(d.id, d.name, d.path, d.facts)
+                    .where(
+                        d.program == program,
+                        d.kind == "exposure",
+                        d.state == DatasetState.CURRENT,
+                    )
+                    .order_by(d.name)
+                ).all()
+            )
+
+    def plan(
+        self, plans: Sequence[TaskPlan], *, candidates: Iterable[Any] = (), program: str = ""
+    ) -> list[int]:
+        """Make tasks, or newer versions of those that are not what they ought to be.
+
+        Parameters
+        ----------
+        plans : sequence of TaskPlan
+            All there ought to be of these candidates.
+        candidates : iterable
+            Rows of `due_candidates` that the plans are for; tasks of theirs that nobody plans any
+            more are superseded.
+        program : str
+            Of the candidates.
+
+        Returns
+        -------
+        made : list of int
+            The tasks that are new.
+        """
+        made = []
+        with self.engine.begin() as connection:
+            for plan in plans:
+                task_id = self._ensure(connection, plan)
+                if task_id is not None:
+                    made.append(task_id)
+            rows = list(candidates)
+            if rows:
+                self._drop(connection, program, {row.name for row in rows}, plans)
+            for row in rows:
+                self._close(connection, row)
+        return made
+
+    def _ensure(self, connection: Any, plan: TaskPlan) -> int | None:
+        """Make a task unless one like it is there; return it if it is new."""
+        k = t.tasks.c
+        last = connection.execute(
+            select(k.id, k.version, k.state, k.document_sha256)
+            .where(k.identity == plan.identity)
+            .order_by(k.version.desc())
+            .limit(1)
+        ).first()
+        digest = digest_of(plan)
+        version = 1
+        if last is not None:
+            if last.document_sha256 == digest and last.state != TaskState.SUPERSEDED:
+                return None
+            version = last.version + 1
+            step(self, connection, last.id, Replaced(f"version {version} of it was made"))
+        names = list(plan.awaits)
+        d = t.datasets.c
+        present = set(
+            connection.execute(
+                select(d.name).where(d.name.in_(names), d.state == DatasetState.CURRENT)
+            ).scalars()
+        )
+        missing = len(set(names) - present)
+        task_id = connection.execute(
+            insert(t.tasks).values(
+                identity=plan.identity, version=version, name=plan.name, type=plan.type,
+                level=plan.level, pipeline=plan.pipeline, program=plan.program,
+                candidate=plan.candidate, target=plan.target,
+                document=None if plan.document is None else dict(plan.document),
+                document_sha256=digest, state=TaskState.WAITING,
+                # One more than are missing: what is left of it is taken away below.
+                missing=missing + 1, since_at=self.clock(),
+            )
+        ).inserted_primary_key[0]  # fmt: skip
+        facts = {"name": plan.name, "type": plan.type, "version": version, "awaits": names}
+        seq, _ = note(self, connection, "TaskPlanned", "task", task_id, facts)
+        connection.execute(update(t.tasks).where(k.id == task_id).values(since=seq))
+        connection.execute(
+            insert(t.awaited),
+            [
+                {"task_id": task_id, "name": name, "role": role, "is_present": name in present}
+                for name, role in plan.awaits.items()
+            ],
+        )
+        step(self, connection, task_id, Arrived("the watch list"))
+        return int(task_id)
+
+    def _drop(
+        self, connection: Any, program: str, names: set[str], plans: Sequence[TaskPlan]
+    ) -> None:
+        """Supersede tasks of candidates that nobody plans any more."""
+        k = t.tasks.c
+        planned = {plan.identity for plan in plans}
+        rows = connection.execute(
+            select(k.id, k.identity).where(
+                k.program == program, k.candidate.in_(names), k.state.not_in(OVER)
+            )
+        ).all()
+        for task_id, identity in rows:
+            if identity not in planned:
+                step(self, connection, task_id, Replaced("no longer made of the candidate"))
+
+    def _close(self, connection: Any, row: Any) -> None:
+        """Note that the associations of a candidate are made of what it had when it was read."""
+        c = t.candidates.c
+        is_partial = row.expected is not None and row.present < row.expected
+        state = CandidateState.PARTIAL if is_partial else CandidateState.COMPLETE
+        facts = {"name": row.name, "present": row.present, "expected": row.expected}
+        note(self, connection, f"Candidate{state.capitalize()}", "candidate", row.id, facts)
+        connection.execute(  # not if another exposure came meanwhile
+            update(t.candidates)
+            .where(c.id == row.id, c.changed_at == row.changed_at, c.present == row.present)
+            .values(state=state, is_dirty=False)
+        )
+
+    # -- jobs ------------------------------------------------------------------------------------
+
+    def startable(self, limit: int = 50) -> list[Startable]:
+        """Return jobs that may start now: those of the highest priority first, then the oldest."""
+        j, k = t.jobs.c, t.tasks.c
+        running = (
+            select(t.jobs.c.task_id).where(t.jobs.c.state == JobState.RUNNING).scalar_subquery()
+        )
+        with self.reading() as connection:
+            rows = connection.execute(
+                select(
+                    j.id, j.task_id, j.number, k.type, k.pipeline, k.name, k.document,
+                    k.memory_factor, k.priority,
+                )
+                .join(t.tasks, k.id == j.task_id)
+                .where(
+                    j.state == JobState.QUEUED,
+                    j.not_before <= self.clock(),
+                    j.task_id.not_in(running),
+                )
+                .order_by(k.priority.desc(), k.level.desc(), j.id)
+                .limit(limit)
+            ).all()  # fmt: skip
+            return [self._startable(connection, row) for row in rows]
+
+    def _startable(self, connection: Any, row: Any) -> Startable:
+        a, d = t.awaited.c, t.datasets.c
+        inputs = connection.execute(
+            select(d.name, d.path, d.size)
+            .join(t.awaited, a.name == d.name)
+            .where(a.task_id == row.task_id, d.state == DatasetState.CURRENT)
+        ).all()
+        return Startable(
+            row.id, row.task_id, row.number, row.type, row.pipeline, row.name, row.document,
+            {one.name: one.path for one in inputs}, sum(one.size for one in inputs),
+            row.memory_factor, row.priority,
+        )  # fmt: skip
+
+    def start(self, job_id: int, engine: str, memory_mb: float, command: Sequence[str]) -> bool:
+        """Note that a job starts now, of the inputs that are current now.
+
+        Returns
+        -------
+        may_start : bool
+            False if it has been taken back meanwhile.
+        """
+        j, d, a = t.jobs.c, t.datasets.c, t.awaited.c
+        with self.engine.begin() as connection:
+            row = connection.execute(
+                select(j.task_id, j.state).where(j.id == job_id).with_for_update()
+            ).one()
+            if row.state != JobState.QUEUED:
+                return False
+            connection.execute(
+                update(t.jobs)
+                .where(j.id == job_id)
+                .values(
+                    state=JobState.RUNNING, started_at=self.clock(), engine=engine,
+                    memory_mb=memory_mb, command=list(command),
+                )
+            )  # fmt: skip
+            connection.execute(
+                insert(t.inputs).from_select(
+                    ["job_id", "dataset_id"],
+                    select(func.coalesce(job_id, job_id), d.id)
+                    .join(t.awaited, a.name == d.name)
+                    .where(a.task_id == row.task_id, d.state == DatasetState.CURRENT),
+                )
+            )
+            step(self, connection, row.task_id, Started())
+        return True
+
+    def submitted(self, job_id: int, handle: str) -> None:
+        """Note what the engine calls a job."""
+        with self.engine.begin() as connection:
+            connection.execute(update(t.jobs).where(t.jobs.c.id == job_id).values(handle=handle))
+
+    def unfinished(self) -> list[Any]:
+        """Return jobs that run as far as the store knows: id, task_id, engine, handle, is_cancelled."""
+        j = t.jobs.c
+        with self.reading() as connection:
+            return list(
+                connection.execute(
+                    select(j.id, j.task_id, j.engine, j.handle, j.is_cancelled, j.memory_mb)
+                    .where(j.state == JobState.RUNNING)
+                    .order_by(j.id)
+                ).all()
+            )
+
+    def finish(self, job_id: int, outcome: Outcome) -> None:
+        """Note how a job ended: its products become datasets, and wake what waits for them.
+
+        A job that was noted before is left as it is.
+        """
+        j = t.jobs.c
+        with self.engine.begin() as connection:
+            row = connection.execute(
+                select(j.task_id, j.state, j.is_cancelled).where(j.id == job_id).with_for_update()
+            ).one()
+            if row.state not in UNSEEN:
+                return
+            state = JobState.DONE if outcome.is_good else JobState.FAILED
+            if outcome.is_lost:
+                state = JobState.LOST
+            if row.is_cancelled:
+                state = JobState.CANCELLED
+            connection.execute(
+                update(t.jobs)
+                .where(j.id == job_id)
+                .values(
+                    state=state, ended_at=self.clock(), exit_status=outcome.exit_status,
+                    peak_mb=outcome.peak_mb, cpu_s=outcome.cpu_s, reason=outcome.reason,
+                )
+            )  # fmt: skip
+            facts = {"reason": outcome.reason, "exit_status": outcome.exit_status}
+            note(self, connection, f"Job{state.capitalize()}", "job", job_id, facts)
+            if row.is_cancelled:
+                return
+            if not outcome.is_good:
+                crash = Crashed(outcome.reason, outcome.is_transient, outcome.is_out_of_memory)
+                step(self, connection, row.task_id, crash)
+                return
+            step(self, connection, row.task_id, Succeeded())
+            for product in outcome.products:
+                self._take(connection, product, job_id)
+
+    # -- operators -------------------------------------------------------------------------------
+
+    def apply(self, task_id: int, event: Event, *, who: str = "") -> TaskState:
+        """Do to a task what an operator, or another program, asks for.
+
+        Returns
+        -------
+        state : TaskState
+            It is in now.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such task.
+        NotNow
+            If its state does not allow it.
+        """
+        with self.engine.begin() as connection:
+            known = connection.execute(select(t.tasks.c.id).where(t.tasks.c.id == task_id)).first()
+            if known is None:
+                raise UnknownNameError("task", str(task_id), ())
+            return step(self, connection, task_id, event, who=who)
+
+    # -- questions -------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, dict[str, int]]:
+        """Return how many datasets, candidates, tasks and jobs are in each state."""
+        found: dict[str, dict[str, int]] = {}
+        with self.reading() as connection:
+            for table in (t.datasets, t.candidates, t.tasks, t.jobs):
+                rows = connection.execute(
+                    select(table.c.state, func.count()).group_by(table.c.state)
+                ).all()
+                found[table.name] = {str(state): int(count) for state, count in sorted(rows)}
+        return found
+
+    def is_idle(self) -> bool:
+        """Say whether nothing is queued, runs, or has to be associated."""
+        with self.reading() as connection:
+            j, c = t.jobs.c, t.candidates.c
+            busy = connection.execute(
+                select(j.id).where(j.state.in_([JobState.QUEUED, JobState.RUNNING])).limit(1)
+            ).first()
+            dirty = connection.execute(select(c.id).where(c.is_dirty).limit(1)).first()
+        return busy is None and dirty is None
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """Return a setting of the observatory."""
+        with self.reading() as connection:
+            row = connection.execute(
+                select(t.settings.c.value).where(t.settings.c.name == name)
+            ).first()
+        return default if row is None else row.value
+
+    def set(self, **values: Any) -> None:
+        """Change settings of the observatory."""
+        with self.engine.begin() as connection:
+            for name, value in values.items():
+                found = connection.execute(
+                    update(t.settings).where(t.settings.c.name == name).values(value=value)
+                )
+                if not found.rowcount:
+                    connection.execute(insert(t.settings).values(name=name, value=value))
+            note(self, connection, "SettingsChanged", "store", None, dict(values))
+
+
+_REASONS: Mapping[Verdict, str] = {
+    Verdict.STALE: "it arrived after a newer one",
+    Verdict.CONFLICT: "the generation that is current has other content",
+}
+
+
+def _verdict(one: Arrival, known: Sequence[Any], *, is_product: bool) -> Verdict:
+    """Say what an arrival is, given all generations of its name."""
+    if not known:
+        return Verdict.NEW
+    current = next((row for row in known if row.state == DatasetState.CURRENT), None)
+    if is_product:  # made again of the same inputs it says the same date
+        same = current is not None and current.sha256 == one.sha256
+        return Verdict.DUPLICATE if same else Verdict.NEWER
+    if any(row.sha256 == one.sha256 for row in known):
+        return Verdict.DUPLICATE
+    if current is None or one.generation > current.generation:
+        return Verdict.NEWER
+    return Verdict.STALE if one.generation < current.generation else Verdict.CONFLICT
