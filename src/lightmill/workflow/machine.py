@@ -371,8 +371,6 @@ TRANSITIONS: dict[tuple[TaskState, type[Event]], Action] = {
     (S.READY, Started): _started,
     (S.READY, Lost): _lost_while_queued,
     (S.READY, InputChanged): _changed_while_queued,
-    # A job that nobody saw to its end may be found to have ended before it was said to run.
-    (S.READY, Crashed): _crashed,
     (S.RUNNING, Succeeded): _succeeded,
     (S.RUNNING, Crashed): _crashed,
     (S.RUNNING, InputChanged): _changed_while_running,

@@ -74,21 +74,33 @@ class Store:
 
     # -- what arrives ----------------------------------------------------------------------------
 
-    def ingest(self, arrivals: Iterable[Arrival]) -> list[Verdict]:
+    def ingest(
+        self,
+        arrivals: Iterable[Arrival],
+        first_stage: Callable[[Arrival], TaskPlan | None] | None = None,
+    ) -> list[Verdict]:
         """Record files that have arrived, and wake what waited for them.
 
         Parameters
         ----------
         arrivals : iterable of Arrival
             Their files lie in the archive already.
+        first_stage : callable, optional
+            Returns the task that begins with a file by itself.
 
         Returns
         -------
         verdicts : list of Verdict
             In order.
         """
+        verdicts = []
         with self.engine.begin() as connection:
-            return [self._take(connection, one, None) for one in arrivals]
+            for one in arrivals:
+                verdicts.append(self._take(connection, one, None))
+                plan = first_stage(one) if first_stage is not None else None
+                if plan is not None and verdicts[-1] is Verdict.NEW:
+                    self._ensure(connection, plan)
+        return verdicts
 
     def _take(self, connection: Any, one: Arrival, job_id: int | None) -> Verdict:
         d = t.datasets.c
@@ -423,6 +435,24 @@ class Store:
                 ).all()
             )
 
+    def inputs_of(self, job_id: int) -> list[Arrival]:
+        """Return what a job was given."""
+        d, i = t.datasets.c, t.inputs.c
+        with self.reading() as connection:
+            rows = connection.execute(
+                select(t.datasets)
+                .join(t.inputs, i.dataset_id == d.id)
+                .where(i.job_id == job_id)
+                .order_by(d.name)
+            ).all()
+        return [
+            Arrival(
+                row.name, row.sha256, row.size, row.generation, row.path, row.kind, row.suffix,
+                row.program, row.target, row.facts,
+            )
+            for row in rows
+        ]  # fmt: skip
+
     def finish(self, job_id: int, outcome: Outcome) -> None:
         """Note how a job ended: its products become datasets, and wake what waits for them.
 
@@ -495,6 +525,11 @@ class Store:
                 ).all()
                 found[table.name] = {str(state): int(count) for state, count in sorted(rows)}
         return found
+
+    def tell(self, kind: str, told: Mapping[str, Any], *, who: str = "") -> None:
+        """Write an event that changes nothing."""
+        with self.engine.begin() as connection:
+            note(self, connection, kind, "store", None, dict(told), who=who)
 
     def is_idle(self) -> bool:
         """Say whether nothing is queued, runs, or has to be associated."""
