@@ -212,6 +212,10 @@ def step_lines(step: dict[str, Any], *, everything: bool = False) -> list[str]:
         ("reference", reftype, *_file_row(facts), _rule(facts))
         for reftype, facts in references.items()
     ]
+    lines += [
+        f"      skipped {name} ({reason})"
+        for name, reason in (step.get("skipped_exposures") or {}).items()
+    ]
     if rows:
         lines.append(table(rows, indent=6))
     if ran:

@@ -25,7 +25,7 @@ from lightmill.imaging.sky_level import (
 )
 from lightmill.models import CalModel, Exposures, Region, wcs_of
 from lightmill.models.lineage import as_class
-from lightmill.pipeline import Skipped, Step, param
+from lightmill.pipeline import Beside, Skipped, Step, param
 
 __all__ = ["MatchSky"]
 
@@ -76,7 +76,7 @@ class MatchSky(Step):
         binwidth: float = param(0.1, "bins of the histogram for the mode", ge=0, unit="sigma")
         in_memory: bool = param(True, "no effect: exposures stay in their files")
 
-    def apply(self, exposures: Exposures) -> Exposures | Skipped:
+    def apply(self, exposures: Exposures) -> Exposures | Skipped | Beside:
         """Measure every exposure, compare those that overlap, solve for the levels."""
         for model, name in zip(exposures.science, exposures.names, strict=True):
             self._check(model, name)
@@ -219,12 +219,14 @@ class MatchSky(Step):
 
     # -- results ---------------------------------------------------------------------------
 
-    def _recorded(self, exposures: Exposures, skies: Sequence[float]) -> Exposures:
+    def _recorded(self, exposures: Exposures, skies: Sequence[float]) -> Exposures | Beside:
         """Return exposures that say what their sky is, or are without it."""
         models = []
+        skipped: dict[str, str] = {}
         for model, name, sky in zip(exposures.science, exposures.names, skies, strict=True):
             if not np.isfinite(sky):
-                log.warning("%s: the sky is not known; it overlaps with no other", name)
+                skipped[name] = "the sky is not known: no good pixel, or none in common with others"
+                log.warning("%s: %s", name, skipped[name])
                 models.append(model)
                 continue
             image = as_class(model, CalModel) or model  # count rates have no keywords of the sky
@@ -240,7 +242,8 @@ class MatchSky(Step):
                 models.append(image.evolve(data=data, meta=meta))
             else:
                 models.append(image.evolve(meta=meta))
-        return exposures.evolve(models)
+        result = exposures.evolve(models)
+        return Beside(result, skipped=skipped) if skipped else result
 
     def _check(self, model: Any, name: str) -> None:
         """Refuse exposures whose sky was subtracted, where it would only be recorded now."""

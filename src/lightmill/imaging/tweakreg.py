@@ -52,7 +52,8 @@ class AlignExposures(Step):
 
     Detectors exposed together share one correction. All corrections are found at once, from all
     pairs of exposures that share stars; then all together are moved onto a catalog, if one is
-    given. An exposure that cannot be aligned keeps its pointing, and a warning names it.
+    given. An exposure that cannot be aligned keeps its pointing, and a warning names it; for it
+    the step was skipped.
     """
 
     name = "tweakreg"
@@ -158,7 +159,13 @@ class AlignExposures(Step):
             reference = read_reference(self.parameters.abs_refcat, _date(exposures.meta))
         fields, plane = self._fields(exposures)
         corrections, notes = self._corrections(groups, fields, plane, reference)
+        skipped: dict[str, str] = {}
         if any(correction is not None for correction in corrections):
+            skipped = {
+                one.name: f"not aligned, its pointing is kept: {_too_few(one)}"
+                for one, correction in zip(fields, corrections, strict=True)
+                if correction is None
+            }
             result: Any = exposures.evolve(
                 [
                     self._moved(model, one, plane, correction, note)
@@ -170,15 +177,13 @@ class AlignExposures(Step):
         else:
             result = Skipped(exposures, _reason(fields))
         if not self.parameters.save_catalogs:
-            return result
-        if isinstance(result, Skipped):
-            log.warning("tweakreg: %s", result.reason)
-            result = exposures
+            return Beside(result, skipped=skipped) if skipped else result
         catalogs = [
             star_catalog(one.stars, one.wcs, model)
             for model, one in zip(exposures.science, fields, strict=True)
         ]
-        return Beside(result, {"cat": exposures.evolve(catalogs)})  # type: ignore[dict-item]  # one a member
+        found: Any = {"cat": exposures.evolve(catalogs)}  # one of each exposure
+        return Beside(result, found, skipped=skipped)
 
     # -- stars -----------------------------------------------------------------------------
 
@@ -292,10 +297,7 @@ class AlignExposures(Step):
                 each[k], said[k] = corrections[number], notes[number]
         for one, correction in zip(fields, each, strict=True):
             if correction is None:
-                log.warning(
-                    "%s: not aligned, its pointing is kept: %d stars, too few of them shared",
-                    one.name, len(one.stars),
-                )  # fmt: skip
+                log.warning("%s: not aligned, its pointing is kept: %s", one.name, _too_few(one))
         return each, said
 
     def _onto_catalog(
@@ -416,6 +418,10 @@ def _date(meta: Any) -> float | None:
         if isinstance(value, float | int):
             return float(value)
     return None
+
+
+def _too_few(one: _Field) -> str:
+    return f"{len(one.stars)} stars, too few of them shared"
 
 
 def _reason(fields: Sequence[_Field]) -> str:

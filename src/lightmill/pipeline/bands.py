@@ -56,6 +56,7 @@ class Stage:
     answers: set[tuple[str, str | None]] = field(default_factory=set)  # of all bands
     beside: dict[str, Model] = field(default_factory=dict)  # suffix → side product, whole
     counts: dict[str, int] = field(default_factory=dict)  # of all bands
+    skipped: dict[str, str] = field(default_factory=dict)  # exposure of several → why
     cpu_s: float = 0.0
     wall_s: float = 0.0
 

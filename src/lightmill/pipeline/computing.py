@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from lightmill.pipeline.sinks import Written
 from lightmill.pipeline.step import Beside, Products, Skipped, Step
 
 __all__ = ["Computation"]
+
+log = logging.getLogger("lightmill.pipeline")
 
 
 class Computation:
@@ -84,6 +87,8 @@ class Computation:
             sink=sink if path_of is not None else None,
             complete=complete,
         )
+        for stage in stages:
+            _say_skipped(stage)
         if path_of is None:
             _tell(_told(stages, model), result)
         if path_of is not None:
@@ -97,11 +102,15 @@ class Computation:
         lent = Lent(model, self._threads, self._options.progress)
         result = _apply(stage, lent.model)
         stage.status = "COMPLETE"
+        beside = result if isinstance(result, Beside) else None
+        if beside is not None:
+            stage.beside, stage.counts, result = beside.products, beside.counts, beside.result
+            stage.skipped = beside.skipped
         if isinstance(result, Skipped):
             stage.status, stage.reason, result = "SKIPPED", result.reason, result.model
-        if isinstance(result, Beside):
-            stage.beside, stage.counts, result = result.products, result.counts, result.result
+        if beside is not None:
             _tell(_told([stage], sample_of(lent.model)), result)
+        _say_skipped(stage)
         lent.end(result)
         self.count += 1
         stage.wall_s += time.perf_counter() - begin
@@ -130,6 +139,12 @@ class Computation:
                 progress(labels, done, total)
 
         return report
+
+
+def _say_skipped(stage: Stage) -> None:
+    """Tell who reads the log that a step had nothing to do, and why."""
+    if stage.status == "SKIPPED":
+        log.info("%s: skipped: %s", stage.name, stage.reason)
 
 
 def _told(stages: list[Stage], model: Model) -> dict[str, Any]:

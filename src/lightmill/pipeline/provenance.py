@@ -129,6 +129,8 @@ class Record:
     def step(self, stage: Stage) -> None:
         """Note a step that ran."""
         self._note(stage.name, stage.status or "COMPLETE", stage.reason, stage.step)
+        if stage.skipped:
+            self.steps[-1]["skipped_exposures"] = dict(stage.skipped)
         self.steps[-1].update(cpu_s=stage.cpu_s, wall_s=stage.wall_s)
 
     def add_time(self, name: str, cpu_s: float, wall_s: float) -> None:
@@ -173,10 +175,20 @@ class Record:
                     note.pop(key, None)
         return record
 
-    def stamp(self, model: Model) -> None:
-        """Write statuses, references and version into a model's metadata."""
+    def stamp(self, model: Model, exposure: str | None = None) -> None:
+        """Write statuses, references and version into a model's metadata.
+
+        Parameters
+        ----------
+        model : Model
+        exposure : str, optional
+            Which of several exposures it is: a step may have left it as it was.
+        """
         for name, status in self.statuses.items():
             force(model, f"cal_step.{name}", status)
+        for note in self.steps:
+            if exposure in note.get("skipped_exposures", ()):
+                force(model, f"cal_step.{note['name']}", "SKIPPED")
         for references in self.references.values():
             for reftype, facts in references.items():
                 force(model, f"ref_file.{reftype}.name", _address(facts))

@@ -210,8 +210,9 @@ class Run:
             self.saver.save(target, last)
         else:
             for part in parts.values():
-                for model in models_in(part):
-                    self.record.stamp(model)
+                names = part.names if isinstance(part, Exposures) else (None,)
+                for model, name in zip(models_in(part), names, strict=True):
+                    self.record.stamp(model, name)
         self.saver.write_log(parts)
         log.info("%s: %s after %.2f s", target.name, status, time.perf_counter() - begin)
         first = next(iter(parts.values()))

@@ -166,14 +166,14 @@ class Saver:
 
     def _save_members(self, step: Step, suffix: str, exposures: Exposures) -> list[Path]:
         paths = self.paths_of_members(step, suffix, exposures)
-        for path, model in zip(paths, exposures.science, strict=True):
+        for path, name, model in zip(paths, exposures.names, exposures.science, strict=True):
             self._refuse_taken(f"{step.name}: {suffix}", path, ())
             self._make_folder(path.parent)
-            self._save(step, path, model)
+            self._save(step, path, model, name)
         return paths
 
-    def _save(self, step: Step, path: Path, model: Any) -> None:
-        self._record.stamp(model)
+    def _save(self, step: Step, path: Path, model: Any, exposure: str | None = None) -> None:
+        self._record.stamp(model, exposure)
         model.save(path, record=self._record.as_dict(volatile=False))
         self.saved(step, path, model)
 

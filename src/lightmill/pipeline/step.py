@@ -42,7 +42,7 @@ class Beside:
 
     Attributes
     ----------
-    result : Model or Products
+    result : Model, Products, Exposures or Skipped
         What the next step takes.
     products : dict
         Suffix → model: saved as they are, because the user asked for them (`Step.side_products`).
@@ -50,11 +50,14 @@ class Beside:
         band to band, and are filled up with zeros.
     counts : dict
         Whole numbers that add up over the bands of a frame; `Step.tell` says what they mean.
+    skipped : dict
+        Name of an exposure, of several, that the step left as it was → why.
     """
 
     result: Any
     products: dict[str, Model] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 class SideProduct(NamedTuple):

@@ -121,9 +121,11 @@ def test_an_exposure_that_overlaps_with_no_other_says_so(caplog):
     exposures = Exposures.of([*near, far], "field")
 
     with caplog.at_level(logging.WARNING, "lightmill"):
-        matched = MatchSky().apply(exposures)
+        answer = MatchSky().apply(exposures)
 
+    matched = answer.result
     assert matched.science[2].meta.background.level is None
+    assert list(answer.skipped) == ["e2_cal.fits"]
     assert "e2_cal.fits: the sky is not known" in caplog.text
     np.testing.assert_allclose(found(matched)[:2], [0.0, 0.05], atol=ERROR)
 

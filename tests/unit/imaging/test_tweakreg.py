@@ -166,13 +166,38 @@ def test_an_exposure_that_cannot_be_aligned_keeps_its_pointing(stars, caplog):
     exposures = exposures.evolve([*exposures.science[:2], blank])
 
     with caplog.at_level(logging.WARNING, "lightmill"):
-        aligned = AlignExposures().apply(exposures)
+        answer = AlignExposures().apply(exposures)
 
+    aligned = answer.result
+    assert list(answer.skipped) == ["e2_cal.fits"]
     said, before = places(aligned, [])[0], places(exposures, [])[0]
     np.testing.assert_allclose(said[2], before[2], atol=1e-9)
     assert "e2_cal.fits: not aligned" in caplog.text
     assert "not aligned" in aligned.science[2].history[-1]
     assert "not aligned" not in aligned.science[0].history[-1]
+
+
+def test_its_product_says_that_the_step_was_skipped_for_it(stars, tmp_path):
+    exposures, _ = observe(stars)
+    blank = exposures.science[2].evolve(data=np.full((SIZE, SIZE), 1.0, np.float32))
+    exposures = exposures.evolve([*exposures.science[:2], blank])
+
+    outcome = AlignExposures().run(exposures, save_results=True, output_dir=tmp_path)
+
+    made = [models.open(path).meta.cal_step.tweakreg for path in outcome.written]
+    assert made == ["COMPLETE", "COMPLETE", "SKIPPED"]
+    (step,) = models.open(outcome.written[0]).record["steps"]
+    assert step["status"] == "COMPLETE"
+    assert "0 stars" in step["skipped_exposures"]["e2_cal.fits"]
+
+
+def test_stars_are_saved_where_nothing_can_be_aligned(stars, tmp_path):
+    exposures, _ = observe(stars, DITHERS[:1])
+
+    outcome = AlignExposures(save_catalogs=True).run(exposures, output_dir=tmp_path)
+
+    assert outcome.status == "SKIPPED"
+    assert (tmp_path / "e0_cat.ecsv").exists()
 
 
 @pytest.mark.parametrize("what", ["nothing on the sky", "all pixels flagged", "no value"])

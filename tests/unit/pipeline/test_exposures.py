@@ -12,7 +12,7 @@ import pytest
 from lightmill import app, models
 from lightmill.errors import CorruptFileError, DataError, LightmillError, OutputError
 from lightmill.models import CalModel, Exposures, Member, ResampledModel
-from lightmill.pipeline import Beside, Pipeline, Save, SideProduct, Status, Step, param
+from lightmill.pipeline import Beside, Pipeline, Save, SideProduct, Skipped, Status, Step, param
 from lightmill.pipeline.inputs import Source, sources_of
 from lightmill.pipeline.runner import run
 
@@ -118,6 +118,74 @@ def test_members_of_an_association_are_put_together(night, tmp_path):
         "toy_asn.json",
         *(f"x{n}_cal.fits" for n in range(3)),
     ]
+
+
+class BrightOnly(Step):
+    """Halve exposures that are bright."""
+
+    name = "toy_bright"
+    reads = writes = Exposures
+
+    def apply(self, exposures):
+        names = exposures.names
+        faint = {n: "faint" for n, m in zip(names, exposures, strict=True) if m.data.max() < 5}
+        halved = [
+            model if name in faint else model.evolve(data=model.data / 2)
+            for name, model in zip(names, exposures, strict=True)
+        ]
+        return Beside(exposures.evolve(halved), skipped=faint)
+
+
+class Chosen(Pipeline):
+    """Halve what is bright, then average."""
+
+    name = "toy_chosen"
+    steps = {"toy_bright": BrightOnly, "toy_add": AddUp}
+    flow = ("toy_bright", "toy_add")
+    reads = Exposures
+    inputs = ("cal",)
+    checkpoints = frozenset({"toy_bright"})
+
+
+def test_a_step_may_be_skipped_for_some_of_the_exposures(night, tmp_path):
+    outcome = run(BrightOnly, night, save_results=True, output_dir=tmp_path / "out")
+
+    said = [models.open(path).meta.cal_step.toy_bright for path in outcome.written]
+    assert said == ["SKIPPED", "SKIPPED", "COMPLETE"]
+    (step,) = models.open(outcome.written[2]).record["steps"]
+    assert step["status"] == "COMPLETE"
+    assert step["skipped_exposures"] == {"x0_cal.fits": "faint", "x1_cal.fits": "faint"}
+    # without saving, too
+    result = run(BrightOnly, night).model
+    assert [one.meta.cal_step.toy_bright for one in result.science] == said
+
+
+def test_what_a_step_was_skipped_for_is_kept_with_its_result(night, tmp_path):
+    options = {"save_results": True, "output_dir": tmp_path / "out"}
+    run(Chosen, night, stop_after="toy_bright", **options)
+
+    outcome = run(Chosen, night, resume=True, **options)
+
+    note = next(step for step in outcome.record["steps"] if step["name"] == "toy_bright")
+    assert list(note["skipped_exposures"]) == ["x0_cal.fits", "x1_cal.fits"]
+    beside = [models.open(tmp_path / f"out/x{n}_a3001_toyc.fits").meta for n in (1, 2)]
+    assert [meta.cal_step.toy_bright for meta in beside] == ["SKIPPED", "COMPLETE"]
+
+
+def test_why_a_step_was_skipped_is_in_the_log(night, caplog):
+    class Idle(Step):
+        """Find nothing to do."""
+
+        name = "toy_idle"
+        reads = writes = Exposures
+
+        def apply(self, exposures):
+            return Skipped(exposures, "nothing to do")
+
+    with caplog.at_level("INFO", "lightmill"):
+        run(Idle, night)
+
+    assert "toy_idle: skipped: nothing to do" in caplog.text
 
 
 def test_what_a_flow_saves_on_its_way_is_a_product_of_the_run(night, tmp_path):
