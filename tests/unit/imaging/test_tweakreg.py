@@ -197,7 +197,7 @@ def test_stars_are_saved_where_nothing_can_be_aligned(stars, tmp_path):
     outcome = AlignExposures(save_catalogs=True).run(exposures, output_dir=tmp_path)
 
     assert outcome.status == "SKIPPED"
-    assert (tmp_path / "e0_cat.ecsv").exists()
+    assert len(list(tmp_path.glob("*_cat.ecsv"))) == 1
 
 
 @pytest.mark.parametrize("what", ["nothing on the sky", "all pixels flagged", "no value"])
