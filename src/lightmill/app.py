@@ -13,7 +13,7 @@ from typing import Any
 
 from lightmill import instrument as instruments_
 from lightmill import models
-from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError
+from lightmill.errors import ConfigurationError, LightmillError, UnknownNameError, UsageError
 from lightmill.instrument import Instrument, instrument_of
 from lightmill.pipeline import Pipeline, Step, parameter_files
 from lightmill.pipeline.inputs import Source, meta_of, sources_of
@@ -362,6 +362,13 @@ def run(
         "dry_run": dry_run,
         "log_level": logging.getLevelName(logging.getLogger("lightmill").getEffectiveLevel()),
     }
+    if not inputs:
+        raise UsageError(
+            "no input is given",
+            place=str(target),
+            expected="one file, folder or association at least",
+            remedy="name the exposures to process",
+        )
     sources = _sources(target, [Path(path) for path in inputs])
     if jobs > 1 and len(sources) > 1:
         import multiprocessing

@@ -25,6 +25,7 @@ __all__ = [
     "sheet_of",
     "sky_level",
     "sky_system",
+    "together",
     "valid_region",
 ]
 
@@ -151,6 +152,11 @@ def check_alike(models: Sequence[Any], names: Sequence[str]) -> None:
                     expected=f"{first!r}, as {names[0]}",
                     remedy=f"put exposures of one {what} together",
                 )
+
+
+def together(names: Sequence[str]) -> str:
+    """Return what exposures are called together: the first, and how many more."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def part_of(model: Any, name: str, region: Region) -> np.ndarray | None:

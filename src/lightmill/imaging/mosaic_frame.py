@@ -191,6 +191,7 @@ def cover(
     crval: Sequence[float] | None = None,
     output_shape: Sequence[int] | None = None,
     maximum_megapixels: float = MAXIMUM_MEGAPIXELS,
+    place: str | None = None,
 ) -> Frame:
     """Return the tangent plane that covers images.
 
@@ -220,6 +221,8 @@ def cover(
         Columns and rows.
     maximum_megapixels : float
         A larger mosaic is refused.
+    place : str, optional
+        What the images are, for messages.
 
     Raises
     ------
@@ -241,7 +244,7 @@ def cover(
     matrix = (orientation or orientation_of(reference, reference_shape)).matrix(rotation)
     all_corners = np.concatenate([np.asarray(one, np.float64).reshape(-1, 2) for one in corners])
     centre = middle(all_corners) if crval is None else (float(crval[0]) % 360.0, float(crval[1]))
-    _check_near(all_corners, centre)
+    _check_near(all_corners, centre, place)
     plane = np.stack(tangent(*centre, *all_corners.T)) * ARCSEC / scale  # in pixels
     pixels = np.linalg.solve(matrix, plane)
     low, high = pixels.min(axis=1), pixels.max(axis=1)
@@ -250,7 +253,7 @@ def cover(
         size = np.floor(high + origin + 0.5).astype(int)
     else:
         size = np.asarray(output_shape, int)
-    _check_size(size, maximum_megapixels, scale)
+    _check_size(size, maximum_megapixels, scale, place)
     wcs = tangent_wcs(reference, centre, origin, scale, matrix, (int(size[1]), int(size[0])))
     return Frame(wcs, (int(size[1]), int(size[0])), float(scale), float(ratio))
 
@@ -364,7 +367,7 @@ def given_frame(
     shape = (int(size[1]), int(size[0]))
     area = pixel_area(wcs, shape)
     scale = pixel_scale or float(np.rad2deg(np.sqrt(area)) * ARCSEC)
-    _check_size(size, maximum_megapixels, scale)
+    _check_size(size, maximum_megapixels, scale, place)
     own = np.rad2deg(np.sqrt(nominal_area or pixel_area(reference, reference_shape))) * ARCSEC
     return Frame(wcs, shape, scale, float(scale / own))
 
@@ -436,13 +439,14 @@ def middle(points: np.ndarray) -> tuple[float, float]:
     )
 
 
-def _check_near(corners: np.ndarray, centre: tuple[float, float]) -> None:
+def _check_near(corners: np.ndarray, centre: tuple[float, float], place: str | None) -> None:
     ra, dec = np.deg2rad(corners.T)
     ra0, dec0 = np.deg2rad(centre)
     cosine = np.sin(dec0) * np.sin(dec) + np.cos(dec0) * np.cos(dec) * np.cos(ra - ra0)
     if cosine.min() < 0.5:
         raise DataError(
             "the exposures lie too far apart for one mosaic",
+            place=place,
             found=f"up to {np.rad2deg(np.arccos(np.clip(cosine.min(), -1, 1))):.0f} degrees "
             "from the tangent point",
             expected="60 degrees at most",
@@ -450,10 +454,13 @@ def _check_near(corners: np.ndarray, centre: tuple[float, float]) -> None:
         )
 
 
-def _check_size(size: np.ndarray, maximum_megapixels: float, scale: float) -> None:
+def _check_size(
+    size: np.ndarray, maximum_megapixels: float, scale: float, place: str | None
+) -> None:
     if (size < 2).any():
         raise ConfigurationError(
             "the mosaic would have no pixels",
+            place=place,
             found=f"{size[0]} x {size[1]} pixels of {scale:.4g} arcsec",
             expected="at least 2 x 2",
             remedy="check pixel_scale, crpix, crval and output_shape",
@@ -462,6 +469,7 @@ def _check_size(size: np.ndarray, maximum_megapixels: float, scale: float) -> No
     if megapixels > maximum_megapixels:
         raise DataError(
             "the mosaic would be too large",
+            place=place,
             found=f"{size[0]} x {size[1]} pixels of {scale:.4g} arcsec, "
             f"{megapixels * 32 / 1e3:.1f} GB",
             expected=f"at most {maximum_megapixels:g} million pixels",

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from lightmill.errors import ShapeError
+from lightmill.errors import DataError, ShapeError
 from lightmill.imaging.blot import blot
-from lightmill.imaging.drizzle_inputs import bad_bits, check_alike, part_of, sheet_of, sky_level
+from lightmill.imaging.drizzle_inputs import (
+    bad_bits,
+    check_alike,
+    part_of,
+    sheet_of,
+    sky_level,
+    together,
+)
 from lightmill.imaging.drizzling import Recipe, Sheet, drizzle, reached
 from lightmill.imaging.flagged import Flagged
 from lightmill.imaging.mosaic_frame import MAXIMUM_MEGAPIXELS, Frame
@@ -138,6 +145,7 @@ class DetectOutliers(Step):
             return self._layer(sheets[id(model)], frame, recipe)
 
         layers = exposures.each(put, "exposures on one grid")
+        _check_usable(layers, exposures.names)
         groups = [[layers[k] for k in group] for group in exposures.groups().values()]
         median = _median(groups, frame.shape, fill_value(p.fillval))
         snr, scale = _two(p.snr), _two(p.scale)
@@ -149,7 +157,10 @@ class DetectOutliers(Step):
         return exposures.evolve(exposures.each(flag, "outliers"))
 
     def _layer(self, sheet: Sheet, frame: Frame, recipe: Recipe) -> _Layer | None:
-        """Put one exposure on the grid; pixels of too little weight become NaN."""
+        """Put one exposure on the grid; pixels of too little weight become NaN.
+
+        None for an exposure of which nothing can be used.
+        """
         grid = Region(0, frame.shape[0], 0, frame.shape[1])
         window = reached(sheet.pixel_map, sheet.valid, grid, recipe.reach)
         if window is None:
@@ -157,6 +168,8 @@ class DetectOutliers(Step):
         image, weight, _ = drizzle(
             sheet.read(sheet.valid), sheet.valid, sheet.pixel_map, window, recipe, errors=False
         )
+        if not weight.any():
+            return None
         threshold = weight_threshold(weight, self.parameters.maskpt)
         image[(weight < threshold) | (weight == 0)] = np.nan
         values = Spool(image.shape, np.float32)
@@ -179,9 +192,13 @@ class DetectOutliers(Step):
                     remedy="use resample_data=true",
                 )
         bad = bad_bits(p.good_bits)
-        thresholds = exposures.each(
-            lambda model: weight_threshold(self._weight(model, bad, None), p.maskpt)
-        )
+
+        def threshold(model: Any) -> float | None:
+            weight = self._weight(model, bad, None)
+            return weight_threshold(weight, p.maskpt) if weight.any() else None
+
+        thresholds = exposures.each(threshold)
+        _check_usable(thresholds, exposures.names)
         height = max(16, min(shape[0], STACK_BYTES // (8 * len(models) * shape[1])))
         found: list[list[np.ndarray]] = [[] for _ in models]
         snr = _two(p.snr)[0]
@@ -190,7 +207,9 @@ class DetectOutliers(Step):
             cube = np.empty((len(models), *region.shape), np.float32)
             for k, model in enumerate(models):
                 cube[k] = part_of(model, "data", region)
-                cube[k][self._weight(model, bad, region) < max(thresholds[k], 1e-38)] = np.nan
+                cube[k][self._weight(model, bad, region) < max(thresholds[k] or 0.0, 1e-38)] = (
+                    np.nan
+                )
             median = median_of(cube)
             for k, model in enumerate(models):
                 outlier = find_outliers_unshifted(
@@ -221,6 +240,18 @@ class DetectOutliers(Step):
             weight[(dq & np.uint32(bad | PIXEL["DO_NOT_USE"])) != 0] = 0
         weight[~np.isfinite(part_of(model, "data", region))] = 0
         return weight
+
+
+def _check_usable(found: Sequence[Any], names: Sequence[str]) -> None:
+    """Refuse exposures of which nothing can be used, before they are saved with new flags."""
+    if all(one is None for one in found):
+        raise DataError(
+            "no exposure has a pixel that can be used",
+            place=together(names),
+            found="all of them flagged, or not numbers",
+            expected="one at least",
+            remedy="look at the flags: lightmill info FILE; or choose others with good_bits",
+        )
 
 
 def _median(

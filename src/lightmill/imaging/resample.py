@@ -16,6 +16,7 @@ from lightmill.imaging.drizzle_inputs import (
     orientation_in,
     sheet_of,
     sky_system,
+    together,
 )
 from lightmill.imaging.drizzling import STRIPE_PIXELS, Recipe, combine
 from lightmill.imaging.mosaic_frame import (
@@ -72,6 +73,7 @@ def frame_for(
         shapes[0],
         orientation=orientation,
         reference_point=point,
+        place=together(names),
         **choices,
     )
 
@@ -159,7 +161,17 @@ class Resample(Step):
             return Skipped(given, f"exposures of type {kind} are not resampled")
         self._check(models, names)
         mosaic = self._mosaic(models, names, exposures)
-        return Beside(given, {"i2d": mosaic}) if self.parameters.beside else mosaic
+        if mosaic is not None:
+            return Beside(given, {"i2d": mosaic}) if self.parameters.beside else mosaic
+        if self.parameters.beside:
+            return Skipped(given, "the exposure has no pixel that can be used")
+        raise DataError(
+            "nothing falls on the mosaic",
+            place=together(names),
+            found="no pixel that can be used",
+            expected="one at least",
+            remedy="check the flags of the exposures, and crval, crpix, output_shape or output_wcs",
+        )
 
     def _check(self, models: list[Any], names: list[str]) -> None:
         for parameter in ("single", "propagate_dq"):
@@ -220,7 +232,8 @@ class Resample(Step):
 
     def _mosaic(
         self, models: list[Any], names: list[str], exposures: Exposures | None
-    ) -> ResampledModel:
+    ) -> ResampledModel | None:
+        """Return the mosaic; None where nothing falls on its grid."""
         p = self.parameters
         frame = self._frame(models, names)
         components = (
@@ -247,6 +260,8 @@ class Resample(Step):
         ]  # fmt: skip
         kept = components if p.report_var else ()
         planes = self._planes(sheets, frame, recipe, kept, exposures)
+        if planes is None:
+            return None
         header = blended(models, blend=p.blendheaders and len(models) > 1, exposures=exposures)
         header |= {
             "resample.pixel_scale_ratio": frame.ratio,
@@ -273,8 +288,8 @@ class Resample(Step):
         recipe: Recipe,
         kept: tuple[str, ...],
         exposures: Exposures | None,
-    ) -> dict[str, Any]:
-        """Drizzle, stripe by stripe, into arrays or scratch files."""
+    ) -> dict[str, Any] | None:
+        """Drizzle, stripe by stripe, into arrays or scratch files; None where nothing falls."""
         layers = -(-len(sheets) // 32)
         names = ["data", "wht", "exptime", *kept, *(["err"] if recipe.components else [])]
         shapes: dict[str, tuple[tuple[int, ...], Any]] = dict.fromkeys(
@@ -302,15 +317,7 @@ class Resample(Step):
                     plane[..., y0 : y0 + rows, :] = stripe[name]
             if tell is not None:
                 tell("resample rows", y0 + rows, frame.shape[0])
-        if not used:
-            raise DataError(
-                "nothing falls on the mosaic",
-                found=f"{len(sheets)} exposures, {frame.shape[1]} x {frame.shape[0]} pixels",
-                expected="at least one good pixel",
-                remedy="check the flags of the exposures, and crval, crpix, output_shape or "
-                "output_wcs",
-            )
-        return planes
+        return planes if used else None
 
 
 def total_error(variances: Sequence[np.ndarray]) -> np.ndarray:

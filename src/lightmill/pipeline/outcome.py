@@ -28,7 +28,7 @@ class Status(enum.StrEnum):
     CACHED = "CACHED"
     """The result was found under its identity and not computed again."""
     FAILED = "FAILED"
-    """An error stopped it; nothing was written for this input."""
+    """An error stopped it. What was saved before on the way is whole; nothing else was written."""
 
 
 @dataclass

@@ -136,8 +136,9 @@ def test_exposures_of_different_fields_make_no_mosaic(second, fact):
     systems = [distorted_wcs(SHAPE), distorted_wcs(SHAPE, ra=second[0], dec=second[1])]
 
     with pytest.raises(DataError, match=fact) as failure:
-        frame_of(*systems)
+        frame_of(*systems, place="a_cal.fits and 1 more")
 
+    assert failure.value.place == "a_cal.fits and 1 more"
     assert "mosaic of each field" in failure.value.remedy
 
 

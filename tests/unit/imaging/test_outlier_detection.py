@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lightmill.errors import ConfigurationError, ShapeError
+from lightmill.errors import ConfigurationError, DataError, ShapeError
 from lightmill.imaging.outlier_detection import FLAGS, DetectOutliers
 from lightmill.imaging.resample import Resample
 from lightmill.models import Exposures
@@ -131,6 +131,17 @@ def test_dead_pixels_and_dead_exposures_do_no_harm():
 
     assert not flagged(result.science[0]).any()
     assert flagged(result.science[1]).sum() > 5
+
+
+@pytest.mark.parametrize("resample_data", [True, False])
+def test_exposures_without_a_usable_pixel_are_refused(resample_data):
+    exposures = dithered(2)
+    dead = [m.evolve(dq=np.ones(SHAPE, np.uint32)) for m in exposures]
+
+    with pytest.raises(DataError, match="no exposure has a pixel") as failure:
+        DetectOutliers(resample_data=resample_data).apply(exposures.evolve(dead))
+
+    assert failure.value.place == "e1_cal.fits and 1 more"
 
 
 def test_exposures_of_one_pointing_can_be_compared_pixel_by_pixel():

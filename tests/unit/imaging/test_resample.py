@@ -185,8 +185,21 @@ def test_exposures_of_flagged_pixels_only_make_no_mosaic():
     exposures = dithered(2)
     dead = [m.evolve(dq=np.full(SHAPE, PIXEL["DO_NOT_USE"], np.uint32)) for m in exposures]
 
-    with pytest.raises(DataError, match="nothing falls on the mosaic"):
+    with pytest.raises(DataError, match="nothing falls on the mosaic") as failure:
         Resample().apply(exposures.evolve(dead))
+
+    assert failure.value.place == "e1_cal.fits and 1 more"
+
+
+def test_an_exposure_of_flagged_pixels_only_stays_without_a_resampled_image():
+    (first, _) = dithered(2).science
+    dead = first.evolve(dq=np.full(SHAPE, PIXEL["DO_NOT_USE"], np.uint32))
+
+    answer = Resample(beside=True).apply(dead)
+
+    assert isinstance(answer, Skipped)
+    assert answer.model is dead
+    assert "no pixel" in answer.reason
 
 
 def test_a_mosaic_beside_its_exposures_is_refused():
