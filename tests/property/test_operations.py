@@ -37,7 +37,8 @@ def exposure(name, generation):
 
 def first_stage(one):
     name = one.name.removesuffix("_uncal")
-    return TaskPlan(f"exposure|{name}", name, "exposure", 1, "stage1", {one.name: "science"}, "p1")
+    return TaskPlan(f"exposure|{name}", name, "exposure", 1, "stage1", {one.name: "science"}, "p1",
+                    next(iter(one.candidates)))  # fmt: skip
 
 
 def plans_of(candidate, names):

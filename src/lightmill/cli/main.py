@@ -25,6 +25,7 @@ COMMANDS = {
     "simulate": "lightmill.cli.night:simulate",
     "refs": "lightmill.cli.refs:refs",
     "asn": "lightmill.cli.asn:asn",
+    "ops": "lightmill.cli.ops:ops",
 }
 _RARELY = (50_000, 20, 100)  # as often as Python's own collection runs, it takes a tenth of a run
 _ALONE: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False}

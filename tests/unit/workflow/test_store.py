@@ -185,6 +185,16 @@ def test_associations_nobody_makes_any_more_are_superseded(store, arrival, clock
     assert store.startable() == []
 
 
+def test_first_stages_are_left_alone_by_what_is_made_of_a_candidate(store, arrival, clock):
+    plan = TaskPlan("exposure|x", "x", "exposure", 1, "one", {"x": "science"}, "p1", "o001")
+    store.ingest([arrival("x", candidates={"o001": None})], lambda _: plan)
+    clock.now += 61
+
+    store.plan([], candidates=store.due_candidates(60), program="p1")
+
+    assert store.status()["tasks"] == {"READY": 1}
+
+
 def test_a_passing_failure_is_queued_again_after_a_pause(store, arrival, clock):
     store.ingest([arrival("x_uncal.fits")], lambda _: exposure())
     (job,) = store.startable()

@@ -110,7 +110,9 @@ class Store:
             .order_by(d.revision)
         ).all()
         verdict = _verdict(one, known, is_product=job_id is not None)
-        facts = {"name": one.name, "generation": one.generation, "sha256": one.sha256}
+        facts: dict[str, Any] = {
+            "name": one.name, "generation": one.generation, "sha256": one.sha256
+        }  # fmt: skip
         if verdict is Verdict.DUPLICATE:
             same = next(row for row in known if row.sha256 == one.sha256)
             note(self, connection, "DatasetDuplicate", "dataset", same.id, facts)
@@ -326,7 +328,10 @@ class Store:
         planned = {plan.identity for plan in plans}
         rows = connection.execute(
             select(k.id, k.identity).where(
-                k.program == program, k.candidate.in_(names), k.state.not_in(OVER)
+                k.program == program,
+                k.candidate.in_(names),
+                k.state.not_in(OVER),
+                k.level > 1,  # first stages are no association's
             )
         ).all()
         for task_id, identity in rows:

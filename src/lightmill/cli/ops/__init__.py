@@ -1,0 +1,30 @@
+"""``lightmill ops``: an observatory at work, day and night."""
+
+from __future__ import annotations
+
+import click
+
+from lightmill.cli.commands import Commands
+
+__all__ = ["ops"]
+
+PLACE = "lightmill.cli.ops"
+COMMANDS = {
+    "init": f"{PLACE}.running:init",
+    "watch": f"{PLACE}.running:watch",
+    "ingest": f"{PLACE}.running:ingest",
+    "status": f"{PLACE}.looking:status",
+    "tasks": f"{PLACE}.looking:tasks",
+    "why": f"{PLACE}.looking:why",
+    "hold": f"{PLACE}.acting:hold",
+    "release": f"{PLACE}.acting:release",
+    "retry": f"{PLACE}.acting:retry",
+    "cancel": f"{PLACE}.acting:cancel",
+    "reprocess": f"{PLACE}.acting:reprocess",
+    "priority": f"{PLACE}.acting:priority",
+}
+
+
+@click.group("ops", cls=Commands, places=COMMANDS, no_args_is_help=True)
+def ops() -> None:
+    """Take in what arrives, wait for what belongs together, process it, and look after it."""

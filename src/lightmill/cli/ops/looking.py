@@ -1,0 +1,136 @@
+"""``lightmill ops status``, ``tasks`` and ``why``: what there is, and what it waits for."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lightmill.cli.commands import argument, command
+from lightmill.cli.ops.place import root_option, site_of
+from lightmill.errors import UnknownNameError
+
+__all__ = ["status", "tasks", "why"]
+
+
+@command("status")
+@root_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(root: Path, as_json: bool) -> None:
+    """Count datasets, candidates, tasks and jobs by state."""
+    store = site_of(root).opened()
+    counts = store.status()
+    store.close()
+    if as_json:
+        print(json.dumps(counts, indent=1))
+        return
+    for name, states in counts.items():
+        print(f"{name:11s} " + (", ".join(f"{n} {state}" for state, n in states.items()) or "none"))
+
+
+@command("tasks")
+@root_option
+@click.option("--state", multiple=True, metavar="STATE", help="Only those in it; repeatable.")
+@click.option("--program", metavar="NAME", help="Only those of a program.")
+@click.option("-n", "--number", default=50, show_default=True, type=click.IntRange(1), metavar="N",
+              help="Most to print, the newest.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def tasks(
+    root: Path, state: tuple[str, ...], program: str | None, number: int, as_json: bool
+) -> None:
+    """List tasks: associations, and first stages of exposures."""
+    from sqlalchemy import select
+
+    from lightmill.workflow.store import tables as t
+
+    k = t.tasks.c
+    query = select(k.id, k.state, k.type, k.name, k.missing, k.since_at, k.reason)
+    if state:
+        query = query.where(k.state.in_([one.upper() for one in state]))
+    if program:
+        query = query.where(k.program == program)
+    store = site_of(root).opened()
+    with store.reading() as connection:
+        rows = connection.execute(query.order_by(k.id.desc()).limit(number)).mappings().all()
+    store.close()
+    if as_json:
+        print(json.dumps([dict(row) for row in rows], indent=1))
+        return
+    for row in reversed(rows):
+        waits = f" ({row.missing} missing)" if row.missing else ""
+        reason = f"  {row.reason}" if row.reason else ""
+        print(f"{row.id:6d} {row.state:10s} {_age(row.since_at):>6s} {row.type:10s} "
+              f"{row.name}{waits}{reason}")  # fmt: skip
+
+
+@command("why")
+@argument("task", type=int, metavar="TASK", help="Number of a task.")
+@root_option
+def why(task: int, root: Path) -> None:
+    """Tell a task's story: what it waits for, what was tried, what happened."""
+    from sqlalchemy import select
+
+    from lightmill.workflow.states import TaskState
+    from lightmill.workflow.store import tables as t
+
+    store = site_of(root).opened()
+    with store.reading() as connection:
+        row = connection.execute(select(t.tasks).where(t.tasks.c.id == task)).first()
+        if row is None:
+            raise UnknownNameError("task", str(task), ())
+        watch = connection.execute(select(t.awaited).where(t.awaited.c.task_id == task)).all()
+        jobs = connection.execute(
+            select(t.jobs).where(t.jobs.c.task_id == task).order_by(t.jobs.c.number)
+        ).all()
+        events = connection.execute(
+            select(t.events)
+            .where(t.events.c.subject == "task", t.events.c.subject_id == task)
+            .order_by(t.events.c.seq)
+        ).all()
+    store.close()
+    state = TaskState(row.state)
+    print(
+        f"{row.name}: {state} since {_age(row.since_at)}"
+        + (f", {row.reason}" if row.reason else "")
+    )
+    print(f"  {state.guarantee}")
+    print(f"watch list ({row.missing} missing):")
+    for one in watch:
+        print(f"  {'there  ' if one.is_present else 'MISSING'} {one.name} ({one.role})")
+    for job in jobs:
+        print(
+            f"job {job.id}, attempt {job.number}: {job.state}"
+            + (f", {job.reason}" if job.reason else "")
+        )
+        if job.command:
+            print("  " + _shell(job.command, root / "jobs" / str(job.id)))
+    print("events:")
+    for event in events:
+        told = {key: value for key, value in event.told.items() if key not in {"from", "to"}}
+        change = f" {event.told.get('from')} → {event.told.get('to')}" if "to" in event.told else ""
+        print(f"  {event.seq} {_when(event.at)} {event.kind}{change} {_words(told)}")
+
+
+def _shell(words: list[str], folder: Path) -> str:
+    import shlex
+
+    return f"cd {shlex.quote(str(folder))} && {shlex.join(words)}"
+
+
+def _words(told: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in told.items() if value not in (None, ""))
+
+
+def _when(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
+
+
+def _age(since: float) -> str:
+    seconds = max(0, int(time.time() - since))
+    for size, letter in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size} {letter}"
+    return f"{seconds} s"

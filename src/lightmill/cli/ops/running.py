@@ -1,0 +1,207 @@
+"""``lightmill ops init``, ``watch`` and ``ingest``: what writes the store by itself."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lightmill.cli.commands import argument, command
+from lightmill.cli.ops.place import FILE, Site, root_option, site_of
+from lightmill.errors import ConfigurationError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from lightmill.operations import Observing
+    from lightmill.workflow.arrivals import Gate
+    from lightmill.workflow.service import Service, Ticked
+
+__all__ = ["ingest", "init", "service_of", "watch"]
+
+
+@command("init")
+@root_option
+@click.option("--store", default="", metavar="URL", help="PostgreSQL, for instance; else a file.")
+@click.option("--observatory", default="", metavar="NAME", help="Whose rules and pipelines.")
+@click.option(
+    "--run", "words", multiple=True, metavar="WORD",
+    help="A word for every `lightmill run`, as --references=DIR; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--redo", type=click.Choice(["at once", "on approval"]), default="at once", show_default=True,
+    help="When what was made of a file is made again, if a newer one arrives.",
+)  # fmt: skip
+@click.option("--attempts", default=3, show_default=True, type=click.IntRange(1), metavar="N",
+              help="Jobs until one that fails for a passing reason is given up.")  # fmt: skip
+def init(
+    root: Path, store: str, observatory: str, words: tuple[str, ...], redo: str, attempts: int
+) -> None:
+    """Make a folder into an observatory's, or bring its store up to date."""
+    import yaml
+
+    from lightmill.workflow.store import create_store
+
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / FILE
+    if path.exists() and (store or observatory or words):
+        raise UsageError(
+            "the folder is an observatory's already", place=path, remedy="change the file"
+        )
+    if not path.exists():
+        _home(observatory)  # that there is one
+        facts = {"store": store, "observatory": observatory, "run": list(words)}
+        path.write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
+    site = site_of(root)
+    create_store(site.place)
+    opened = site.opened()
+    opened.set(policy={"redo": redo, "attempts": attempts})
+    opened.close()
+    print(f"{root} is ready: lightmill ops watch FOLDER --root {root}")
+
+
+@command("watch")
+@argument("folder", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False),
+          help="Where files are delivered.")  # fmt: skip
+@root_option
+@click.option("--settle", default=2.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS",
+              help="A file counts as complete when it has not changed for so long.")  # fmt: skip
+@click.option("--sentinel", default="", metavar="ENDING",
+              help="A file counts when one with this ending is beside it, as .done.")  # fmt: skip
+@click.option("--quiet-time", default=60.0, show_default=True, type=click.FloatRange(0),
+              metavar="SECONDS",
+              help="A candidate is taken as it is when nothing came for so long.")  # fmt: skip
+@click.option("-j", "--cores", type=click.IntRange(1), metavar="N", help="Jobs at the same time.")
+@click.option("--until-idle", type=click.FloatRange(0), metavar="SECONDS",
+              help="End when there was nothing to do for so long.")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+def watch(
+    folder: Path,
+    root: Path,
+    settle: float,
+    sentinel: str,
+    quiet_time: float,
+    cores: int | None,
+    until_idle: float | None,
+    quiet: bool,
+) -> None:
+    """Run an observatory: take in what is delivered, and process it."""
+    from lightmill.workflow.arrivals import Gate
+
+    folder.mkdir(parents=True, exist_ok=True)
+    site = site_of(root)
+    if folder.resolve() == site.root or folder.resolve() in site.root.parents:
+        raise UsageError(
+            "the folder of deliveries holds the observatory's own", place=folder,
+            remedy="choose one that holds deliveries alone",
+        )  # fmt: skip
+    service = service_of(
+        site, gate=Gate(folder, settle=settle, sentinel=sentinel), quiet=quiet_time, cores=cores
+    )
+    stopped = _Stopped()
+    told = None if quiet else _Told(service).turn
+    try:
+        service.run(until_idle=until_idle, told=told, is_over=stopped)
+    finally:
+        service.engine.close()
+        service.store.close()
+
+
+@command("ingest")
+@argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path),
+          help="Files; they stay where they are.")  # fmt: skip
+@root_option
+@click.option("--move", is_flag=True, help="Take them away from where they are.")
+def ingest(files: tuple[Path, ...], root: Path, move: bool) -> int:
+    """Take files into the archive, as if they had been delivered."""
+    service = service_of(site_of(root))
+    counts = service.ingest(list(files), keep=not move)
+    service.engine.close()
+    service.store.close()
+    print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
+    return 3 if counts.get("refused") else 0
+
+
+def service_of(
+    site: Site, *, gate: Gate | None = None, quiet: float = 60.0, cores: int | None = None
+) -> Service:
+    """Return the service of an observatory, on the processes of this machine."""
+    from lightmill.workflow.engines.local import LocalEngine
+    from lightmill.workflow.service import Service
+
+    return Service(
+        site.root,
+        site.opened(),
+        LocalEngine(cores=cores),
+        _planner(site),
+        gate=gate,
+        quiet=quiet,
+    )
+
+
+def _planner(site: Site) -> Observing:
+    from lightmill.operations import Observing
+
+    return Observing(_home(site.observatory), site.run)
+
+
+def _home(name: str) -> Path:
+    """Return the folder of the observatory that is named, or of the only one that can operate."""
+    from lightmill import app
+    from lightmill.instrument import observatories
+
+    app.discover()
+    homes = {
+        one.name: one.home for one in observatories() if (one.home / "operations.yaml").exists()
+    }
+    if name:
+        for known, home in homes.items():
+            if known.lower() == name.lower():
+                return home
+        raise UnknownNameError("observatory that says what runs when data arrive", name, homes)
+    if len(homes) != 1:
+        raise ConfigurationError(
+            "several observatories say what runs when data arrive",
+            found=", ".join(sorted(homes)),
+            remedy="--observatory NAME",
+        )
+    return next(iter(homes.values()))
+
+
+class _Stopped:
+    """Says whether somebody asked for the end: by Ctrl-C, or as a service manager does."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        del number, frame
+        self.asked = True
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+class _Told:
+    """Prints a line when the counts change."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.last = service, ""
+
+    def turn(self, done: Ticked) -> None:
+        """Print what there is now."""
+        if not done and self.last:
+            return
+        status = self.service.store.status()
+        parts = [
+            f"{name}: "
+            + (", ".join(f"{count} {state}" for state, count in counts.items()) or "none")
+            for name, counts in status.items()
+        ]
+        line = "; ".join(parts)
+        if line != self.last:
+            print(line, flush=True, file=sys.stderr)
+            self.last = line

@@ -1,0 +1,196 @@
+"""An observatory at work: who knows its rules, pipelines and instruments, for the service.
+
+The composition root of operations: `lightmill.workflow` knows none of them, and asks here.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lightmill.errors import ConfigurationError, DataError, LightmillError
+from lightmill.workflow.arrivals import Delivered
+from lightmill.workflow.store import Arrival, Startable, TaskPlan
+from lightmill.yaml_files import read_yaml
+
+__all__ = ["Observing"]
+
+OF_CANDIDATE = re.compile(r"\('([^']+)',\s*'[^']*'\)")
+DISCOVERED = "a3001"  # what the field calls associations that no candidate asked for
+
+
+class Observing:
+    """Answers what the service asks (`lightmill.workflow.service.Planner`).
+
+    Parameters
+    ----------
+    home : Path
+        Folder of the observatory's leaf, with ``operations.yaml`` and ``associations``.
+    options : sequence of str
+        Words for every ``lightmill run``: where references are, for instance.
+    """
+
+    def __init__(self, home: Path, options: Sequence[str] = ()) -> None:
+        path = home / "operations.yaml"
+        if not path.exists():
+            raise ConfigurationError(
+                "the observatory does not say what runs when data arrive",
+                place=path,
+                expected="exposures, associations, keep",
+                remedy="write the file; the folder of another observatory shows how",
+            )
+        self.home, self.options = home, list(options)
+        self.facts: dict[str, Any] = read_yaml(path)
+
+    @functools.cached_property
+    def _columns(self) -> Any:
+        from lightmill.association.pool_columns import read_columns
+
+        return {self.home.name.upper(): read_columns(self.home / "associations" / "pool.yaml")}
+
+    @functools.cached_property
+    def _rules(self) -> Any:
+        from lightmill.association.language import read_rules
+
+        return read_rules(self.home / "associations")
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def arrivals(self, files: Sequence[Delivered]) -> list[Arrival | LightmillError]:
+        """Say what files are, by their headers."""
+        from lightmill.association.pool_maker import make_pool
+
+        exposures = [one for one in files if suffix_of(one.path) in self.facts["exposures"]]
+        made = make_pool([one.path for one in exposures], self._columns)
+        skipped = {one.path: one.reason for one in made.skipped}
+        rows = iter(range(len(made.pool)))
+        found: dict[Path, Arrival | LightmillError] = {}
+        for one in exposures:
+            if one.path in skipped:
+                found[one.path] = DataError(
+                    "the file is no exposure", place=one.path.name, found=skipped[one.path]
+                )
+                continue
+            row = next(rows)
+            cells = {name: made.pool.column(name)[row] for name in made.pool.columns}
+            found[one.path] = _exposure(one, cells)
+        return [found.get(one.path) or _companion(one) for one in files]
+
+    def products(
+        self, files: Sequence[Delivered], inputs: Sequence[Arrival]
+    ) -> list[Arrival | None]:
+        """Say what products of a job are: as new as the newest of its inputs."""
+        common = {
+            "generation": max((one.generation for one in inputs), default=""),
+            "program": next(iter(sorted({one.program for one in inputs if one.program})), ""),
+            "target": ", ".join(sorted({one.target for one in inputs if one.target}))[:120],
+        }
+        return [
+            replace(_companion(one), kind="product", **common)
+            if suffix_of(one.path) in self.facts["keep"]
+            else None
+            for one in files
+        ]
+
+    # -- tasks -----------------------------------------------------------------------------------
+
+    def first_stage(self, arrival: Arrival) -> TaskPlan | None:
+        """Return the task that begins with an exposure by itself."""
+        pipeline = self.facts["exposures"].get(arrival.suffix)
+        if arrival.kind != "exposure" or pipeline is None:
+            return None
+        return TaskPlan(
+            f"exposure|{arrival.name}", arrival.name, "exposure", 1, pipeline,
+            {arrival.name: "science"}, arrival.program,
+            next(iter(arrival.candidates), ""), arrival.target,
+        )  # fmt: skip
+
+    def associations(
+        self, program: str, candidates: Sequence[str], rows: Sequence[Any]
+    ) -> list[TaskPlan]:
+        """Return the tasks of candidates, by the rules of association."""
+        from lightmill.association.engine import Options, associate
+        from lightmill.association.output import as_document, file_name
+        from lightmill.association.pool import Pool
+        from lightmill.association.pool_check import check_pool
+
+        whole = Pool.from_rows([row.facts for row in rows], name=f"{program}_pool.csv")
+        pool, _ = check_pool(whole.folded())  # without rows whose names would lead elsewhere
+        made = associate(pool, self._rules, Options(ids=tuple(candidates)))
+        pattern = self._rules.shared.get("file_name")
+        plans = []
+        for one in made:
+            pipeline = self.facts["associations"].get(one.type)
+            if pipeline is None:
+                continue
+            document = as_document(one)
+            members = [m for product in document["products"] for m in product["members"]]
+            names = "+".join(product["name"] for product in document["products"])
+            plans.append(
+                TaskPlan(
+                    f"{program}|{one.candidate}|{one.rule}|{names}",
+                    file_name(one, **({"pattern": pattern} if pattern else {})),
+                    one.type, one.level, pipeline,
+                    {m["expname"]: m["exptype"] for m in members},
+                    program, one.candidate, one.target, document,
+                )
+            )  # fmt: skip
+        return plans
+
+    # -- jobs ------------------------------------------------------------------------------------
+
+    def command(self, job: Startable, folder: Path) -> tuple[list[str], float]:
+        """Write the association of a job beside its inputs; return what runs it."""
+        if job.document is None:
+            (given,) = (str(Path("in", name)) for name in job.inputs)
+        else:
+            given = str(Path("in", job.name))
+            (folder / given).write_text(json.dumps(job.document, indent=2))
+        words = [sys.executable, "-m", "lightmill", "run", job.pipeline, given]
+        words += ["--output-dir", "out", "--quiet", *self.options]
+        factor = float(self.facts.get("memory", {}).get(job.pipeline, 4))
+        return words, job.size / 1e6 * factor
+
+
+def suffix_of(path: Path) -> str:
+    """Return what kind of product a file is, by the end of its name."""
+    return path.stem.rpartition("_")[2]
+
+
+def _exposure(one: Delivered, cells: dict[str, str]) -> Arrival:
+    names = OF_CANDIDATE.findall(cells.get("asn_candidate", ""))
+    return Arrival(
+        one.path.name,
+        one.sha256,
+        one.size,
+        _generation(one.path),
+        "",
+        "exposure",
+        suffix_of(one.path),
+        cells.get("program", ""),
+        cells.get("targname", cells.get("target", "")),
+        cells,
+        dict.fromkeys(names),
+    )
+
+
+def _companion(one: Delivered) -> Arrival:
+    return Arrival(
+        one.path.name, one.sha256, one.size, "", "", "companion", suffix_of(one.path)
+    )  # fmt: skip
+
+
+def _generation(path: Path) -> str:
+    """Return the date a file was made: DATE of its header."""
+    from lightmill.association.pool_maker import read_header
+
+    try:
+        return str(read_header(path).get("DATE") or "")
+    except LightmillError:
+        return ""
