@@ -72,7 +72,7 @@ def sky_system(model: Any, name: str = "") -> Any:
     Raises
     ------
     DataError
-        If it has none.
+        If it has none, or one that does not lead to right ascension and declination.
     """
     plain = NodeSystem.of(model.meta.get("wcs"))
     wcs = wcs_of(model) if plain is None else plain
@@ -81,6 +81,15 @@ def sky_system(model: Any, name: str = "") -> Any:
             "the exposure has no world coordinate system",
             place=model.path or name or model.meta.get("filename"),
             remedy="run the step assign_wcs first",
+        )
+    kind = wcs.wcs.lngtyp.strip() if hasattr(wcs, "wcs") else "RA"  # of FITS keywords
+    if kind != "RA":
+        raise DataError(
+            "the world coordinates of the exposure are of another kind",
+            place=f"{model.path or name}[SCI/CTYPE1]",
+            found=kind,
+            expected="RA, right ascension and declination",
+            remedy="write the keywords of its world coordinates in equatorial coordinates",
         )
     return wcs
 

@@ -288,8 +288,9 @@ def tangent_wcs(
         centre = float(crval[0]), float(crval[1])
         return TangentSystem(centre, point, scale / ARCSEC, matrix, shape)
     import gwcs
-    from astropy import coordinates, units
+    from astropy import units
     from astropy.modeling.models import Pix2Sky_TAN
+    from astropy.wcs.utils import wcs_to_celestial_frame
     from gwcs import coordinate_frames
     from gwcs.fitswcs import FITSImagingWCSTransform
 
@@ -298,7 +299,7 @@ def tangent_wcs(
     else:
         pixel_frame = coordinate_frames.Frame2D(name="detector", unit=(units.pix, units.pix))
         sky_frame = coordinate_frames.CelestialFrame(
-            name="world", reference_frame=coordinates.ICRS(), unit=(units.deg, units.deg)
+            name="world", reference_frame=wcs_to_celestial_frame(like), unit=(units.deg, units.deg)
         )
     step = scale / ARCSEC
     transform = FITSImagingWCSTransform(

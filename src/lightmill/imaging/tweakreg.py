@@ -362,7 +362,8 @@ class AlignExposures(Step):
             return made
         wcsinfo = model.meta.wcsinfo
         wcs = corrected(one.wcs, correction, plane, one.shape, wcsinfo.to_dict())
-        made = put_wcs(model, wcs)
+        plain = not hasattr(wcs, "available_frames")  # keywords say it all, and will
+        made = model.evolve() if plain else put_wcs(model, wcs)
         middle = middle_of(one.wcs, plane, one.shape)
         shift = (correction(middle) - middle)[0]
         text = f'moved by {shift[0]:+.4f}" east, {shift[1]:+.4f}" north, {correction.rotation:+.5f} deg'
@@ -372,7 +373,7 @@ class AlignExposures(Step):
         box = ((-0.5, nx - 0.5), (-0.5, ny - 0.5))
         sky = wcs.pixel_to_world_values
         values: dict[str, Any] = {"s_region": region_text(corners(sky, box))}
-        if not hasattr(wcs, "available_frames"):
+        if plain:
             values |= linear_keywords(wcs)
         elif self.parameters.sip_approx:
             values |= self._keywords(model, one.name, sky, box)

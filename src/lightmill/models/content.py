@@ -13,6 +13,7 @@ from typing import Any
 from lightmill.errors import ConfigurationError, CorruptFileError, DataError
 from lightmill.models.asdf_file import inline
 from lightmill.models.asdf_tree import STANDARD, AsdfSection, ObjectNode, Tagged, dump_tree
+from lightmill.models.fits_writer import merged_cards
 from lightmill.models.lineage import force
 from lightmill.models.model import Model
 
@@ -166,15 +167,19 @@ def _object_of(node: Any, model: Model, name: str) -> Any:
 
 def _fits_wcs(model: Model) -> Any:
     """Return what the keywords of the image say, or None."""
-    header = model.foreign.headers.get(("SCI", 1)) or model.foreign.headers.get(("PRIMARY", 1))
-    if header is None or "CTYPE1" not in header.keywords():
+    store, headers = model.meta._store, model.foreign.headers
+    header = headers.get(("SCI", 1))
+    cards = merged_cards(header, "SCI", store.schema, store.values)  # as they would be written
+    if not _has_axes(cards) and header is None and ("PRIMARY", 1) in headers:
+        cards = headers["PRIMARY", 1].cards
+    if not _has_axes(cards):
         return None
     import warnings
 
     from astropy import wcs as fits_wcs
     from astropy.io import fits
 
-    text = b"".join(header.cards) + b"END".ljust(80)
+    text = b"".join(cards) + b"END".ljust(80)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fits_wcs.FITSFixedWarning)
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
@@ -187,6 +192,10 @@ def _fits_wcs(model: Model) -> Any:
                 found=error,
             ) from error
     return wcs if wcs.has_celestial else None
+
+
+def _has_axes(cards: list[bytes]) -> bool:
+    return any(card.startswith(b"CTYPE1  =") for card in cards)
 
 
 def _library() -> Any:

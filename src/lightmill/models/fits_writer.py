@@ -36,7 +36,7 @@ from lightmill.models.tables import LazyTable, table_bytes, table_cards
 if TYPE_CHECKING:
     from lightmill.models.model import Model
 
-__all__ = ["Reserved", "begin_fits", "end_fits", "rewrite_primary", "write_fits"]
+__all__ = ["Reserved", "begin_fits", "end_fits", "merged_cards", "rewrite_primary", "write_fits"]
 
 CHUNK = 4 << 20
 _STRUCTURE = frozenset({
@@ -86,7 +86,7 @@ def begin_fits(file: AtomicFile, model: Model, values: Mapping[str, Any]) -> dic
             shape, dtype = _write_table(file, value, hdu_name, version, units)
         else:
             known = values if version == 1 else {}
-            cards = _merged_cards(header, hdu_name, schema, known)
+            cards = merged_cards(header, hdu_name, schema, known)
             unit = model.unit(name)
             if unit and not any(card.startswith(b"BUNIT   ") for card in cards):
                 cards = [*format_card("BUNIT", unit, "unit of the values"), *cards]
@@ -107,7 +107,7 @@ def rewrite_primary(file: AtomicFile, model: Model, values: Mapping[str, Any]) -
 
 
 def _primary_header(model: Model, values: Mapping[str, Any]) -> bytes:
-    cards = _merged_cards(
+    cards = merged_cards(
         model.foreign.headers.get(("PRIMARY", 1)), "PRIMARY", model.meta._store.schema, values,
         history=model.history,
     )  # fmt: skip
@@ -179,7 +179,7 @@ def _primary_cards() -> list[bytes]:
     ]
 
 
-def _merged_cards(
+def merged_cards(
     header: Header | None,
     hdu: str,
     schema: ModelSchema,

@@ -206,9 +206,26 @@ def _ramp_of(uncal: UncalModel) -> Model:
 
 def _cal_of(rate: Model) -> Model:
     cal = descend(CalModel(meta=rate.meta, **rate.arrays), rate)
+    _adopt(cal, rate)
     for path, name in (("bunit_data", "data"), ("bunit_err", "err")):
         cal.meta[path] = rate.meta.get(path) or rate.unit(name)
     return cal
+
+
+def _adopt(model: Model, source: Model) -> None:
+    """Give a model what its schema knows of the headers of the source, and that of the source does not.
+
+    Keywords of the sky, for instance: of count rates they are nothing but cards.
+    """
+    ours, theirs = model.meta._store, source.meta._store
+    for (hdu, version), header in source.foreign.headers.items():
+        for keyword in header.keywords() if version == 1 else ():
+            field = ours.schema.keywords.get((hdu, keyword))
+            if field is None or (hdu, keyword) in theirs.schema.keywords:
+                continue
+            value = header.get(keyword)
+            if value is not None and ours.values.get(field.path) is None:
+                ours.values[field.path] = field.checked(value, f"{header.place}/{keyword}")
 
 
 def open_reference(given: Any, wanted: type[Model]) -> Model:
