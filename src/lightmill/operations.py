@@ -86,14 +86,15 @@ class Observing:
         self, files: Sequence[Delivered], inputs: Sequence[Arrival]
     ) -> list[Arrival | None]:
         """Say what products of a job are: as new as the newest of its inputs."""
-        common = {
-            "generation": max((one.generation for one in inputs), default=""),
-            "program": next(iter(sorted({one.program for one in inputs if one.program})), ""),
-            "target": ", ".join(sorted({one.target for one in inputs if one.target}))[:120],
-        }
+        newest = max((one.generation for one in inputs), default="")
+        program = next(iter(sorted({one.program for one in inputs if one.program})), "")
+        target = ", ".join(sorted({one.target for one in inputs if one.target}))[:120]
+        kept = set(self.facts["keep"])
         return [
-            replace(_companion(one), kind="product", **common)
-            if suffix_of(one.path) in self.facts["keep"]
+            replace(
+                _companion(one), kind="product", generation=newest, program=program, target=target
+            )
+            if suffix_of(one.path) in kept
             else None
             for one in files
         ]

@@ -13,7 +13,7 @@ from lightmill.cli.demo import write_cache_beside
 from lightmill.cli.report import write_report
 from lightmill.errors import LightmillError
 
-__all__ = ["run_field"]
+__all__ = ["Clock", "members_of", "run_field", "write_field_report"]
 
 Progress = Callable[[str, int, int], None]
 Run = Callable[..., Mapping[str, Any]]
@@ -61,7 +61,7 @@ def run_field(
         The page.
     """
     directory, products = Path(directory), Path(directory) / "products"
-    clock = _Clock()
+    clock = Clock()
     observed = simulate.observe(
         facts, scene, seed=seed, directory=directory / "raw", progress=progress
     )
@@ -87,12 +87,12 @@ def run_field(
     mosaics = []
     for path in of_level[3]:
         made = runs(STAGES[3], path, products, progress=progress)
-        mosaics.append({**made, "members": _members(path, products)})
+        mosaics.append({**made, "members": members_of(path, products)})
     clock.lap("stage 3: mosaics and catalogs")
-    tell("write the report", 0, 1)
-    report = write_report(
+    return write_field_report(
         directory,
-        _in_full(exposures),
+        exposures,
+        mosaics,
         {
             "title": "From raw readouts to mosaics and catalogs",
             "command": command,
@@ -102,14 +102,49 @@ def run_field(
             "wall_s": clock.total,
             "count": len(exposures),
         },
-        mosaics=mosaics,
         sky=observed[0].sky,
+        tell=tell,
     )
+
+
+def write_field_report(
+    directory: Path,
+    exposures: list[dict[str, Any]],
+    mosaics: list[dict[str, Any]],
+    facts: Mapping[str, Any],
+    *,
+    sky: Path | None,
+    tell: Progress,
+) -> Path:
+    """Write the report of a field.
+
+    Parameters
+    ----------
+    directory : Path
+        Gets the page.
+    exposures : list of dict
+        As `lightmill.cli.report.write_report` takes them; the first with ramps are shown in full.
+    mosaics : list of dict
+        Products by suffix, ``record`` and ``members`` of each.
+    facts : mapping
+        Title, command, scene, seed, timings, count.
+    sky : Path or None
+        Truth of the field.
+    tell : callable
+        Told (what is done, steps done, steps in all).
+
+    Returns
+    -------
+    report : Path
+        The page.
+    """
+    tell("write the report", 0, 1)
+    report = write_report(directory, _in_full(exposures), facts, mosaics=mosaics, sky=sky)
     tell("write the report", 1, 1)
     return report
 
 
-class _Clock:
+class Clock:
     """What took how long."""
 
     def __init__(self) -> None:
@@ -117,11 +152,13 @@ class _Clock:
         self.laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
+        """Note what the time since the last lap went into."""
         now = time.perf_counter()
         self.laps[name], self.mark = now - self.mark, now
 
     @property
     def total(self) -> float:
+        """Seconds since the beginning."""
         return time.perf_counter() - self.begin
 
 
@@ -148,7 +185,7 @@ def _associations(files: Sequence[Path], folder: Path) -> list[Path]:
     return list(written.paths)
 
 
-def _members(association: Path, folder: Path) -> list[tuple[Path, Path]]:
+def members_of(association: Path, folder: Path) -> list[tuple[Path, Path]]:
     """Return each exposure of an association before and after stage 3."""
     document = json.loads(association.read_text())
     pairs = []

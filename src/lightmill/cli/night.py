@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demo", "simulate"]
 
+NIGHTS = {"night": "imaging", "night-tiny": "imaging-tiny"}  # delivered while an observatory runs
 PIPELINE = "calwebb_detector1"
 
 _instrument = click.option("--instrument", metavar="NAME", help="Instrument; default: the demo's.")
@@ -41,7 +42,11 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
     help="Folder to make.  [default: demo]",
 )
 @click.option(
-    "--scene", metavar="NAME", default="imaging", show_default=True, help="What to observe."
+    "--scene",
+    metavar="NAME",
+    default="night",
+    show_default=True,
+    help="What to observe; night: the field `imaging`, delivered bit by bit.",
 )
 @_instrument
 @_seed
@@ -51,7 +56,7 @@ def demo(directory: Path, scene: str, instrument: str | None, seed: int, quiet: 
     from lightmill.pipeline.logs import configured
     from lightmill.simulate import Scene
 
-    observed = Scene.named(scene)
+    observed = Scene.named(NIGHTS.get(scene, scene))
     facts = _facts(instrument or observed.instrument)
 
     bar = somebody_looks() and not quiet
@@ -63,7 +68,11 @@ def demo(directory: Path, scene: str, instrument: str | None, seed: int, quiet: 
             "command": " ".join(["lightmill", *sys.argv[1:]]),
             "progress": progress,
         }
-        if observed.filters:
+        if scene in NIGHTS:
+            from lightmill.cli.night_shift import run_night
+
+            report = run_night(facts, directory, _running, **{**told, "scene": observed.name})
+        elif observed.filters:
             from lightmill.cli.field import run_field
 
             report = run_field(facts, directory, _running, **told)

@@ -153,14 +153,15 @@ class Service:
             done = self.tick()
             if told is not None:
                 told(done)
-            if done or not self._is_idle():
+            if done or not self.is_idle():
                 idle_since = time.monotonic()
             elif until_idle is not None and time.monotonic() - idle_since >= until_idle:
                 return
             if not done:
                 time.sleep(pause)
 
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
+        """Say whether nothing is delivered, queued or running."""
         empty = self.gate is None or all(path in self._refused for path in self.gate.waiting())
         return empty and self.store.is_idle()
 
