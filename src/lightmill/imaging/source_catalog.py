@@ -35,7 +35,7 @@ from lightmill.imaging.photometry import (
 )
 from lightmill.imaging.segmentation import find_segments
 from lightmill.imaging.sky_places import pixel_area
-from lightmill.imaging.starfinders import find_stars
+from lightmill.imaging.starfinders import find_peaks
 from lightmill.models import (
     AbVegaOffsetModel,
     ApcorrModel,
@@ -337,21 +337,22 @@ class SourceCatalog(Step):
     def _by_peaks(self, image: _Image, factor: float) -> tuple[np.ndarray, np.ndarray]:
         own = self.parameters
         signal = subtracted(image.data, image.mesh, image.mask, out=np.empty_like(image.data))
-        return find_stars(
+        x, y, *_ = find_peaks(
             signal,
             image.mask,
-            own.snr_threshold * float(np.median(image.mesh.rms)),
-            own.kernel_fwhm,
-            {
-                "finder": own.starfinder,
-                "min_separation": max(2, int(own.minsep_fwhm * own.kernel_fwhm + 0.5)),
-                "sigma_radius": own.sigma_radius,
-                "sharpness_range": (own.sharplo, own.sharphi),
-                "roundness_range": (own.roundlo, own.roundhi),
-                "n_brightest": own.brightest,
-                "peak_max": None if own.peakmax is None else own.peakmax / factor,
-            },
+            own.starfinder,
+            self.name,
+            threshold=own.snr_threshold * float(np.median(image.mesh.rms)),
+            fwhm=own.kernel_fwhm,
+            min_separation=max(2, int(own.minsep_fwhm * own.kernel_fwhm + 0.5)),
+            sigma_radius=own.sigma_radius,
+            sharpness_range=(own.sharplo, own.sharphi),
+            roundness_range=(own.roundlo, own.roundhi),
+            n_brightest=own.brightest,
+            peak_max=None if own.peakmax is None else own.peakmax / factor,
         )
+        order = np.lexsort((x, y))  # by row, as segments are
+        return x[order], y[order]
 
 
 def _arrays(image: Any, box_size: int, notes: list[str]) -> _Image | None:

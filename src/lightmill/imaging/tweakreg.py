@@ -237,7 +237,7 @@ class AlignExposures(Step):
                 peakmax=parameters.peakmax,
                 min_separation=parameters.minsep_fwhm * parameters.kernel_fwhm,
             )
-        from lightmill.imaging.photutils_stars import find_stars_with_photutils
+        from lightmill.imaging.starfinders import find_stars_with_photutils
 
         names = ("snr_threshold", "kernel_fwhm", "brightest", "peakmax", "minsep_fwhm",
                  "sigma_radius", "npixels", "connectivity", "nlevels", "contrast", "deblend",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import erf, j1
 
-from lightmill.imaging.photutils_stars import find_stars_with_photutils
+from lightmill.imaging.starfinders import find_stars_with_photutils
 from lightmill.imaging.star_finding import find_stars, fit_positions, smooth_sky
 
 NOISE = 0.02
