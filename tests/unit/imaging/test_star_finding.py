@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import erf, j1
 
-from lightmill.imaging.starfinders import find_stars_with_photutils
 from lightmill.imaging.star_finding import find_stars, fit_positions, smooth_sky
+from lightmill.imaging.starfinders import find_stars_with_photutils
 
 NOISE = 0.02
 SETTINGS = {
