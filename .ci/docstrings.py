@@ -24,7 +24,7 @@ import lightmill
 def public_objects() -> Iterator[str]:
     """Yield the dotted name of every public object, where it is defined."""
     for info in pkgutil.walk_packages(lightmill.__path__, "lightmill."):
-        if re.search(r"\._", info.name):
+        if re.search(r"\._|\.migrations\.", info.name):  # the latter are scripts Alembic runs
             continue
         module = importlib.import_module(info.name)
         for name in getattr(module, "__all__", ()):
