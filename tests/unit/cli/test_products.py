@@ -5,6 +5,7 @@ import pytest
 
 from lightmill.cli import main
 from lightmill.cli.difference import compare
+from lightmill.cli.products import step_lines
 from lightmill.models import RateModel
 
 RECORD = {
@@ -73,6 +74,14 @@ def test_explain_tells_how_a_product_was_made(capsys, tmp_path):
     assert "ipc                    SKIPPED (asked for)" in out
     assert "gain.fits" in out
     assert json.loads(machine)["steps"][1]["references"]["gain"]["sha256"] == "cd" * 32
+
+
+def test_explain_names_the_exposures_a_step_was_skipped_for():
+    note = {"name": "tweakreg", "status": "COMPLETE"}
+
+    lines = step_lines(note | {"skipped_exposures": {"a_cal.fits": "0 stars"}})
+
+    assert lines[1].strip() == "skipped a_cal.fits (0 stars)"
 
 
 def test_a_file_without_a_record_is_bad_data(capsys, tmp_path):
