@@ -11,7 +11,7 @@ import pytest
 from lightmill.errors import ConfigurationError
 from lightmill.testing.engines import WAITS, handle_of_command, make_work, until
 from lightmill.workflow import processes, worker
-from lightmill.workflow.engines.interface import claimed_by, result_of
+from lightmill.workflow.engines.interface import NoRoomError, claimed_by, result_of
 from lightmill.workflow.engines.local import LocalEngine
 from lightmill.workflow.outputs import listed, written
 
@@ -348,6 +348,19 @@ class TestProcessesOfThisMachine:
             assert second.room().cores == 0
         finally:
             second.close(kill=True)
+
+    def test_memory_that_was_promised_is_no_room(self, tmp_path):
+        work = make_work(tmp_path, 1, WAITS, memory_mb=300.0)
+        engine = LocalEngine(2, 500.0)
+        try:
+            engine.submit(work)
+
+            assert engine.room().cores == 1
+            assert engine.room().memory_mb <= 200.0
+            with pytest.raises(NoRoomError, match="at most 1 cores, 200 MB"):
+                engine.submit(make_work(tmp_path, 2, WAITS, memory_mb=300.0))
+        finally:
+            engine.close(kill=True)
 
     def test_a_process_with_a_used_id_is_another(self):
         handle = processes.handle_of(os.getpid())
