@@ -12,6 +12,7 @@ NAMES = {
     "accuracy": "bias, pulls and cosmic rays against the simulated truth, beside the peer",
     "imaging": "count rates to a mosaic and a catalog, beside the peer: CPU, wall, memory",
     "imaging-truth": "mosaics and catalogs against the simulated sky, beside the peer's",
+    "operations": "exposures a second into an observatory, at 1,000 to 100,000 of them",
     "overhead": "what the framework costs: no-op steps, start-up",
     "memory": "peak memory against the number of integrations, and a large exposure",
     "fuzz": "a thousand mangled files: no traceback, no hang, nothing left behind",

@@ -1,7 +1,10 @@
 """Every engine runs jobs as the service expects it."""
 
+import getpass
 import os
+import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -121,3 +124,74 @@ def test_a_package_that_is_missing_says_how_to_install_it(monkeypatch):
 
     with pytest.raises(ConfigurationError, match=r"lightmill\[cluster\]"):
         DaskEngine()
+
+
+@pytest.fixture(scope="module")
+def slurm(root, tmp_path_factory):
+    """A Slurm of one node on this machine, on its own ports; ended afterwards if it was ours."""
+    pytest.importorskip("dask_jobqueue", reason="NO DASK: pip install 'lightmill[cluster]'")
+    script = root.parent / "shared" / "tools" / "slurm-localhost.sh"
+    if not script.exists() or shutil.which("sinfo") is None or shutil.which("slurmctld") is None:
+        pytest.skip(f"NO SLURM: apt-get install slurm-wlm munge; {script}")
+    folder = tmp_path_factory.mktemp("slurm")
+    ours = {"SLURM_LOCAL_DIR": str(folder), "SLURM_LOCAL_PORT": "16917"}
+
+    def told(word):
+        return subprocess.run(
+            ["bash", script, word],
+            env=os.environ | ours,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    with pytest.MonkeyPatch.context() as patch:
+        told("start")
+        try:
+            patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+            patch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+            yield folder
+        finally:
+            told("stop")
+
+
+@pytest.mark.slow
+class TestSlurm(EngineConformance):
+    outlives_service = False
+
+    @pytest.fixture(autouse=True)
+    def _slurm(self, slurm):
+        self.folder = slurm
+
+    def engine(self, cores, memory_mb):
+        from lightmill.workflow.engines.slurm import SlurmEngine
+
+        return SlurmEngine(
+            "main", pilots=cores, memory_mb=memory_mb / cores, walltime="00:10:00", interface="lo",
+            folder=self.folder,
+        )  # fmt: skip
+
+    def test_a_job_whose_pilot_is_ended_is_a_lost_job(self, tmp_path):
+        works = [make_work(tmp_path, number, WAITS) for number in (1, 2)]
+        with self._engine() as engine:
+            engine.submit(works[0])
+            command = handle_of_command(works[0])
+            subprocess.run(["scancel", "--full", "--user", getpass.getuser()], check=True)
+            ended = ended_of(engine, works[0])
+            until(lambda: not processes.is_running(command))
+            engine.submit(works[1])  # a pilot is asked for in place of the one that is gone
+            (works[1].folder / "go").touch()
+            again = ended_of(engine, works[1])
+
+        assert (ended.is_lost, ended.outputs) == (True, ())
+        assert (again.exit_status, again.is_lost) == (0, False)
+
+
+def test_a_machine_without_slurm_is_named(monkeypatch):
+    pytest.importorskip("dask_jobqueue", reason="NO DASK: pip install 'lightmill[cluster]'")
+    from lightmill.workflow.engines.slurm import SlurmEngine
+
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    with pytest.raises(ConfigurationError, match="no sbatch"):
+        SlurmEngine("main")

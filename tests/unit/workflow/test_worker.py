@@ -121,6 +121,18 @@ def test_a_signal_stops_the_command_and_a_result_says_so(tmp_path, started):
     assert (ended.exit_status, ended.reason, ended.is_lost) == (-signal.SIGTERM, "cancelled", False)
 
 
+def test_a_signal_to_a_guest_that_nobody_cancelled_is_a_lost_job(tmp_path, started):
+    work = make_work(tmp_path, 1, WAITS)
+    child = started(work, "--parent", str(os.getpid()))
+    handle_of_command(work)
+
+    child.terminate()
+    child.wait()
+
+    ended = result_of(work)
+    assert (ended.exit_status, ended.is_lost) == (-signal.SIGTERM, True)
+
+
 def test_a_job_that_is_cancelled_before_it_begins_does_not_begin(tmp_path):
     work = make_work(tmp_path, 1, "open('begun', 'w')")
     (work.folder / "cancel").touch()

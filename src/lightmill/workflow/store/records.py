@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,19 @@ if TYPE_CHECKING:
     from lightmill.workflow.store.store import Store
     from lightmill.workflow.store.values import TaskPlan
 
-__all__ = ["digest_of", "note", "step"]
+__all__ = ["chunks", "digest_of", "note", "step"]
 
 # Of an association: what changes from run to run of the generator and means nothing.
 VOLATILE = ("version_id", "code_version", "asn_pool")
+
+
+CHUNK = 400  # values in one statement: fewer than any database allows
+
+
+def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Yield parts of a sequence that fit into one statement."""
+    for first in range(0, len(values), CHUNK):
+        yield values[first : first + CHUNK]
 
 
 def digest_of(plan: TaskPlan) -> str:
@@ -39,16 +49,16 @@ def note(
     told: dict[str, Any],
     *,
     who: str = "",
-) -> tuple[int, float]:
-    """Write an event; return its number and time."""
+) -> float:
+    """Write an event; return its time."""
     now = store.clock()
-    result = connection.execute(
+    connection.execute(
         insert(t.events).values(
             at=now, kind=kind, subject=subject, subject_id=subject_id, who=who or store.who,
             told=told,
         )
     )  # fmt: skip
-    return int(result.inserted_primary_key[0]), now
+    return now
 
 
 def step(store: Store, connection: Any, task_id: int, event: Event, *, who: str = "") -> TaskState:
@@ -69,16 +79,14 @@ def step(store: Store, connection: Any, task_id: int, event: Event, *, who: str 
     after, commands = handle(before, event, store.policy)
     told = {key: value for key, value in asdict(event).items() if value not in ("", False)}
     told |= {"from": before.state, "to": after.state}
-    seq, now = note(
-        store, connection, f"Task{type(event).__name__}", "task", task_id, told, who=who
-    )
+    now = note(store, connection, f"Task{type(event).__name__}", "task", task_id, told, who=who)
     values: dict[str, Any] = {
         "state": after.state, "missing": after.missing, "attempts": after.attempts,
         "memory_factor": after.memory_factor, "priority": after.priority, "reason": after.reason,
         "held_from": after.held_from, "turn": row.turn + 1,
     }  # fmt: skip
     if after.state != before.state:
-        values |= {"since": seq, "since_at": now}
+        values["since_at"] = now
     connection.execute(update(t.tasks).where(k.id == task_id).values(values))
     for command in commands:
         if isinstance(command, StopJob):

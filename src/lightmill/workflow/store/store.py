@@ -15,24 +15,22 @@ from sqlalchemy import and_, func, insert, select, update
 
 from lightmill.errors import UnknownNameError
 from lightmill.workflow.machine import (
-    Arrived,
     Crashed,
     Event,
-    InputChanged,
     Policy,
-    Replaced,
     Started,
     Succeeded,
 )
-from lightmill.workflow.states import CandidateState, DatasetState, JobState, TaskState
+from lightmill.workflow.states import DatasetState, JobState, TaskState
 from lightmill.workflow.store import tables as t
+from lightmill.workflow.store.intake import take
 from lightmill.workflow.store.opening import open_engine
-from lightmill.workflow.store.records import digest_of, note, step
+from lightmill.workflow.store.planning import close_candidate, drop_unplanned, ensure
+from lightmill.workflow.store.records import note, step
 from lightmill.workflow.store.values import Arrival, Outcome, Startable, TaskPlan, Verdict
 
 __all__ = ["Store"]
 
-OVER = (TaskState.SUPERSEDED, TaskState.CANCELLED)
 UNSEEN = {JobState.QUEUED, JobState.RUNNING}
 
 
@@ -93,106 +91,14 @@ class Store:
         verdicts : list of Verdict
             In order.
         """
-        verdicts = []
+        given = list(arrivals)
         with self.engine.begin() as connection:
-            for one in arrivals:
-                verdicts.append(self._take(connection, one, None))
-                plan = first_stage(one) if first_stage is not None else None
-                if plan is not None and verdicts[-1] is Verdict.NEW:
-                    self._ensure(connection, plan)
+            verdicts = take(self, connection, given)
+            if first_stage is not None:
+                new = [one for one, v in zip(given, verdicts, strict=True) if v is Verdict.NEW]
+                plans = [plan for one in new if (plan := first_stage(one)) is not None]
+                ensure(self, connection, plans)
         return verdicts
-
-    def _take(self, connection: Any, one: Arrival, job_id: int | None) -> Verdict:
-        d = t.datasets.c
-        known = connection.execute(
-            select(d.id, d.revision, d.generation, d.sha256, d.state)
-            .where(d.name == one.name)
-            .order_by(d.revision)
-        ).all()
-        verdict = _verdict(one, known, is_product=job_id is not None)
-        facts: dict[str, Any] = {
-            "name": one.name, "generation": one.generation, "sha256": one.sha256
-        }  # fmt: skip
-        if verdict is Verdict.DUPLICATE:
-            same = next(row for row in known if row.sha256 == one.sha256)
-            note(self, connection, "DatasetDuplicate", "dataset", same.id, facts)
-            return verdict
-        state, kind = {
-            Verdict.NEW: (DatasetState.CURRENT, "DatasetArrived"),
-            Verdict.NEWER: (DatasetState.CURRENT, "DatasetReplaced"),
-            Verdict.STALE: (DatasetState.SUPERSEDED, "DatasetStale"),
-            Verdict.CONFLICT: (DatasetState.CONFLICT, "DatasetConflict"),
-        }[verdict]
-        if state is DatasetState.CURRENT and known:
-            connection.execute(
-                update(t.datasets)
-                .where(d.name == one.name, d.state == DatasetState.CURRENT)
-                .values(state=DatasetState.SUPERSEDED, reason=f"replaced by {one.generation}")
-            )
-        dataset_id = connection.execute(
-            insert(t.datasets).values(
-                name=one.name, revision=len(known) + 1, generation=one.generation,
-                sha256=one.sha256, size=one.size, path=one.path, kind=one.kind, suffix=one.suffix,
-                state=state, program=one.program, target=one.target, facts=dict(one.facts),
-                reason=_REASONS.get(verdict, ""), job_id=job_id, arrived_at=self.clock(),
-            )
-        ).inserted_primary_key[0]  # fmt: skip
-        facts["revision"] = len(known) + 1
-        seq, _ = note(self, connection, kind, "dataset", dataset_id, facts)
-        connection.execute(update(t.datasets).where(d.id == dataset_id).values(arrived=seq))
-        if state is DatasetState.CURRENT:
-            self._wake(connection, one.name, one.generation)
-            for name, expected in one.candidates.items():
-                self._join(connection, one.program, name, expected, is_new=verdict is Verdict.NEW)
-        return verdict
-
-    def _wake(self, connection: Any, name: str, generation: str) -> None:
-        """Tell all that wait for a file, or were made of an older generation of it."""
-        a = t.awaited.c
-        waiting = connection.execute(
-            select(a.task_id, a.is_present)
-            .join(t.tasks, t.tasks.c.id == a.task_id)
-            .where(a.name == name, t.tasks.c.state != TaskState.SUPERSEDED)
-            .order_by(a.task_id)
-        ).all()
-        for task_id, is_present in waiting:
-            if is_present:
-                reason = f"{name} is there in a newer generation, {generation}"
-                step(self, connection, task_id, InputChanged(reason))
-                continue
-            connection.execute(
-                update(t.awaited)
-                .where(a.task_id == task_id, a.name == name)
-                .values(is_present=True)
-            )
-            step(self, connection, task_id, Arrived(name))
-
-    def _join(
-        self, connection: Any, program: str, name: str, expected: int | None, *, is_new: bool
-    ) -> None:
-        """Count an exposure to a candidate."""
-        c = t.candidates.c
-        row = connection.execute(
-            select(c.id, c.present, c.expected).where(c.program == program, c.name == name)
-        ).first()
-        now = self.clock()
-        if row is None:
-            connection.execute(
-                insert(t.candidates).values(
-                    program=program, name=name, expected=expected, present=1,
-                    state=CandidateState.FORMING, changed_at=now, is_dirty=True,
-                )
-            )  # fmt: skip
-            return
-        known = [count for count in (row.expected, expected) if count is not None]
-        connection.execute(
-            update(t.candidates)
-            .where(c.id == row.id)
-            .values(
-                present=row.present + is_new, changed_at=now, is_dirty=True,
-                state=CandidateState.FORMING, expected=max(known) if known else None,
-            )
-        )  # fmt: skip
 
     # -- candidates and tasks --------------------------------------------------------------------
 
@@ -259,97 +165,14 @@ class Store:
         made : list of int
             The tasks that are new.
         """
-        made = []
+        rows = list(candidates)
         with self.engine.begin() as connection:
-            for plan in plans:
-                task_id = self._ensure(connection, plan)
-                if task_id is not None:
-                    made.append(task_id)
-            rows = list(candidates)
+            made = ensure(self, connection, plans)
             if rows:
-                self._drop(connection, program, {row.name for row in rows}, plans)
+                drop_unplanned(self, connection, program, {row.name for row in rows}, plans)
             for row in rows:
-                self._close(connection, row)
+                close_candidate(self, connection, row)
         return made
-
-    def _ensure(self, connection: Any, plan: TaskPlan) -> int | None:
-        """Make a task unless one like it is there; return it if it is new."""
-        k = t.tasks.c
-        last = connection.execute(
-            select(k.id, k.version, k.state, k.document_sha256)
-            .where(k.identity == plan.identity)
-            .order_by(k.version.desc())
-            .limit(1)
-        ).first()
-        digest = digest_of(plan)
-        version = 1
-        if last is not None:
-            if last.document_sha256 == digest and last.state != TaskState.SUPERSEDED:
-                return None
-            version = last.version + 1
-            step(self, connection, last.id, Replaced(f"version {version} of it was made"))
-        names = list(plan.awaits)
-        d = t.datasets.c
-        present = set(
-            connection.execute(
-                select(d.name).where(d.name.in_(names), d.state == DatasetState.CURRENT)
-            ).scalars()
-        )
-        missing = len(set(names) - present)
-        task_id = connection.execute(
-            insert(t.tasks).values(
-                identity=plan.identity, version=version, name=plan.name, type=plan.type,
-                level=plan.level, pipeline=plan.pipeline, program=plan.program,
-                candidate=plan.candidate, target=plan.target,
-                document=None if plan.document is None else dict(plan.document),
-                document_sha256=digest, state=TaskState.WAITING,
-                # One more than are missing: what is left of it is taken away below.
-                missing=missing + 1, since_at=self.clock(),
-            )
-        ).inserted_primary_key[0]  # fmt: skip
-        facts = {"name": plan.name, "type": plan.type, "version": version, "awaits": names}
-        seq, _ = note(self, connection, "TaskPlanned", "task", task_id, facts)
-        connection.execute(update(t.tasks).where(k.id == task_id).values(since=seq))
-        connection.execute(
-            insert(t.awaited),
-            [
-                {"task_id": task_id, "name": name, "role": role, "is_present": name in present}
-                for name, role in plan.awaits.items()
-            ],
-        )
-        step(self, connection, task_id, Arrived("the watch list"))
-        return int(task_id)
-
-    def _drop(
-        self, connection: Any, program: str, names: set[str], plans: Sequence[TaskPlan]
-    ) -> None:
-        """Supersede tasks of candidates that nobody plans any more."""
-        k = t.tasks.c
-        planned = {plan.identity for plan in plans}
-        rows = connection.execute(
-            select(k.id, k.identity).where(
-                k.program == program,
-                k.candidate.in_(names),
-                k.state.not_in(OVER),
-                k.level > 1,  # first stages are no association's
-            )
-        ).all()
-        for task_id, identity in rows:
-            if identity not in planned:
-                step(self, connection, task_id, Replaced("no longer made of the candidate"))
-
-    def _close(self, connection: Any, row: Any) -> None:
-        """Note that the associations of a candidate are made of what it had when it was read."""
-        c = t.candidates.c
-        is_partial = row.expected is not None and row.present < row.expected
-        state = CandidateState.PARTIAL if is_partial else CandidateState.COMPLETE
-        facts = {"name": row.name, "present": row.present, "expected": row.expected}
-        note(self, connection, f"Candidate{state.capitalize()}", "candidate", row.id, facts)
-        connection.execute(  # not if another exposure came meanwhile
-            update(t.candidates)
-            .where(c.id == row.id, c.changed_at == row.changed_at, c.present == row.present)
-            .values(state=state, is_dirty=False)
-        )
 
     # -- jobs ------------------------------------------------------------------------------------
 
@@ -492,8 +315,7 @@ class Store:
                 step(self, connection, row.task_id, crash)
                 return
             step(self, connection, row.task_id, Succeeded())
-            for product in outcome.products:
-                self._take(connection, product, job_id)
+            take(self, connection, outcome.products, job_id)
 
     # -- operators -------------------------------------------------------------------------------
 
@@ -564,24 +386,3 @@ class Store:
                 if not found.rowcount:
                     connection.execute(insert(t.settings).values(name=name, value=value))
             note(self, connection, "SettingsChanged", "store", None, dict(values))
-
-
-_REASONS: Mapping[Verdict, str] = {
-    Verdict.STALE: "it arrived after a newer one",
-    Verdict.CONFLICT: "the generation that is current has other content",
-}
-
-
-def _verdict(one: Arrival, known: Sequence[Any], *, is_product: bool) -> Verdict:
-    """Say what an arrival is, given all generations of its name."""
-    if not known:
-        return Verdict.NEW
-    current = next((row for row in known if row.state == DatasetState.CURRENT), None)
-    if is_product:  # made again of the same inputs it says the same date
-        same = current is not None and current.sha256 == one.sha256
-        return Verdict.DUPLICATE if same else Verdict.NEWER
-    if any(row.sha256 == one.sha256 for row in known):
-        return Verdict.DUPLICATE
-    if current is None or one.generation > current.generation:
-        return Verdict.NEWER
-    return Verdict.STALE if one.generation < current.generation else Verdict.CONFLICT

@@ -79,7 +79,6 @@ datasets = Table(
     Column("target", String(120), nullable=False, server_default=""),
     Column("facts", JSON, nullable=False),  # the row of the pool, for exposures
     Column("job_id", _KEY, ForeignKey("jobs.id")),  # that made it
-    Column("arrived", _KEY, ForeignKey("events.seq")),
     Column("arrived_at", Float, nullable=False),
     UniqueConstraint("name", "revision"),
     Index("ix_datasets_program", "program"),
@@ -132,8 +131,7 @@ tasks = Table(
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("reason", Text, nullable=False, server_default=""),
     Column("held_from", String(12), nullable=False, server_default=""),
-    Column("since", _KEY, ForeignKey("events.seq")),  # event that led to the state
-    Column("since_at", Float, nullable=False),
+    Column("since_at", Float, nullable=False),  # when the state began
     Column("turn", Integer, nullable=False, server_default="0"),  # counts changes: who was first
     UniqueConstraint("identity", "version"),
     CheckConstraint("missing >= 0", name="missing"),

@@ -1,0 +1,212 @@
+"""Arrivals into the store, many in one transaction.
+
+What is new, and waited for by nobody, is most of what arrives: it is written by a handful of
+statements for the whole batch. All else is looked at file by file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+
+from lightmill.workflow.machine import Arrived, InputChanged
+from lightmill.workflow.states import CandidateState, DatasetState, TaskState
+from lightmill.workflow.store import tables as t
+from lightmill.workflow.store.records import chunks, note, step
+from lightmill.workflow.store.values import Arrival, Verdict
+
+if TYPE_CHECKING:
+    from lightmill.workflow.store.store import Store
+
+__all__ = ["take"]
+
+_STATES = {
+    Verdict.NEW: (DatasetState.CURRENT, "DatasetArrived", ""),
+    Verdict.NEWER: (DatasetState.CURRENT, "DatasetReplaced", ""),
+    Verdict.STALE: (DatasetState.SUPERSEDED, "DatasetStale", "it arrived after a newer one"),
+    Verdict.CONFLICT: (
+        DatasetState.CONFLICT,
+        "DatasetConflict",
+        "the generation that is current has other content",
+    ),
+}
+
+
+def take(
+    store: Store, connection: Any, arrivals: Sequence[Arrival], job_id: int | None = None
+) -> list[Verdict]:
+    """Record arrivals, and wake what waited for them.
+
+    Parameters
+    ----------
+    store : Store
+    connection : Connection
+        In a transaction.
+    arrivals : sequence of Arrival
+    job_id : int, optional
+        That made them.
+
+    Returns
+    -------
+    verdicts : list of Verdict
+        In order.
+    """
+    counts = Counter(one.name for one in arrivals)
+    known = _known(connection, list(counts))
+    first = [one for one in arrivals if counts[one.name] == 1 and one.name not in known]
+    _record_new(store, connection, first, job_id)
+    new = {one.name for one in first}
+    verdicts = [
+        Verdict.NEW if one.name in new else _one(store, connection, one, job_id) for one in arrivals
+    ]
+    fresh = {Verdict.NEW, Verdict.NEWER}
+    woken = [one for one, verdict in zip(arrivals, verdicts, strict=True) if verdict in fresh]
+    _wake(store, connection, woken)
+    _join(store, connection, [one for one in woken if one.name in new], 1)
+    _join(store, connection, [one for one in woken if one.name not in new], 0)
+    return verdicts
+
+
+def _known(connection: Any, names: list[str]) -> set[str]:
+    d = t.datasets.c
+    return {
+        name
+        for some in chunks(names)
+        for name in connection.execute(select(d.name).where(d.name.in_(some))).scalars()
+    }
+
+
+def _record_new(
+    store: Store, connection: Any, arrivals: Sequence[Arrival], job_id: int | None
+) -> None:
+    """Write down files of which no generation was known."""
+    if not arrivals:
+        return
+    now = store.clock()
+    rows = [_row(one, 1, DatasetState.CURRENT, "", job_id, now) for one in arrivals]
+    ids = connection.execute(
+        insert(t.datasets).returning(t.datasets.c.id, sort_by_parameter_order=True), rows
+    ).scalars()
+    kind = _STATES[Verdict.NEW][1]
+    connection.execute(
+        insert(t.events),
+        [
+            {
+                "at": now, "kind": kind, "subject": "dataset", "subject_id": dataset_id,
+                "who": store.who, "told": _told(one, 1),
+            }
+            for one, dataset_id in zip(arrivals, ids, strict=True)
+        ],
+    )  # fmt: skip
+
+
+def _one(store: Store, connection: Any, one: Arrival, job_id: int | None) -> Verdict:
+    """Write down one file, which may be known."""
+    d = t.datasets.c
+    known = connection.execute(
+        select(d.id, d.revision, d.generation, d.sha256, d.state)
+        .where(d.name == one.name)
+        .order_by(d.revision)
+    ).all()
+    verdict = _verdict(one, known, is_product=job_id is not None)
+    if verdict is Verdict.DUPLICATE:
+        same = next(row for row in known if row.sha256 == one.sha256)
+        note(store, connection, "DatasetDuplicate", "dataset", same.id, _told(one, same.revision))
+        return verdict
+    state, kind, reason = _STATES[verdict]
+    if state is DatasetState.CURRENT and known:
+        connection.execute(
+            update(t.datasets)
+            .where(d.name == one.name, d.state == DatasetState.CURRENT)
+            .values(state=DatasetState.SUPERSEDED, reason=f"replaced by {one.generation}")
+        )
+    row = _row(one, len(known) + 1, state, reason, job_id, store.clock())
+    dataset_id = connection.execute(insert(t.datasets).values(row)).inserted_primary_key[0]
+    note(store, connection, kind, "dataset", dataset_id, _told(one, len(known) + 1))
+    return verdict
+
+
+def _wake(store: Store, connection: Any, arrivals: Sequence[Arrival]) -> None:
+    """Tell all that wait for files, or were made of older generations of them."""
+    a = t.awaited.c
+    generations = {one.name: one.generation for one in arrivals}
+    waiting = [
+        row
+        for some in chunks(list(generations))
+        for row in connection.execute(
+            select(a.task_id, a.name, a.is_present)
+            .join(t.tasks, t.tasks.c.id == a.task_id)
+            .where(a.name.in_(some), t.tasks.c.state != TaskState.SUPERSEDED)
+            .order_by(a.task_id, a.name)
+        ).all()
+    ]
+    for task_id, name, is_present in waiting:
+        if is_present:
+            reason = f"{name} is there in a newer generation, {generations[name]}"
+            step(store, connection, task_id, InputChanged(reason))
+            continue
+        connection.execute(
+            update(t.awaited).where(a.task_id == task_id, a.name == name).values(is_present=True)
+        )
+        step(store, connection, task_id, Arrived(name))
+
+
+def _join(store: Store, connection: Any, arrivals: Sequence[Arrival], new: int) -> None:
+    """Count exposures to their candidates."""
+    counts: Counter[tuple[str, str]] = Counter()
+    expected: dict[tuple[str, str], int] = {}
+    for one in arrivals:
+        for name, number in one.candidates.items():
+            key = one.program, name
+            counts[key] += 1
+            if number is not None:
+                expected[key] = max(number, expected.get(key, 0))
+    c, now = t.candidates.c, store.clock()
+    for (program, name), count in counts.items():
+        row = connection.execute(
+            select(c.id, c.present, c.expected).where(c.program == program, c.name == name)
+        ).first()
+        number = expected.get((program, name))
+        values = {"changed_at": now, "is_dirty": True, "state": CandidateState.FORMING}
+        if row is None:
+            values |= {"program": program, "name": name, "expected": number, "present": count}
+            connection.execute(insert(t.candidates).values(values))
+            continue
+        known = [one for one in (row.expected, number) if one is not None]
+        values |= {"present": row.present + count * new, "expected": max(known, default=None)}
+        connection.execute(update(t.candidates).where(c.id == row.id).values(values))
+
+
+def _row(
+    one: Arrival, revision: int, state: DatasetState, reason: str, job_id: int | None, now: float
+) -> dict[str, Any]:
+    return {
+        "name": one.name, "revision": revision, "generation": one.generation,
+        "sha256": one.sha256, "size": one.size, "path": one.path, "kind": one.kind,
+        "suffix": one.suffix, "state": state, "reason": reason, "program": one.program,
+        "target": one.target, "facts": dict(one.facts), "job_id": job_id, "arrived_at": now,
+    }  # fmt: skip
+
+
+def _told(one: Arrival, revision: int) -> dict[str, Any]:
+    return {
+        "name": one.name, "generation": one.generation, "sha256": one.sha256, "revision": revision
+    }  # fmt: skip
+
+
+def _verdict(one: Arrival, known: Sequence[Any], *, is_product: bool) -> Verdict:
+    """Say what an arrival is, given all generations of its name."""
+    if not known:
+        return Verdict.NEW
+    current = next((row for row in known if row.state == DatasetState.CURRENT), None)
+    if is_product:  # made again of the same inputs it says the same date
+        same = current is not None and current.sha256 == one.sha256
+        return Verdict.DUPLICATE if same else Verdict.NEWER
+    if any(row.sha256 == one.sha256 for row in known):
+        return Verdict.DUPLICATE
+    if current is None or one.generation > current.generation:
+        return Verdict.NEWER
+    return Verdict.STALE if one.generation < current.generation else Verdict.CONFLICT
