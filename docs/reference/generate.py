@@ -36,6 +36,7 @@ def write(folder: Path) -> list[Path]:
     )
     pages[folder / "errors.md"] = errors_page()
     pages[folder / "dq.md"] = dq_page()
+    pages[folder / "states.md"] = states_page()
     pages[folder / "command-line.md"] = command_line_page()
     schemas = all_schemas()
     for name, (path, schema) in schemas.items():
@@ -52,6 +53,41 @@ def write(folder: Path) -> list[Path]:
     for stale in set(folder.rglob("*.md")) - set(pages):
         stale.unlink()
     return sorted(pages)
+
+
+def states_page() -> str:
+    """Return what the states of operations promise, and which event leads from which to which."""
+    from lightmill.workflow import machine, states
+
+    lines = [
+        "# States of operations",
+        "",
+        "What holds while something is in a state; commands and dashboard print the same words.",
+    ]
+    kinds = {
+        "Datasets": states.DatasetState,
+        "Candidates": states.CandidateState,
+        "Tasks": states.TaskState,
+        "Jobs": states.JobState,
+    }
+    for title, kind in kinds.items():
+        lines += ["", f"## {title}", "", "| state | promises |", "|---|---|"]
+        lines += [f"| {one} | {one.guarantee} |" for one in kind]
+    lines += [
+        "",
+        "## What moves a task",
+        "",
+        "An event that a state does not name changes nothing; an operator who asks for it is told.",
+        "",
+        "| event | means | in the states |",
+        "|---|---|---|",
+    ]
+    events: dict[type, list[str]] = {}
+    for state, event in machine.TRANSITIONS:
+        events.setdefault(event, []).append(str(state))
+    for event in sorted(events, key=lambda one: one.__name__):
+        lines.append(f"| {event.__name__} | {event.__doc__} | {', '.join(events[event])} |")
+    return "\n".join(lines) + "\n"
 
 
 def all_steps() -> dict[str, Any]:

@@ -226,6 +226,7 @@ def handle(task: Task, event: Event, policy: Policy = Policy()) -> Answer:
     Returns
     -------
     task : Task
+        As it is from now on.
     commands : list of Command
         In order.
 

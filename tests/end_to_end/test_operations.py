@@ -1,0 +1,114 @@
+"""A night of an observatory, and the day after: the commands of an operator."""
+
+import json
+import shutil
+
+import pytest
+from astropy.io import fits
+
+pytest.importorskip("alembic", reason="operations need the extra `operations`")
+pytest.importorskip("gwcs", reason="imaging needs the extra `imaging`")
+
+from lightmill.cli.main import main
+
+pytestmark = pytest.mark.slow
+
+
+def run(*words):
+    with pytest.raises(SystemExit) as left:
+        main([*map(str, words)])
+    return left.value.code or 0
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The small field, delivered bit by bit to an observatory."""
+    folder = tmp_path_factory.mktemp("night") / "demo"
+    assert run("demo", folder, "--scene", "night-tiny", "--quiet") == 0
+    return folder
+
+
+def status(site, capsys):
+    assert run("ops", "status", "--root", site, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_night_ends_with_mosaics_catalogs_and_a_report(demo, capsys):
+    counts = status(demo / "site", capsys)
+    kinds = {path.stem.rpartition("_")[2] for path in (demo / "products").iterdir()}
+
+    assert counts["tasks"] == {"DONE": 9}  # four first stages, four second, one stack
+    assert counts["jobs"] == {"DONE": 9}
+    assert {"uncal", "rate", "cal", "i2d", "cat", "segm", "crf"} <= kinds
+    assert "A night" in (demo / "report.html").read_text()
+    assert list((demo / "inbox").iterdir()) == []
+
+
+def test_what_is_in_the_archive_cannot_be_changed_by_accident(demo):
+    files = [path for path in (demo / "site" / "archive").rglob("*") if path.is_file()]
+
+    assert files
+    assert all(path.stat().st_mode & 0o222 == 0 for path in files)
+
+
+def test_a_newer_exposure_has_everything_made_of_it_made_again(demo, tmp_path, capsys):
+    site, inbox = tmp_path / "site", tmp_path / "inbox"
+    shutil.copytree(demo / "site", site)
+    inbox.mkdir()
+    before = status(site, capsys)
+    raw = min((demo / "raw").glob("*_uncal.fits"))
+    shutil.copy(raw, inbox)
+    again = inbox / raw.name
+    with fits.open(again, mode="update") as hdus:
+        hdus[0].header["DATE"] = "2099-01-01T00:00:00.000"
+
+    assert run("ops", "watch", inbox, "--root", site, "--settle", "0", "--quiet-time", "1",
+               "--until-idle", "3", "--quiet") == 0  # fmt: skip
+
+    after = status(site, capsys)
+    assert after["tasks"] == before["tasks"]
+    # its first stage, its second, and the stack
+    assert after["jobs"]["DONE"] == before["jobs"]["DONE"] + 3
+    assert after["datasets"]["SUPERSEDED"] >= 4
+
+    assert run("ops", "ingest", raw, "--root", site) == 0
+    assert "1 duplicate" in capsys.readouterr().out
+    assert raw.exists()
+
+
+def test_operators_hold_release_and_are_told_what_cannot_be(demo, tmp_path, capsys):
+    site = tmp_path / "site"
+    shutil.copytree(demo / "site", site)
+    told = ("--root", site)
+
+    assert run("ops", "hold", 1, *told, "--reason", "look first") == 0
+    assert run("ops", "tasks", *told, "--state", "held") == 0
+    assert "look first" in capsys.readouterr().out
+    assert run("ops", "release", 1, *told) == 0
+    assert run("ops", "priority", 7, 1, *told) == 0
+    assert run("ops", "retry", 1, *told) == 2
+    assert "cannot be asked to retry" in capsys.readouterr().err
+    assert run("ops", "why", 1, *told) == 0
+    story = capsys.readouterr().out
+    assert "watch list (0 missing)" in story
+    assert "lightmill run calwebb_detector1" in story
+    assert "look first" in story
+    assert run("ops", "why", 999, *told) == 5
+
+
+def test_a_file_that_is_no_exposure_is_left_and_reported(demo, tmp_path, capsys):
+    site = tmp_path / "site"
+    shutil.copytree(demo / "site", site)
+    bad = tmp_path / "jw1_uncal.fits"
+    bad.write_bytes(b"no FITS at all")
+
+    assert run("ops", "ingest", bad, "--root", site) == 3
+
+    assert "1 refused" in capsys.readouterr().out
+    assert bad.exists()
+
+
+def test_a_folder_that_is_no_observatory_is_named(tmp_path, capsys):
+    assert run("ops", "status", "--root", tmp_path) == 5
+
+    assert "lightmill ops init" in capsys.readouterr().err
