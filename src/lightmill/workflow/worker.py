@@ -124,11 +124,8 @@ def read_job(folder: Path) -> Job:
     except (OSError, ValueError) as error:
         raise ConfigurationError("the job cannot be read", place=path, found=error) from error
     told = told if isinstance(told, dict) else {}
-    words, limit, expects = (
-        told.get("command"),
-        told.get("memory_limit_mb"),
-        told.get("expects") or [],
-    )
+    words, limit = told.get("command"), told.get("memory_limit_mb")
+    expects = told.get("expects") or []
     if not _are_words(words) or not words:
         raise ConfigurationError(
             "the job has no command", place=path, found=words, expected="a list of words"
@@ -144,7 +141,7 @@ def read_job(folder: Path) -> Job:
     return Job(words, None if limit is None else float(limit), expects)
 
 
-def run(folder: Path, *, cores: int | None = None) -> Result:
+def run(folder: Path, *, cores: int | None = None, is_guest: bool = False) -> Result:
     """Run the job of a folder, and say how it ended; nothing is written but log and outputs.
 
     Parameters
@@ -152,6 +149,9 @@ def run(folder: Path, *, cores: int | None = None) -> Result:
     folder : Path
     cores : int, optional
         Threads that numerical libraries may use, where the environment does not say.
+    is_guest : bool
+        The worker runs in a place that others can take from it, such as a job of a batch system:
+        a signal to stop without the file ``cancel`` then is a lost job, not a cancelled one.
     """
     try:
         job = read_job(folder)
@@ -160,7 +160,7 @@ def run(folder: Path, *, cores: int | None = None) -> Result:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # had it been ignored, no child could be awaited
     try:
-        return _Run(folder, job, before, cores).result()
+        return _Run(folder, job, before, cores, is_guest).result()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -171,7 +171,8 @@ def main(words: Sequence[str] | None = None) -> None:
     Parameters
     ----------
     words : sequence of str, optional
-        ``[--cores N] [--parent PID] FOLDER``; with a parent, the worker does not outlive it.
+        ``[--cores N] [--parent PID] FOLDER``; with a parent, the worker does not outlive
+        it, and is its guest.
     """
     import argparse
 
@@ -185,14 +186,18 @@ def main(words: Sequence[str] | None = None) -> None:
     folder: Path = given.folder.resolve()
     if not _claimed(folder):
         return
-    _write(folder, run(folder, cores=given.cores))
+    result = run(folder, cores=given.cores, is_guest=given.parent is not None)
+    written(folder / RESULT_FILE, json.dumps(asdict(result), indent=1))
 
 
 class _Run:
     """One command, from its start to the end of the last process it left behind."""
 
-    def __init__(self, folder: Path, job: Job, mask: set[Any], cores: int | None) -> None:
-        self.folder, self.job, self.mask, self.cores = folder, job, mask, cores
+    def __init__(
+        self, folder: Path, job: Job, mask: set[Any], cores: int | None, is_guest: bool
+    ) -> None:
+        self.folder, self.job, self.mask = folder, job, mask
+        self.cores, self.is_guest = cores, is_guest
         self.peak_mb = 0.0
         self.over_mb: float | None = None  # what it had when it was stopped for it
         self.stop_at: float | None = None  # when it is stopped by force
@@ -200,7 +205,7 @@ class _Run:
 
     def result(self) -> Result:
         """Run it."""
-        if (self.folder / CANCEL_FILE).exists():
+        if self._is_cancelled():
             return Result(reason=CANCELLED, is_cancelled=True)
         (self.folder / "out").mkdir(exist_ok=True)
         killed, began = processes.kills_for_memory(), time.monotonic()
@@ -255,13 +260,16 @@ class _Run:
             now = time.monotonic()
             if got is not None and got.si_signo == signal.SIGCHLD:
                 continue
-            if self.stop_at is None and (got is not None or (self.folder / CANCEL_FILE).exists()):
+            if self.stop_at is None and (got is not None or self._is_cancelled()):
                 self.stop_at = now + GRACE
                 self._kill(signal.SIGTERM)
             elif self.stop_at is not None and now >= self.stop_at:
                 self._kill(signal.SIGKILL)
             self._look()
             pause = max(PAUSE, 20 * (time.monotonic() - now))
+
+    def _is_cancelled(self) -> bool:
+        return (self.folder / CANCEL_FILE).exists()
 
     def _has_ended(self, pid: int) -> bool:
         """Reap what ended but the command itself; say whether that has ended too."""
@@ -318,6 +326,8 @@ class _Run:
                 f"out of memory: it had {self.over_mb:.0f} MB and may have "
                 f"{self.job.memory_limit_mb:.0f} MB"
             )
+        elif self.stop_at is not None and self.is_guest and not self._is_cancelled():
+            result.is_lost, result.reason = True, "stopped by the machine that it ran on"
         elif self.stop_at is not None:
             result.is_cancelled, result.reason = True, CANCELLED
         elif status != 0:
@@ -341,10 +351,6 @@ def _claimed(folder: Path) -> bool:
     """Take the folder; say whether it was free."""
     told = {"pid": os.getpid(), "handle": processes.handle_of(os.getpid()), "host": socket.gethostname()}  # fmt: skip
     return written(folder / CLAIM_FILE, json.dumps(told), is_new=True)
-
-
-def _write(folder: Path, result: Result) -> None:
-    written(folder / RESULT_FILE, json.dumps(asdict(result), indent=1))
 
 
 def _are_words(value: Any) -> bool:

@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from lightmill.workflow.engines.interface import (
 )
 from lightmill.workflow.worker import CANCEL_FILE, LOG_FILE
 
-__all__ = ["CORES", "MEMORY", "DaskEngine", "needs", "work_on"]
+__all__ = ["CORES", "MEMORY", "DaskEngine", "needs", "one_try", "work_on"]
 
 # What workers may say they have (``dask worker --resources "memory=64000 cores=8"``): then no machine
 # is given more than that. Otherwise Dask counts threads only.
@@ -59,6 +60,8 @@ class DaskEngine:
     ----------
     address : str, optional
         Of a scheduler, for instance ``tcp://host:8786``; a cluster on this machine by default.
+    cluster : object, optional
+        A cluster in place of an address, for instance of dask-jobqueue; the engine closes it.
     cores, memory_mb : optional
         That jobs may use together [memory: 1e6 byte]; by default all that the cluster has.
     timeout : float
@@ -71,6 +74,7 @@ class DaskEngine:
         self,
         address: str | None = None,
         *,
+        cluster: Any = None,
         cores: int | None = None,
         memory_mb: float | None = None,
         timeout: float = 30.0,
@@ -78,35 +82,10 @@ class DaskEngine:
         self._submitted: dict[int, _Submitted] = {}
         self.cores, self.memory_mb = cores, memory_mb
         needs("distributed")
-        self._cluster = None if address is not None else self._started(cores, memory_mb)
-        self._client = self._connected(address or self._cluster, timeout)
-
-    # -- the cluster -----------------------------------------------------------------------------
-
-    def _started(self, cores: int | None, memory_mb: float | None) -> Any:
-        """Start a cluster of our own: here, one process with a thread for each core."""
-        from distributed import LocalCluster
-
-        cores = len(os.sched_getaffinity(0)) if cores is None else cores
-        memory_mb = OURS * processes.free_memory_mb()[0] if memory_mb is None else memory_mb
-        with _one_try():
-            return LocalCluster(
-                n_workers=1, threads_per_worker=cores, processes=True, memory_limit=0,
-                resources={MEMORY: memory_mb, CORES: cores}, dashboard_address="127.0.0.1:0",
-            )  # fmt: skip
-
-    def _connected(self, where: Any, timeout: float) -> Any:
-        from distributed import Client
-
-        try:
-            return Client(where, timeout=timeout, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise ConfigurationError(
-                "no scheduler of Dask answers",
-                place=where,
-                found=error,
-                remedy="start one (dask scheduler), or give the address it prints",
-            ) from error
+        if address is None and cluster is None:
+            cluster = _cluster_here(cores, memory_mb)
+        self._cluster = cluster
+        self._client = _connected(address or cluster, timeout)
 
     def _capacity(self) -> Room:
         """Return what the cluster has, whether or not it is in use."""
@@ -246,6 +225,33 @@ def work_on(folder: str, cores: int) -> None:
         subprocess.run(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)  # noqa: S603 - the words are ours
 
 
+def _cluster_here(cores: int | None, memory_mb: float | None) -> Any:
+    """Start a cluster on this machine: one process with a thread for each core."""
+    from distributed import LocalCluster
+
+    cores = len(os.sched_getaffinity(0)) if cores is None else cores
+    memory_mb = OURS * processes.free_memory_mb()[0] if memory_mb is None else memory_mb
+    with one_try():
+        return LocalCluster(
+            n_workers=1, threads_per_worker=cores, processes=True, memory_limit=0,
+            resources={MEMORY: memory_mb, CORES: cores}, dashboard_address="127.0.0.1:0",
+        )  # fmt: skip
+
+
+def _connected(where: Any, timeout: float) -> Any:
+    from distributed import Client
+
+    try:
+        return Client(where, timeout=timeout, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ConfigurationError(
+            "no scheduler of Dask answers",
+            place=where,
+            found=error,
+            remedy="start one (dask scheduler), or give the address it prints",
+        ) from error
+
+
 def needs(package: str) -> None:
     """Say how to install a package that is missing.
 
@@ -269,8 +275,8 @@ def needs(package: str) -> None:
 
 
 @contextlib.contextmanager
-def _one_try() -> Any:
-    """Make schedulers that give a job up when its machine is lost; when to try again is ours."""
+def one_try() -> Iterator[None]:
+    """Make schedulers that give a job up when its machine is lost: to try again is the service's."""
     import dask
 
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
