@@ -67,9 +67,8 @@ class SlurmEngine(DaskEngine):
                 remedy="run the service where sbatch works, or with another engine",
             )
         self._pilots, self._has = pilots, Room(cores * pilots, memory_mb * pilots, memory_mb)
-        place = (
-            {} if folder is None else {"local_directory": str(folder), "log_directory": str(folder)}
-        )
+        if folder is not None:
+            more = {"local_directory": str(folder), "log_directory": str(folder), **more}
         with one_try():
             from dask_jobqueue import SLURMCluster
 
@@ -77,7 +76,7 @@ class SlurmEngine(DaskEngine):
                 queue=queue, cores=cores, processes=1, memory=f"{memory_mb + OWN_MB:.0f}MB",
                 walltime=walltime, interface=interface,
                 worker_extra_args=["--resources", f"{MEMORY}={memory_mb:.0f},{CORES}={cores}"],
-                scheduler_options={"dashboard_address": "127.0.0.1:0"}, **place, **more,
+                scheduler_options={"dashboard_address": "127.0.0.1:0"}, **more,
             )  # fmt: skip
         try:
             cluster.scale(jobs=pilots)
