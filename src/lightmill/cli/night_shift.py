@@ -152,6 +152,7 @@ def _run(
     from lightmill.cli.ops.place import FILE, site_of
     from lightmill.cli.ops.running import service_of
     from lightmill.workflow.arrivals import Gate
+    from lightmill.workflow.engines.local import LocalEngine
     from lightmill.workflow.store import create_store
 
     site.mkdir(parents=True)
@@ -160,7 +161,12 @@ def _run(
         words += ["--context", str(cache.context)]
     (site / FILE).write_text(yaml.safe_dump({"run": words}), encoding="utf-8")
     create_store(site)
-    service = service_of(site_of(site), gate=Gate(inbox, settle=SETTLE), quiet=QUIET, cores=cores)
+    service = service_of(
+        site_of(site),
+        gate=Gate(inbox, settle=SETTLE),
+        quiet=QUIET,
+        engine=LocalEngine(cores=cores),
+    )
     last = [time.monotonic()]
 
     def told(done: Ticked) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from lightmill.imaging.background_mesh import BackgroundMesh, row_bands
 
-__all__ = ["FWHM_TO_SIGMA", "coverage_mask", "matched_kernel", "signal_to_noise"]
+__all__ = ["FWHM_TO_SIGMA", "NoiseExcess", "coverage_mask", "matched_kernel", "signal_to_noise"]
 
+ORDINARY = 1.25  # pixels differ so much from each other by themselves
+SAMPLE = 200_000  # pixels that tell the typical variance to a thousandth
 FWHM_TO_SIGMA = 1.0 / (2.0 * math.sqrt(2.0 * math.log(2.0)))  # of a Gaussian
 
 
@@ -118,6 +121,39 @@ def signal_to_noise(
         smooth[mask[y0:y1]] = 0
         ratio[y0:y1] = smooth
     return ratio
+
+
+class NoiseExcess:
+    """How much noisier the pixels of an image are than its boxes say.
+
+    Boxes are larger than the footprint of a cosmic ray, where a ramp's slope is of what was left
+    of it. The variance by read noise tells, and does not know of the sources.
+
+    Parameters
+    ----------
+    variance : callable
+        Takes the first row and the one after the last; returns the variance of these rows, in
+        any unit, (rows, nx) ndarray of float32.
+    mask : (ny, nx) ndarray of bool
+        True where a pixel has no value.
+    """
+
+    def __init__(self, variance: Callable[[int, int], np.ndarray], mask: np.ndarray) -> None:
+        self.variance = variance
+        step = max(1, math.isqrt(mask.size // SAMPLE))
+        parts = []
+        for y0, y1 in row_bands(mask.shape):
+            part = variance(y0, y1)[::step, ::step]
+            parts.append(part[~mask[y0:y1:step, ::step] & np.isfinite(part) & (part > 0)])
+        sample = np.concatenate(parts)
+        self.typical = float(np.median(sample)) if sample.size else math.nan
+
+    def rows(self, y0: int, y1: int) -> np.ndarray:
+        """Return what the noise of some rows is over that of the boxes: one or more."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            excess = np.sqrt(self.variance(y0, y1) / np.float32(self.typical))
+        excess[~(excess > ORDINARY)] = 1  # also where it is not known
+        return excess
 
 
 def _noise_rows(mesh: BackgroundMesh, y0: int, y1: int) -> np.ndarray:

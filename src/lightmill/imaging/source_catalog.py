@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from lightmill.imaging.apertures import (
 from lightmill.imaging.background_mesh import BackgroundMesh, measure_background, row_bands
 from lightmill.imaging.catalog_columns import build_table, columns_of
 from lightmill.imaging.derived_columns import add_concentrations, add_magnitudes, add_places
-from lightmill.imaging.detection import coverage_mask, signal_to_noise
+from lightmill.imaging.detection import NoiseExcess, coverage_mask, signal_to_noise
+from lightmill.imaging.drizzle_inputs import part_of
 from lightmill.imaging.flux_errors import contributing, sharing_of, with_all_errors
 from lightmill.imaging.morphology import (
     ellipses,
@@ -39,6 +41,7 @@ from lightmill.imaging.starfinders import find_peaks
 from lightmill.models import (
     AbVegaOffsetModel,
     ApcorrModel,
+    Region,
     ResampledModel,
     SegmentationModel,
     content,
@@ -69,6 +72,7 @@ class _Image:
     err: np.ndarray
     mask: np.ndarray
     mesh: BackgroundMesh
+    excess: NoiseExcess | None = None
 
 
 class SourceCatalog(Step):
@@ -81,7 +85,7 @@ class SourceCatalog(Step):
     reads, writes = ResampledModel, None
     references = {"apcorr": ApcorrModel, "abvegaoffset": AbVegaOffsetModel}
     optional = frozenset({"apcorr", "abvegaoffset"})
-    extensions = frozenset({"aperture_radii", "background_ring", "flux_errors"})
+    extensions = frozenset({"aperture_radii", "background_ring", "flux_errors", "local_noise"})
 
     @dataclass(frozen=True)
     class Parameters:
@@ -141,6 +145,11 @@ class SourceCatalog(Step):
         deblend: bool = param(True, "take blends apart")
         aperture_radii: list[float] | None = param(
             None, "radii of the three circles where no reference has them", gt=0, unit="pixel"
+        )
+        local_noise: bool = param(
+            True,
+            "thresholds rise where the read noise is larger than the exposure time explains: "
+            "where large cosmic rays were",
         )
         flux_errors: Literal["all", "pixels"] = param(
             "all",
@@ -293,6 +302,9 @@ class SourceCatalog(Step):
     def _by_segments(self, image: _Image) -> tuple[np.ndarray, dict[str, Any]]:
         own = self.parameters
         ratio = signal_to_noise(image.data, image.mesh, image.mask, own.kernel_fwhm)
+        if image.excess is not None and own.local_noise:
+            for y0, y1 in row_bands(ratio.shape):
+                ratio[y0:y1] /= image.excess.rows(y0, y1)
         labels, count = find_segments(
             ratio,
             threshold=own.snr_threshold,
@@ -303,6 +315,9 @@ class SourceCatalog(Step):
             contrast=own.contrast,
             mode=own.multithresh_mode,
         )
+        if image.excess is not None and own.local_noise:  # positions are of the image's light
+            for y0, y1 in row_bands(ratio.shape):
+                ratio[y0:y1] *= image.excess.rows(y0, y1)
         found = measure_segments(labels, count, ratio, image.data, image.err, image.mesh)
         shapes = ellipses(found)
         values: dict[str, Any] = {
@@ -375,7 +390,23 @@ def _arrays(image: Any, box_size: int, notes: list[str]) -> _Image | None:
         err = np.empty_like(data)
         for y0, y1 in row_bands(data.shape):
             err[y0:y1] = mesh.rms_rows(y0, y1)
-    return _Image(data, err, mask, mesh)
+    excess = None
+    if image.has("var_rnoise") and image.has("exptime"):
+        excess = NoiseExcess(functools.partial(_noise_of_a_second, image), mask)
+    return _Image(data, err, mask, mesh, excess)
+
+
+def _noise_of_a_second(image: Any, y0: int, y1: int) -> np.ndarray:
+    """Return the variance by read noise of some rows, times the exposure time.
+
+    Where few exposures are, the noise is as the time lets expect; where rays were, it is larger.
+    """
+    region = Region(y0, y1, 0, image.array("data").shape[-1])
+    variance, time = (part_of(image, name, region) for name in ("var_rnoise", "exptime"))
+    assert variance is not None  # asked for only where both are
+    assert time is not None
+    product: np.ndarray = variance * time
+    return product
 
 
 def _setting(image: Any) -> dict[str, Any]:

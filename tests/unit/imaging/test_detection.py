@@ -12,6 +12,7 @@ from lightmill.imaging.background_mesh import (
 )
 from lightmill.imaging.detection import (
     FWHM_TO_SIGMA,
+    NoiseExcess,
     coverage_mask,
     matched_kernel,
     signal_to_noise,
@@ -159,3 +160,21 @@ def test_a_pixel_without_value_error_or_weight_is_masked():
     data[0, 1], err[0, 2], weight[0, 3] = np.nan, np.nan, 0
 
     assert coverage_mask(data, err, weight)[0].tolist() == [False, True, True, True, False]
+
+
+def test_noise_in_excess_is_that_of_rays_and_not_of_ordinary_pixels():
+    rng = np.random.default_rng(4)
+    variance = rng.uniform(0.8, 1.2, (300, 400)).astype(np.float32)  # of ordinary pixels
+    variance[100:110, 50:60] *= 9  # a ray: three times the noise
+    variance[0, :] = np.nan
+    mask = np.zeros(variance.shape, bool)
+    mask[:, :5] = True
+    variance[:, :5] = 1e6  # says nothing of the others
+
+    excess = NoiseExcess(lambda y0, y1: variance[y0:y1], mask)
+    found = np.concatenate([excess.rows(0, 150), excess.rows(150, 300)])
+
+    assert_allclose(excess.typical, 1, rtol=0.01)
+    assert_allclose(found[100:110, 50:60], 3, rtol=0.12)
+    found[100:110, 50:60] = 1
+    assert (found[:, 5:] == 1).all()

@@ -16,6 +16,7 @@ from lightmill.errors import ConfigurationError, UnknownNameError, UsageError
 if TYPE_CHECKING:
     from lightmill.operations import Observing
     from lightmill.workflow.arrivals import Gate
+    from lightmill.workflow.engines import Engine
     from lightmill.workflow.service import Service, Ticked
 
 __all__ = ["ingest", "init", "service_of", "watch"]
@@ -73,6 +74,13 @@ def init(
               metavar="SECONDS",
               help="A candidate is taken as it is when nothing came for so long.")  # fmt: skip
 @click.option("-j", "--cores", type=click.IntRange(1), metavar="N", help="Jobs at the same time.")
+@click.option("--engine", type=click.Choice(["local", "dask", "slurm"]), default="local",
+              show_default=True, help="Where jobs run.")  # fmt: skip
+@click.option("--address", metavar="ADDRESS",
+              help="dask: of the scheduler; without it, processes of this machine.")  # fmt: skip
+@click.option("--partition", metavar="NAME", help="slurm: where pilots are asked for.")
+@click.option("--pilots", default=1, show_default=True, type=click.IntRange(1), metavar="N",
+              help="slurm: jobs of the batch system that ours run in.")  # fmt: skip
 @click.option("--until-idle", type=click.FloatRange(0), metavar="SECONDS",
               help="End when there was nothing to do for so long.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -83,6 +91,10 @@ def watch(
     sentinel: str,
     quiet_time: float,
     cores: int | None,
+    engine: str,
+    address: str | None,
+    partition: str | None,
+    pilots: int,
     until_idle: float | None,
     quiet: bool,
 ) -> None:
@@ -97,7 +109,10 @@ def watch(
             remedy="choose one that holds deliveries alone",
         )  # fmt: skip
     service = service_of(
-        site, gate=Gate(folder, settle=settle, sentinel=sentinel), quiet=quiet_time, cores=cores
+        site,
+        gate=Gate(folder, settle=settle, sentinel=sentinel),
+        quiet=quiet_time,
+        engine=_engine(engine, cores, address, partition, pilots),
     )
     stopped = _Stopped()
     told = None if quiet else _Told(service).turn
@@ -124,20 +139,37 @@ def ingest(files: tuple[Path, ...], root: Path, move: bool) -> int:
 
 
 def service_of(
-    site: Site, *, gate: Gate | None = None, quiet: float = 60.0, cores: int | None = None
+    site: Site, *, gate: Gate | None = None, quiet: float = 60.0, engine: Engine | None = None
 ) -> Service:
-    """Return the service of an observatory, on the processes of this machine."""
-    from lightmill.workflow.engines.local import LocalEngine
+    """Return the service of an observatory, by default on the processes of this machine."""
     from lightmill.workflow.service import Service
 
     return Service(
         site.root,
         site.opened(),
-        LocalEngine(cores=cores),
+        engine or _engine("local", None, None, None, 1),
         _planner(site),
         gate=gate,
         quiet=quiet,
     )
+
+
+def _engine(
+    name: str, cores: int | None, address: str | None, partition: str | None, pilots: int
+) -> Engine:
+    if name == "dask":
+        from lightmill.workflow.engines.dask import DaskEngine
+
+        return DaskEngine(address, cores=cores)
+    if name == "slurm":
+        from lightmill.workflow.engines.slurm import SlurmEngine
+
+        if not partition:
+            raise UsageError("Slurm needs to be told where", remedy="--partition NAME")
+        return SlurmEngine(partition, pilots=pilots, cores=cores or 1)
+    from lightmill.workflow.engines.local import LocalEngine
+
+    return LocalEngine(cores=cores)
 
 
 def _planner(site: Site) -> Observing:
