@@ -40,13 +40,18 @@ def postgresql():
     folder.chmod(0o755)
     port = str(20_000 + os.getpid() % 20_000)
     environment = os.environ | {"PG_LOCAL_DIR": str(folder / "data"), "PG_LOCAL_PORT": port}
-    subprocess.run([TOOL, "start"], env=environment, check=True, capture_output=True, timeout=120)
+    begun = subprocess.run(
+        [TOOL, "start"], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    if begun.returncode:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"POSTGRESQL DOES NOT START: {begun.stderr[-300:]}")
     found = subprocess.run(
         [TOOL, "url"], env=environment, check=True, capture_output=True, text=True, timeout=60
     )
     yield found.stdout.strip()
     subprocess.run([TOOL, "stop"], env=environment, check=True, capture_output=True, timeout=120)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
