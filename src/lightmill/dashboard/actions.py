@@ -1,0 +1,96 @@
+"""What operators may do to tasks, and in which states it makes sense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import HTTPException, Request
+from starlette.concurrency import run_in_threadpool
+
+from lightmill.dashboard.asking import checked_form, form_of, number_of
+from lightmill.dashboard.guard import visitor_of
+from lightmill.errors import LightmillError
+from lightmill.workflow import machine
+from lightmill.workflow.states import TaskState
+
+__all__ = ["ACTIONS", "Act", "allowed", "done", "status_of"]
+
+# Told: number of the task, name of the action, its facts (reason, priority), who asks for it.
+Act = Callable[[int, str, dict[str, Any], str], None]
+
+ACTIONS: Mapping[str, tuple[type[machine.Event], str]] = {
+    "retry": (machine.Retry, ""),
+    "release": (machine.Release, ""),
+    "reprocess": (machine.Reprocess, "reason"),
+    "hold": (machine.Hold, "reason"),
+    "priority": (machine.Prioritise, "priority"),
+    "cancel": (machine.Cancel, "reason"),
+}
+_STATUS = {"not-now": 409, "unknown-name": 404, "usage": 400, "data": 400}
+
+
+def allowed(state: str) -> list[str]:
+    """Return the actions that a task in a state can be asked for."""
+    if state not in list(TaskState):
+        return []
+    return [
+        name
+        for name, (event, _) in ACTIONS.items()
+        if (TaskState(state), event) in machine.TRANSITIONS
+    ]
+
+
+async def done(request: Request, task: str, action: str) -> int:
+    """Do what an operator asks for; return the number of the task.
+
+    Parameters
+    ----------
+    request : Request
+        With a form: ``csrf`` and what the action needs.
+    task, action : str
+        As the address has them.
+
+    Raises
+    ------
+    HTTPException
+        404 without such a task or action, 401 or 403 if it is not allowed, 409 if the state of
+        the task does not allow it, 503 if nobody here can do it.
+    """
+    number = number_of(task, "task")
+    if action not in ACTIONS:
+        raise HTTPException(404, f"there is no action {action[:40]!r}")
+    visitor, state = visitor_of(request), request.app.state
+    if visitor.role is None:
+        raise HTTPException(401, "log in to act", {"WWW-Authenticate": "Bearer"})
+    form = await form_of(request)
+    checked_form(request, form, state.sessions)
+    if not visitor.may_operate:
+        raise HTTPException(403, f"the role {visitor.role} may look, not act")
+    if state.act is None:
+        raise HTTPException(503, "this dashboard shows a store that it cannot write")
+    told = _told(ACTIONS[action][1], form)
+    try:
+        await run_in_threadpool(state.act, number, action, told, visitor.name)
+    except LightmillError as error:
+        raise HTTPException(status_of(error), error.story()) from error
+    return number
+
+
+def status_of(error: LightmillError) -> int:
+    """Return the status of an answer that tells an error."""
+    return _STATUS.get(error.code, 500)
+
+
+def _told(fact: str, form: Mapping[str, str]) -> dict[str, Any]:
+    if fact == "reason":
+        return {"reason": form.get("reason", "").replace("\0", "").strip()[:500]}
+    if fact == "priority":
+        try:
+            priority = int(form.get("priority", ""))
+        except ValueError as error:
+            raise HTTPException(400, "the priority is no whole number") from error
+        if not -1_000_000 <= priority <= 1_000_000:
+            raise HTTPException(400, "the priority is beyond a million")
+        return {"priority": priority}
+    return {}
