@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 
 pytest.importorskip("alembic", reason="operations need the extra `operations`")
+pytest.importorskip("fastapi", reason="the dashboard needs the extra `server`")
 pytest.importorskip("gwcs", reason="imaging needs the extra `imaging`")
 
 from lightmill.cli.main import main
@@ -40,7 +41,10 @@ def test_the_night_ends_with_mosaics_catalogs_and_a_report(demo, capsys):
     assert counts["tasks"] == {"DONE": 9}  # four first stages, four second, one stack
     assert counts["jobs"] == {"DONE": 9}
     assert {"uncal", "rate", "cal", "i2d", "cat", "segm", "crf"} <= kinds
-    assert "A night" in (demo / "report.html").read_text()
+    report = (demo / "report.html").read_text()
+    assert "A night" in report
+    assert 'href="dashboard/index.html"' in report
+    assert (demo / "dashboard" / "index.html").exists()
     assert list((demo / "inbox").iterdir()) == []
 
 

@@ -22,6 +22,8 @@ COMMANDS = {
     "cancel": f"{PLACE}.acting:cancel",
     "reprocess": f"{PLACE}.acting:reprocess",
     "priority": f"{PLACE}.acting:priority",
+    "serve": f"{PLACE}.serving:serve",
+    "token": f"{PLACE}.serving:token",
 }
 
 
