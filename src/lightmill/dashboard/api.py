@@ -13,7 +13,8 @@ from lightmill.dashboard import metrics, stream
 from lightmill.dashboard.actions import allowed, done
 from lightmill.dashboard.asking import asked_of, number_of
 from lightmill.dashboard.lineage import lineage
-from lightmill.dashboard.queries import MOST, STATES
+from lightmill.dashboard.lists import MOST
+from lightmill.dashboard.queries import STATES
 from lightmill.dashboard.rates import SPANS, rates
 
 __all__ = ["PlainJSON", "add_interface", "dataset_facts", "job_facts", "task_facts"]

@@ -84,7 +84,8 @@ def application(
     state.questions, state.job_files = Questions(store_url), JobFiles(root / "jobs")
     state.previews = Previews(Path(archive), root / "previews")
     state.sessions, state.tokens, state.act = Sessions(), tokens, act
-    state.title, state.clock, state.pause, state.streams = title or root.name, clock, pause, 0
+    state.title, state.clock = title or root.name, clock
+    state.pause, state.streams, state.is_over = pause, 0, False
     add_interface(app)
     pages.add_pages(app)
     app.add_exception_handler(HTTPException, _refused)

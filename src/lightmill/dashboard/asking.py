@@ -11,7 +11,8 @@ from fastapi import HTTPException, Request
 
 from lightmill.dashboard.access import Sessions
 from lightmill.dashboard.guard import visitor_of
-from lightmill.dashboard.queries import LARGEST, MOST, PAGE, Filter
+from lightmill.dashboard.lists import MOST, PAGE, Filter
+from lightmill.dashboard.queries import LARGEST
 
 __all__ = ["FIELDS", "asked_of", "checked_form", "form_of", "number_of"]
 

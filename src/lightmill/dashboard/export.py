@@ -14,9 +14,10 @@ from lightmill.dashboard.access import Visitor
 from lightmill.dashboard.actions import ACTIONS
 from lightmill.dashboard.api import dataset_facts, job_facts, task_facts
 from lightmill.dashboard.job_files import JobFiles
+from lightmill.dashboard.lists import MOST, Filter, Page
 from lightmill.dashboard.pages import overview_facts
 from lightmill.dashboard.preview import Previews
-from lightmill.dashboard.queries import MOST, STATES, Filter, Page, Questions
+from lightmill.dashboard.queries import STATES, Questions
 from lightmill.errors import DataError
 
 __all__ = ["export"]

@@ -16,8 +16,9 @@ from lightmill.dashboard.actions import ACTIONS, done
 from lightmill.dashboard.api import dataset_facts, job_facts, task_facts
 from lightmill.dashboard.asking import FIELDS, asked_of, checked_form, form_of, number_of
 from lightmill.dashboard.guard import cookie_of, visitor_of
+from lightmill.dashboard.lists import Filter
 from lightmill.dashboard.preview import SIZES
-from lightmill.dashboard.queries import STATES, Filter
+from lightmill.dashboard.queries import STATES
 from lightmill.dashboard.rates import SPANS, rates
 from lightmill.errors import DataError
 

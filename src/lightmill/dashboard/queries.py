@@ -7,20 +7,19 @@ hundred-thousandth page costs as much as the first.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Table, event, func, select
 
+from lightmill.dashboard.lists import MOST, PAGE, Filter, Page
 from lightmill.workflow.states import CandidateState, DatasetState, JobState, TaskState
 from lightmill.workflow.store import open_engine
 from lightmill.workflow.store import tables as t
 
-__all__ = ["PAGE", "Filter", "Page", "Questions"]
+__all__ = ["LARGEST", "STATES", "Questions"]
 
-PAGE = 50  # rows of a list
-MOST = 500  # rows anybody may ask for at once
 WATCHED = 200  # files of a watch list, inputs of a job, events of a subject that are told
+SLACK = 1000  # rows that a clock may be wrong by
 LARGEST = 2**63 - 1  # number an SQL database can keep
 
 STATES: Mapping[str, type] = {
@@ -42,52 +41,6 @@ _SHOWN = {
              "queued_at", "started_at", "ended_at", "exit_status", "peak_mb", "cpu_s", "reason",
              "is_cancelled"),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which rows of a list are wanted.
-
-    Attributes
-    ----------
-    program, kind, state : str
-        Exactly this; empty: any. The kind of a task is its type.
-    target, name : str
-        Contains this, in capital or small letters.
-    since, until : float or None
-        Seconds since 1970: when it arrived, came into its state, or was queued.
-    before, after : int or None
-        Number of a row: the page holds the next older, or the next newer ones.
-    limit : int
-        Rows of a page.
-    """
-
-    program: str = ""
-    target: str = ""
-    name: str = ""
-    state: str = ""
-    kind: str = ""
-    since: float | None = None
-    until: float | None = None
-    before: int | None = None
-    after: int | None = None
-    limit: int = PAGE
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of a list, the newest rows first.
-
-    Attributes
-    ----------
-    rows : list of dict
-    older, newer : int or None
-        What `Filter.before`, `Filter.after` is on the page beside this one, if there is one.
-    """
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    older: int | None = None
-    newer: int | None = None
 
 
 class Questions:
@@ -140,18 +93,19 @@ class Questions:
                 found[name] = {one: known.pop(one) for one in order} | known
         return found
 
-    def page(self, what: str, asked: Filter = Filter()) -> Page:
+    def page(self, what: str, asked: Filter | None = None) -> Page:
         """Return a page of a list.
 
         Parameters
         ----------
         what : str
             ``datasets``, ``candidates``, ``tasks`` or ``jobs``.
-        asked : Filter
-            Which rows.
+        asked : Filter, optional
+            Which rows; by default the newest.
         """
+        asked = asked or Filter()
         table = t.metadata.tables[what]
-        query = _matching(what, table, asked)
+        query = self._matching(what, table, asked)
         limit = max(1, min(asked.limit, MOST))
         is_back = asked.after is not None and asked.before is None
         if is_back:
@@ -169,6 +123,68 @@ class Questions:
             return Page(rows, rows[-1]["id"], rows[0]["id"] if has_more else None)
         newer = rows[0]["id"] if asked.before is not None else None
         return Page(rows, rows[-1]["id"] if has_more else None, newer)
+
+    def _matching(self, what: str, table: Table, asked: Filter) -> Any:
+        """Return the query for the rows of a list, in no order."""
+        columns = _shown(what)
+        source: Any = table
+        task = t.tasks.c
+        if what == "jobs":  # searched by what their tasks are about
+            columns += [task.name, task.type, task.program, task.target]
+            source = table.join(t.tasks, task.id == table.c.task_id)
+        query = select(*columns).select_from(source)
+        about: Any = task if what == "jobs" else table.c
+        if asked.program:
+            query = query.where(about.program == asked.program)
+        if asked.state:
+            is_most = asked.state == DatasetState.CURRENT and not asked.kind
+            # Nearly all are current: an index of states would have them sorted all, for a page.
+            state = func.coalesce(table.c.state, "") if is_most else table.c.state
+            query = query.where(state == asked.state)
+        if asked.kind and what != "candidates":
+            query = query.where((table.c.kind if what == "datasets" else about.type) == asked.kind)
+        for name, text in (("target", asked.target), ("name", asked.name)):
+            if text and name in about:
+                query = query.where(self._contains(about[name], text))
+        when = table.c[_TIME[what]]
+        if asked.since is not None:
+            query = query.where(when >= asked.since)
+        if asked.until is not None:
+            query = query.where(when < asked.until)
+        return query
+
+    def _contains(self, column: Any, text: str) -> Any:
+        """Return that a text holds another, in capital or small letters."""
+        if self.engine.dialect.name == "sqlite":  # whose LIKE makes no difference, and is fast
+            return column.contains(text, autoescape=True)
+        return column.icontains(text, autoescape=True)
+
+    def first_since(self, column: Any, since: float) -> int:
+        """Return the number of about the first row that is not older than a time.
+
+        Rows are numbered as they are made, so a few looks find it; clocks may jump a little, so the
+        number is smaller than need be.
+
+        Parameters
+        ----------
+        column : Column
+            When a row was made; its table has a column ``id``.
+        since : float
+            Seconds since 1970.
+        """
+        number = column.table.c.id
+        with self.engine.connect() as connection:
+            low, high = 0, connection.execute(select(func.max(number))).scalar() or 0
+            while high - low > SLACK:
+                middle = (low + high) // 2
+                row = connection.execute(
+                    select(number, column).where(number >= middle).order_by(number).limit(1)
+                ).one()
+                if row[1] < since:
+                    low = row[0]
+                else:
+                    high = middle
+        return max(0, low - SLACK)
 
     # -- what goes on ----------------------------------------------------------------------------
 
@@ -358,30 +374,3 @@ def _is_number(number: int) -> bool:
 
 def _shown(what: str) -> list[Any]:
     return [t.metadata.tables[what].c[name] for name in _SHOWN[what]]
-
-
-def _matching(what: str, table: Table, asked: Filter) -> Any:
-    """Return the query for the rows of a list, in no order."""
-    columns = _shown(what)
-    source: Any = table
-    task = t.tasks.c
-    if what == "jobs":  # searched by what their tasks are about
-        columns += [task.name, task.type, task.program, task.target]
-        source = table.join(t.tasks, task.id == table.c.task_id)
-    query = select(*columns).select_from(source)
-    about: Any = task if what == "jobs" else table.c
-    if asked.program:
-        query = query.where(about.program == asked.program)
-    if asked.state:
-        query = query.where(table.c.state == asked.state)
-    if asked.kind and what != "candidates":
-        query = query.where((table.c.kind if what == "datasets" else about.type) == asked.kind)
-    for name, text in (("target", asked.target), ("name", asked.name)):
-        if text and name in about:
-            query = query.where(about[name].icontains(text, autoescape=True))
-    when = table.c[_TIME[what]]
-    if asked.since is not None:
-        query = query.where(when >= asked.since)
-    if asked.until is not None:
-        query = query.where(when < asked.until)
-    return query

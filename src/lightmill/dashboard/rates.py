@@ -52,9 +52,12 @@ def rates(questions: Questions, by: str, now: float) -> dict[str, Any]:
     of_arrival = _whole(questions, d.arrived_at / step).label("bin")
     for row in questions.rows(
         select(of_arrival, d.kind, func.count().label("count"))
-        .where(d.arrived_at >= first * step, d.arrived_at < (last + 1) * step)
+        .where(
+            d.id >= questions.first_since(d.arrived_at, first * step),
+            d.arrived_at >= first * step, d.arrived_at < (last + 1) * step,
+        )
         .group_by(of_arrival, d.kind)
-    ):
+    ):  # fmt: skip
         bins[row["bin"]]["made" if row["kind"] == "product" else "arrived"] += row["count"]
     waits: dict[int, list[int]] = {}
     runs: dict[int, list[int]] = {}

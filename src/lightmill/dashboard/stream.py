@@ -96,7 +96,7 @@ async def _told(state: Any, follower: Follower) -> AsyncIterator[bytes]:
     state.streams += 1
     try:
         yield f"retry: {AGAIN}\n\n".encode()
-        while time.monotonic() < end:
+        while time.monotonic() < end and not state.is_over:
             found = await run_in_threadpool(follower.new)
             if found:
                 said = time.monotonic()

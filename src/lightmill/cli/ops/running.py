@@ -81,6 +81,8 @@ def init(
 @click.option("--partition", metavar="NAME", help="slurm: where pilots are asked for.")
 @click.option("--pilots", default=1, show_default=True, type=click.IntRange(1), metavar="N",
               help="slurm: jobs of the batch system that ours run in.")  # fmt: skip
+@click.option("--interface", metavar="NAME",
+              help="slurm: of the network by which pilots reach this machine.")  # fmt: skip
 @click.option("--until-idle", type=click.FloatRange(0), metavar="SECONDS",
               help="End when there was nothing to do for so long.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -95,6 +97,7 @@ def watch(
     address: str | None,
     partition: str | None,
     pilots: int,
+    interface: str | None,
     until_idle: float | None,
     quiet: bool,
 ) -> None:
@@ -112,7 +115,7 @@ def watch(
         site,
         gate=Gate(folder, settle=settle, sentinel=sentinel),
         quiet=quiet_time,
-        engine=_engine(engine, cores, address, partition, pilots),
+        engine=_engine(site, engine, cores, address, partition, pilots, interface),
     )
     stopped = _Stopped()
     told = None if quiet else _Told(service).turn
@@ -147,7 +150,7 @@ def service_of(
     return Service(
         site.root,
         site.opened(),
-        engine or _engine("local", None, None, None, 1),
+        engine or _engine(site, "local"),
         _planner(site),
         gate=gate,
         quiet=quiet,
@@ -155,7 +158,13 @@ def service_of(
 
 
 def _engine(
-    name: str, cores: int | None, address: str | None, partition: str | None, pilots: int
+    site: Site,
+    name: str,
+    cores: int | None = None,
+    address: str | None = None,
+    partition: str | None = None,
+    pilots: int = 1,
+    interface: str | None = None,
 ) -> Engine:
     if name == "dask":
         from lightmill.workflow.engines.dask import DaskEngine
@@ -166,7 +175,11 @@ def _engine(
 
         if not partition:
             raise UsageError("Slurm needs to be told where", remedy="--partition NAME")
-        return SlurmEngine(partition, pilots=pilots, cores=cores or 1)
+        folder = site.root / "pilots"
+        folder.mkdir(exist_ok=True)
+        return SlurmEngine(
+            partition, pilots=pilots, cores=cores or 1, folder=folder, interface=interface
+        )
     from lightmill.workflow.engines.local import LocalEngine
 
     return LocalEngine(cores=cores)

@@ -278,6 +278,7 @@ def needs(package: str) -> None:
 def one_try() -> Iterator[None]:
     """Make schedulers that give a job up when its machine is lost: to try again is the service's."""
     import dask
+    import distributed  # noqa: F401 - brings its defaults, which must be there before one is set
 
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         yield
