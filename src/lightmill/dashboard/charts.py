@@ -15,7 +15,7 @@ from markupsafe import Markup
 __all__ = ["lineage_chart", "rate_charts"]
 
 _WIDTH, _HEIGHT = 560, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 12, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 12, 26
 _BOX, _TALL, _ACROSS, _GAP = 208, 44, 268, 56  # of the lineage: boxes, and from box to box
 _COLUMN = 10  # boxes of a column at most
 
@@ -83,7 +83,7 @@ def _lines(bins: Bins, name: str, label: str) -> Markup:
         part = (math.log10(value) - low) / (high - low)
         return _HEIGHT - _BOTTOM - part * (_HEIGHT - _TOP - _BOTTOM)
 
-    drawn = [_grid(y(10.0**power), _seconds(10.0**power)) for power in range(low, high + 1)]
+    drawn = [_grid(y(10.0**power), f"{10.0**power:,g} s") for power in range(low, high + 1)]
     wide = (_WIDTH - _LEFT - _RIGHT) / max(len(bins), 1)
     parts = ((f"{name}_50", "median", "first"), (f"{name}_90", "90th percentile", "second"))
     for column, _, kind in parts:
@@ -95,14 +95,17 @@ def _line(
     bins: Bins, column: str, kind: str, wide: float, y: Callable[[float], float]
 ) -> Markup:  # fmt: skip
     """Return a line with a dot for each bin that has a value, broken where one has none."""
-    path, is_on = [], False
+    path, dots, is_on = [], [], False
     for number, row in enumerate(bins):
         value = row[column]
         if value:
             at = f"{_LEFT + (number + 0.5) * wide:.1f} {y(value):.1f}"
-            path.append(f"{'L' if is_on else 'M'}{at}" + ("" if is_on else "h0"))
+            path.append(f"{'L' if is_on else 'M'}{at}")
+            dots.append(f"M{at}h0")
         is_on = bool(value)
-    return Markup('<path class="line {}" d="{}"/>').format(kind, "".join(path))
+    return Markup('<path class="line {}" d="{}"/><path class="line dot {}" d="{}"/>').format(
+        kind, "".join(path), kind, "".join(dots)
+    )
 
 
 def _chart(drawn: Sequence[Markup], label: str, parts: Sequence[tuple[str, str, str]]) -> Markup:
@@ -226,12 +229,3 @@ def _nice(value: float) -> float:
         (step * power for step in (1, 2, 4, 6, 8) if step * power >= value and step * power >= 2),
         10 * power,
     )
-
-
-def _seconds(value: float) -> str:
-    if value < 1:
-        return f"{value:g} s"
-    for size, letter in ((86400, "d"), (3600, "h"), (60, "min")):
-        if value >= 2 * size:
-            return f"{value / size:.3g} {letter}"
-    return f"{value:g} s"

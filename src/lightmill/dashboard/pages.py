@@ -125,7 +125,9 @@ def _add_files(app: FastAPI) -> None:
         try:
             content = app.state.previews.picture(row["path"], row["sha256"], size)
         except DataError as error:
-            raise HTTPException(404, error.fact) from error
+            content = render.no_picture(error.fact if size != "thumb" else "")
+            status = 200 if size == "thumb" else 404  # lists are of files that may be no images
+            return Response(content, status, media_type="image/svg+xml")
         return Response(content, media_type="image/png", headers={"Cache-Control": _FAR})
 
     @app.get("/static/{name}", include_in_schema=False)

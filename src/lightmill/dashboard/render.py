@@ -15,7 +15,7 @@ from markupsafe import Markup
 from lightmill.dashboard import charts
 from lightmill.dashboard.queries import STATES
 
-__all__ = ["STATIC", "Exported", "Served", "page"]
+__all__ = ["STATIC", "Exported", "Served", "no_picture", "page"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = Path(__file__).parent / "static"
@@ -113,6 +113,17 @@ def page(name: str, **facts: Any) -> bytes:
     text = _environment().get_template(f"{name}.html.j2").render(states=STATES, **facts)
     # Names may hold halves of characters, which no page can.
     return text.encode("utf-8", "backslashreplace")
+
+
+def no_picture(reason: str) -> bytes:
+    """Return what is shown, as SVG, where there is no picture; it tells why."""
+    return str(
+        Markup(
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 60" width="480" height="60">'
+            '<rect width="480" height="60" fill="#05060a"/><text x="16" y="36" fill="#93a0b4" '
+            'font-family="system-ui, sans-serif" font-size="15">{}</text></svg>'
+        ).format(reason and f"No preview: {reason}")
+    ).encode("utf-8", "backslashreplace")
 
 
 @functools.cache
