@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lightmill.cli.commands import command
+from lightmill.cli.commands import argument, command
 from lightmill.cli.ops.place import root_option, site_of
 from lightmill.errors import ConfigurationError
 
@@ -51,7 +51,8 @@ def serve(root: Path, host: str, port: int, names: tuple[str, ...], private: boo
 
 
 @command("token")
-@click.argument("role", type=click.Choice(["read", "operate"]))
+@argument("role", type=click.Choice(["read", "operate"]), metavar="ROLE",
+          help="What its holder may do: read, or operate.")  # fmt: skip
 @root_option
 @click.option("--for", "name", default="", metavar="NAME", help="Who it is for.")
 def token(role: str, root: Path, name: str) -> None:
