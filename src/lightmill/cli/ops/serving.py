@@ -28,7 +28,7 @@ __all__ = ["serve", "token"]
 def serve(root: Path, host: str, port: int, names: tuple[str, ...], private: bool) -> int:
     """Serve the dashboard: what arrived, what waits, what runs, what failed."""
     application, tokens_of = _dashboard()
-    from lightmill.reference.server.serving import listening, run
+    from lightmill.dashboard.serving import run
 
     site = site_of(root)
     store = site.opened()
@@ -46,7 +46,7 @@ def serve(root: Path, host: str, port: int, names: tuple[str, ...], private: boo
         print(f"the dashboard is at {address}  (Ctrl-C ends it)", flush=True)
         print("to act there: lightmill ops token operate", file=sys.stderr, flush=True)
 
-    run(app, listening(host, port), started)
+    run(app, host, port, started)
     return 0
 
 
