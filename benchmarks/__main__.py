@@ -7,6 +7,7 @@ import sys
 
 NAMES = {
     "associations": "associations beside the peer's generator, and their growth to a million rows",
+    "dashboard": "pages of the dashboard over 100,000 tasks, jobs and more datasets",
     "stage1": "whole process and each step, beside the peer: CPU, wall, memory, bytes moved",
     "agreement": "how nearly two sets of products are the same",
     "accuracy": "bias, pulls and cosmic rays against the simulated truth, beside the peer",

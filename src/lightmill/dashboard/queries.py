@@ -16,7 +16,7 @@ from lightmill.workflow.states import CandidateState, DatasetState, JobState, Ta
 from lightmill.workflow.store import open_engine
 from lightmill.workflow.store import tables as t
 
-__all__ = ["LARGEST", "STATES", "Questions"]
+__all__ = ["LARGEST", "SLACK", "STATES", "Questions"]
 
 WATCHED = 200  # files of a watch list, inputs of a job, events of a subject that are told
 SLACK = 1000  # rows that a clock may be wrong by
@@ -63,6 +63,7 @@ class Questions:
         else:
             engine = engine.execution_options(postgresql_readonly=True)
         self.engine = engine.execution_options(reads_only=True)
+        self.kept: dict[str, Any] = {}  # answers that no longer change
 
     def close(self) -> None:
         """Give the connections back."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Integer, case, cast, func, select
 
-from lightmill.dashboard.queries import Questions
+from lightmill.dashboard.queries import SLACK, Questions
 from lightmill.workflow.states import JobState
 from lightmill.workflow.store import tables as t
 
@@ -20,6 +20,7 @@ SPANS: Mapping[str, tuple[int, int]] = {  # seconds of a bin, number of bins
 }
 # Latencies are counted in bins, so that a quantile of a million costs as much as one of ten. [s]
 EDGES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 50_000)
+LONGEST = 7 * 86400.0  # seconds from queue to end; what took longer is not in the charts
 OVER = (JobState.DONE, JobState.FAILED, JobState.LOST)
 
 
@@ -67,6 +68,7 @@ def rates(questions: Questions, by: str, now: float) -> dict[str, Any]:
     for row in questions.rows(
         select(of_end, j.state, wait, run, func.count().label("count"))
         .where(
+            j.id >= questions.first_since(j.queued_at, first * step - LONGEST),
             j.state.in_(OVER), j.ended_at >= first * step, j.ended_at < (last + 1) * step,
             j.started_at.is_not(None),
         )
@@ -84,20 +86,46 @@ def rates(questions: Questions, by: str, now: float) -> dict[str, Any]:
 
 
 def histogram(questions: Questions) -> dict[str, Any]:
-    """Return how long all jobs that ended well took: ``counts`` in bins of `EDGES`, ``sum`` [s]."""
+    """Return how long all jobs that ended well took: ``counts`` in bins of `EDGES`, ``sum`` [s].
+
+    What is over stays as it is: jobs before the first that is not over are counted once.
+    """
     j = t.jobs.c
+    open_ones = select(func.min(j.id).label("id")).where(
+        j.state.in_([JobState.QUEUED, JobState.RUNNING])
+    )
+    first_open = questions.rows(open_ones)[0]["id"]
+    last = questions.rows(select(func.max(j.id).label("id")))[0]["id"] or 0
+    # Another process may still write down a job whose number is a little smaller.
+    until = max(0, min(last if first_open is None else first_open - 1, last - SLACK))
+    known, counts, total = questions.kept.get("histogram", (0, [0] * (len(EDGES) + 1), 0.0))
+    if until > known:
+        counts, total = _durations(questions, known, until, counts, total)
+        questions.kept["histogram"] = (until, counts, total)
+        known = until
+    counts, total = _durations(questions, known, last, counts, total)
+    return {"counts": counts, "sum": total}
+
+
+def _durations(
+    questions: Questions, after: int, until: int, counts: list[int], total: float
+) -> tuple[list[int], float]:
+    """Return counts and sum with those of some jobs added."""
+    j, counts = t.jobs.c, list(counts)
     run = _bin_of(j.ended_at - j.started_at).label("run")
-    counts, total = [0] * (len(EDGES) + 1), 0.0
     for row in questions.rows(
         select(
             run, func.count().label("count"), func.sum(j.ended_at - j.started_at).label("seconds")
         )
-        .where(j.state == JobState.DONE, j.started_at.is_not(None), j.ended_at.is_not(None))
+        .where(
+            j.id > after, j.id <= until, j.state == JobState.DONE,
+            j.started_at.is_not(None), j.ended_at.is_not(None),
+        )
         .group_by(run)
-    ):
+    ):  # fmt: skip
         counts[row["run"]] += row["count"]
         total += row["seconds"] or 0.0
-    return {"counts": counts, "sum": total}
+    return counts, total
 
 
 def quantile(counts: list[int], part: float) -> float | None:
@@ -126,6 +154,12 @@ def _whole(questions: Questions, value: Any) -> Any:
     return cast(value if is_cut else func.floor(value), Integer)
 
 
-def _bin_of(seconds: Any) -> Any:
-    """Return the number of the bin a duration is in."""
-    return case(*((seconds < edge, n) for n, edge in enumerate(EDGES)), else_=len(EDGES))
+def _bin_of(seconds: Any, low: int = 0, high: int = len(EDGES)) -> Any:
+    """Return the number of the bin a duration is in: one comparison halves what is left."""
+    if low == high:
+        return low
+    middle = (low + high) // 2
+    return case(
+        (seconds < EDGES[middle], _bin_of(seconds, low, middle)),
+        else_=_bin_of(seconds, middle + 1, high),
+    )
