@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -475,6 +476,8 @@ def viewer(hub):
 
     def receive(_key, _sender, msg_id, _mtype, params, _extra):
         client.heard.append(params)
+        # This hub loses an answer that comes before it has begun to wait; loading takes time anyway.
+        time.sleep(0.5)
         client.reply(msg_id, client.answer)
 
     client.bind_receive_call("image.load.fits", receive)
