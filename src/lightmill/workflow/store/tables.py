@@ -84,6 +84,8 @@ datasets = Table(
     Index("ix_datasets_program", "program"),
     Index("ix_datasets_sha256", "sha256"),
     Index("ix_datasets_state_kind", "state", "kind"),
+    Index("ix_datasets_state_id", "state", "id"),  # lists of a state, the newest first
+    Index("ix_datasets_job_id", "job_id"),
     Index(
         "uq_datasets_current",
         "name",
@@ -173,6 +175,7 @@ jobs = Table(
     Column("command", JSON),  # words for the shell that do the same
     UniqueConstraint("task_id", "number"),
     Index("ix_jobs_state", "state", "not_before"),
+    Index("ix_jobs_ended_at", "ended_at"),
 )
 
 inputs = Table(
