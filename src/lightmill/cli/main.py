@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,6 +28,21 @@ COMMANDS = {
     "asn": "lightmill.cli.asn:asn",
     "ops": "lightmill.cli.ops:ops",
 }
+
+
+def added_by_instruments() -> dict[str, str]:
+    """Return where the commands are that instruments' folders add: those with a ``commands.py``.
+
+    The group is called as the folder is, and ``commands`` in that module.
+    """
+    home = Path(__file__).parents[1] / "observatories"
+    found = sorted(path.parent for path in home.glob("*/*/commands.py"))
+    return {
+        one.name: f"lightmill.observatories.{one.parent.name}.{one.name}.commands:commands"
+        for one in found
+    }
+
+
 _RARELY = (50_000, 20, 100)  # as often as Python's own collection runs, it takes a tenth of a run
 _ALONE: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False}
 
@@ -34,7 +50,7 @@ _ALONE: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": Fal
 @click.group(
     "lightmill",
     cls=Commands,
-    places=COMMANDS,
+    places={**COMMANDS, **added_by_instruments()},
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
