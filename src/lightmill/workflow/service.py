@@ -6,12 +6,9 @@ was: what ran on is adopted, what vanished is tried again, what was delivered is
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +16,7 @@ from typing import Any, Protocol
 from lightmill.errors import LightmillError
 from lightmill.workflow.arrivals import Delivered, Gate, archived, checksum, removed
 from lightmill.workflow.engines import Ended, Engine, Work
+from lightmill.workflow.jobs import outcome_of, prepared
 from lightmill.workflow.store import Arrival, Outcome, Startable, Store, TaskPlan, Verdict
 
 __all__ = ["Planner", "Service", "Ticked"]
@@ -26,10 +24,6 @@ __all__ = ["Planner", "Service", "Ticked"]
 log = logging.getLogger("lightmill.workflow")
 
 BATCH = 200  # files taken in by one transaction
-BAD_DATA = 3  # exit status: the same again will fail again
-TRANSIENT = ("No space left on device", "Connection refused", "Connection reset", "Stale file")
-TAIL = 4000  # bytes of a log that are looked at
-LEAST_MB = 400.0  # that any job needs
 
 
 class Planner(Protocol):
@@ -122,7 +116,7 @@ class Service:
         done.ended = self._collect()
         if self.gate is not None:
             self._take(self.gate.complete(), done)
-        done.planned = self._associate()
+        done.planned = self.associate()
         done.started = self._start()
         return done
 
@@ -235,7 +229,8 @@ class Service:
 
     # -- associations ----------------------------------------------------------------------------
 
-    def _associate(self) -> int:
+    def associate(self) -> int:
+        """Make the associations of candidates that are due; return how many changed."""
         made = 0
         programs: dict[str, list[Any]] = {}
         for row in self.store.due_candidates(self.quiet):
@@ -281,21 +276,9 @@ class Service:
         return started
 
     def _prepared(self, job: Startable, folder: Path) -> tuple[list[str], float]:
-        """Make the job's folder: links to its inputs, and what it is to run."""
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "in").mkdir(parents=True)
-        (folder / "out").mkdir()
-        for name, path in job.inputs.items():
-            source = self.archive / path
-            try:
-                os.link(source, folder / "in" / name)
-            except OSError:
-                (folder / "in" / name).symlink_to(source.resolve())
-        command, memory = self.planner.command(job, folder)
-        memory = max(LEAST_MB, memory) * job.memory_factor
-        content = {"command": command, "memory_limit_mb": None}
-        (folder / "job.json").write_text(json.dumps(content, indent=1))
-        return command, memory
+        """Make the job's folder, from the archive."""
+        sources = {name: self.archive / path for name, path in job.inputs.items()}
+        return prepared(job, folder, sources, self.planner)
 
     def _collect(self) -> int:
         for job in self.store.unfinished():
@@ -310,36 +293,7 @@ class Service:
     def _outcome(self, one: Ended) -> Outcome:
         """Put the products of a job into the archive, and say how it ended."""
         folder = self.jobs / str(one.job_id)
-        facts: Mapping[str, Any] = {
-            "exit_status": one.exit_status, "peak_mb": one.peak_mb, "cpu_s": one.cpu_s
-        }  # fmt: skip
-        if one.reason or one.exit_status != 0:
-            reason = one.reason or f"exit status {one.exit_status}"
-            tail = _tail(folder / "log.txt")
-            passing = one.is_lost or any(words in tail for words in TRANSIENT)
-            killed = one.exit_status is None or one.exit_status < 0
-            told = tail.strip().splitlines()
-            return Outcome(
-                False, f"{reason}: {told[-1]}" if told else reason,
-                is_transient=passing or killed, is_out_of_memory=one.is_out_of_memory,
-                is_lost=one.is_lost, **facts,
-            )  # fmt: skip
-        try:
-            products = self._products(one, folder)
-        except LightmillError as error:
-            return Outcome(False, str(error), is_transient=True, **facts)
-        return Outcome(True, products=tuple(products), **facts)
-
-    def _products(self, one: Ended, folder: Path) -> list[Arrival]:
-        files = [
-            Delivered(folder / output.path, output.sha256, output.size) for output in one.outputs
-        ]
-        inputs = self.store.inputs_of(one.job_id)
-        return [
-            replace(arrival, path=archived(file, self.archive, arrival.program))
-            for file, arrival in zip(files, self.planner.products(files, inputs), strict=True)
-            if arrival is not None
-        ]
+        return outcome_of(one, folder, self.archive, self.planner, self.store.inputs_of)
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -348,12 +302,3 @@ def _state(path: Path) -> tuple[int, int]:
     except OSError:
         return (-1, -1)
     return found.st_size, found.st_mtime_ns
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL))
-            return file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""

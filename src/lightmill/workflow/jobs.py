@@ -1,0 +1,131 @@
+"""The folder of a job: what is put into it before, and what is taken from it afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from lightmill.errors import LightmillError
+from lightmill.workflow.arrivals import Delivered, archived
+from lightmill.workflow.engines import Ended
+from lightmill.workflow.store.values import Arrival, Outcome, Startable
+from lightmill.workflow.worker import JOB_FILE, LOG_FILE
+
+__all__ = ["Commander", "Describer", "outcome_of", "prepared"]
+
+TRANSIENT = ("No space left on device", "Connection refused", "Connection reset", "Stale file")
+TAIL = 4000  # bytes of a log that are looked at
+LEAST_MB = 400.0  # that any job needs
+
+
+class Commander(Protocol):
+    """Who knows what runs a job."""
+
+    def command(self, job: Startable, folder: Path) -> tuple[list[str], float]:
+        """Write what a job needs into its folder; return words to run there, and memory [MB]."""
+
+
+class Describer(Protocol):
+    """Who knows what products are."""
+
+    def products(
+        self, files: Sequence[Delivered], inputs: Sequence[Arrival]
+    ) -> list[Arrival | None]:
+        """Say what products of a job are; None for what stays in the job's folder."""
+
+
+def prepared(
+    job: Startable, folder: Path, sources: Mapping[str, Path], commander: Commander
+) -> tuple[list[str], float]:
+    """Make the folder of a job anew: links to its inputs, and what it is to run.
+
+    Parameters
+    ----------
+    job : Startable
+    folder : Path
+        What is in it is removed.
+    sources : mapping of str to Path
+        Name of each input → where it is.
+    commander : Commander
+
+    Returns
+    -------
+    command : list of str
+        Words to run in the folder.
+    memory : float
+        That it needs [1e6 byte].
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "in").mkdir(parents=True)
+    (folder / "out").mkdir()
+    for name, source in sources.items():
+        try:
+            os.link(source, folder / "in" / name)
+        except OSError:
+            (folder / "in" / name).symlink_to(source.resolve())
+    command, memory = commander.command(job, folder)
+    memory = max(LEAST_MB, memory) * job.memory_factor
+    content = {"command": command, "memory_limit_mb": None}
+    (folder / JOB_FILE).write_text(json.dumps(content, indent=1))
+    return command, memory
+
+
+def outcome_of(
+    one: Ended,
+    folder: Path,
+    archive: Path,
+    describer: Describer,
+    inputs_of: Callable[[int], Sequence[Arrival]],
+) -> Outcome:
+    """Put the products of a job into the archive, and say how it ended.
+
+    Parameters
+    ----------
+    one : Ended
+    folder : Path
+        Of the job.
+    archive : Path
+    describer : Describer
+    inputs_of : callable
+        Returns what a job was made of, given its number.
+    """
+    facts: Mapping[str, Any] = {
+        "exit_status": one.exit_status, "peak_mb": one.peak_mb, "cpu_s": one.cpu_s
+    }  # fmt: skip
+    if one.reason or one.exit_status != 0:
+        reason = one.reason or f"exit status {one.exit_status}"
+        tail = _tail(folder / LOG_FILE)
+        passing = one.is_lost or any(words in tail for words in TRANSIENT)
+        killed = one.exit_status is None or one.exit_status < 0
+        told = tail.strip().splitlines()
+        return Outcome(
+            False, f"{reason}: {told[-1]}" if told else reason,
+            is_transient=passing or killed, is_out_of_memory=one.is_out_of_memory,
+            is_lost=one.is_lost, **facts,
+        )  # fmt: skip
+    files = [Delivered(folder / output.path, output.sha256, output.size) for output in one.outputs]
+    try:
+        products = tuple(
+            replace(arrival, path=archived(file, archive, arrival.program))
+            for file, arrival in zip(
+                files, describer.products(files, inputs_of(one.job_id)), strict=True
+            )
+            if arrival is not None
+        )
+    except LightmillError as error:
+        return Outcome(False, str(error), is_transient=True, **facts)
+    return Outcome(True, products=products, **facts)
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
