@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lightmill.cli.commands import argument, command
+from lightmill.cli.ops.engines import engine_of, engine_options
 from lightmill.cli.progress import shown_progress, somebody_looks
-from lightmill.errors import LightmillError, UnknownNameError
+from lightmill.errors import LightmillError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from lightmill.simulate import InstrumentFacts, SimulatedCache, SimulatedExposure
@@ -50,14 +52,22 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 )
 @_instrument
 @_seed
+@engine_options
 @_quiet
-def demo(directory: Path, scene: str, instrument: str | None, seed: int, quiet: bool) -> int:
+def demo(
+    directory: Path, scene: str, instrument: str | None, seed: int, quiet: bool, **where: Any
+) -> int:
     """Simulate a small night, process it, write a report."""
     from lightmill.pipeline.logs import configured
     from lightmill.simulate import Scene
 
     observed = Scene.named(NIGHTS.get(scene, scene))
     facts = _facts(instrument or observed.instrument)
+    if where["engine"] != "local" and scene not in NIGHTS:
+        raise UsageError(
+            "jobs elsewhere need an observatory at work", found=f"--scene {scene}",
+            expected=" or ".join(NIGHTS),
+        )  # fmt: skip
 
     bar = somebody_looks() and not quiet
     level = "WARNING" if bar or quiet else "INFO"
@@ -71,7 +81,8 @@ def demo(directory: Path, scene: str, instrument: str | None, seed: int, quiet: 
         if scene in NIGHTS:
             from lightmill.cli.night_shift import run_night
 
-            report = run_night(facts, directory, _running, **{**told, "scene": observed.name})
+            told |= {"scene": observed.name, "engine": partial(engine_of, **where)}
+            report = run_night(facts, directory, _running, **told)
         elif observed.filters:
             from lightmill.cli.field import run_field
 

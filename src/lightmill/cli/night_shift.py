@@ -19,6 +19,7 @@ from lightmill.errors import LightmillError
 from lightmill.workflow.states import TaskState
 
 if TYPE_CHECKING:
+    from lightmill.workflow.engines import Engine
     from lightmill.workflow.service import Ticked
     from lightmill.workflow.store import Store
 
@@ -41,7 +42,7 @@ def run_night(
     seed: int = 1,
     command: str = "lightmill demo",
     progress: Progress | None = None,
-    cores: int | None = None,
+    engine: Callable[[Path], Engine] | None = None,
 ) -> Path:
     """Simulate a field, deliver its exposures one by one, and let an observatory do the rest.
 
@@ -61,8 +62,8 @@ def run_night(
         What the user typed, for the report.
     progress : callable, optional
         Told (what is done, steps done, steps in all).
-    cores : int, optional
-        Jobs at the same time.
+    engine : callable, optional
+        Returns where jobs run, given the observatory's folder; processes of this machine by default.
 
     Returns
     -------
@@ -89,7 +90,7 @@ def run_night(
         target=_deliver, args=([one.uncal for one in observed], inbox, seed), daemon=True
     )
     night.start()
-    store = _run(site, inbox, cache, night, tell, cores)
+    store = _run(site, inbox, cache, night, tell, engine)
     clock.lap("the night: from deliveries to mosaics and catalogs")
     tasks, files = _result(store)
     store.close()
@@ -144,15 +145,15 @@ def _run(
     cache: simulate.SimulatedCache | None,
     night: threading.Thread,
     tell: Progress,
-    cores: int | None,
+    engine: Callable[[Path], Engine] | None,
 ) -> Store:
     """Run an observatory until the night is over and everything is done."""
     import yaml
 
+    from lightmill.cli.ops.engines import engine_of
     from lightmill.cli.ops.place import FILE, site_of
     from lightmill.cli.ops.running import service_of
     from lightmill.workflow.arrivals import Gate
-    from lightmill.workflow.engines.local import LocalEngine
     from lightmill.workflow.store import create_store
 
     site.mkdir(parents=True)
@@ -165,7 +166,7 @@ def _run(
         site_of(site),
         gate=Gate(inbox, settle=SETTLE),
         quiet=QUIET,
-        engine=LocalEngine(cores=cores),
+        engine=(engine or engine_of)(site),
     )
     last = [time.monotonic()]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lightmill.cli.commands import argument, command
+from lightmill.cli.ops.engines import engine_of, engine_options
 from lightmill.cli.ops.place import FILE, Site, root_option, site_of
 from lightmill.errors import ConfigurationError, UnknownNameError, UsageError
 
@@ -73,16 +74,7 @@ def init(
 @click.option("--quiet-time", default=60.0, show_default=True, type=click.FloatRange(0),
               metavar="SECONDS",
               help="A candidate is taken as it is when nothing came for so long.")  # fmt: skip
-@click.option("-j", "--cores", type=click.IntRange(1), metavar="N", help="Jobs at the same time.")
-@click.option("--engine", type=click.Choice(["local", "dask", "slurm"]), default="local",
-              show_default=True, help="Where jobs run.")  # fmt: skip
-@click.option("--address", metavar="ADDRESS",
-              help="dask: of the scheduler; without it, processes of this machine.")  # fmt: skip
-@click.option("--partition", metavar="NAME", help="slurm: where pilots are asked for.")
-@click.option("--pilots", default=1, show_default=True, type=click.IntRange(1), metavar="N",
-              help="slurm: jobs of the batch system that ours run in.")  # fmt: skip
-@click.option("--interface", metavar="NAME",
-              help="slurm: of the network by which pilots reach this machine.")  # fmt: skip
+@engine_options
 @click.option("--until-idle", type=click.FloatRange(0), metavar="SECONDS",
               help="End when there was nothing to do for so long.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -92,14 +84,9 @@ def watch(
     settle: float,
     sentinel: str,
     quiet_time: float,
-    cores: int | None,
-    engine: str,
-    address: str | None,
-    partition: str | None,
-    pilots: int,
-    interface: str | None,
     until_idle: float | None,
     quiet: bool,
+    **where: Any,
 ) -> None:
     """Run an observatory: take in what is delivered, and process it."""
     from lightmill.workflow.arrivals import Gate
@@ -115,7 +102,7 @@ def watch(
         site,
         gate=Gate(folder, settle=settle, sentinel=sentinel),
         quiet=quiet_time,
-        engine=_engine(site, engine, cores, address, partition, pilots, interface),
+        engine=engine_of(site.root, **where),
     )
     stopped = _Stopped()
     told = None if quiet else _Told(service).turn
@@ -150,39 +137,11 @@ def service_of(
     return Service(
         site.root,
         site.opened(),
-        engine or _engine(site, "local"),
+        engine or engine_of(site.root),
         _planner(site),
         gate=gate,
         quiet=quiet,
     )
-
-
-def _engine(
-    site: Site,
-    name: str,
-    cores: int | None = None,
-    address: str | None = None,
-    partition: str | None = None,
-    pilots: int = 1,
-    interface: str | None = None,
-) -> Engine:
-    if name == "dask":
-        from lightmill.workflow.engines.dask import DaskEngine
-
-        return DaskEngine(address, cores=cores)
-    if name == "slurm":
-        from lightmill.workflow.engines.slurm import SlurmEngine
-
-        if not partition:
-            raise UsageError("Slurm needs to be told where", remedy="--partition NAME")
-        folder = site.root / "pilots"
-        folder.mkdir(exist_ok=True)
-        return SlurmEngine(
-            partition, pilots=pilots, cores=cores or 1, folder=folder, interface=interface
-        )
-    from lightmill.workflow.engines.local import LocalEngine
-
-    return LocalEngine(cores=cores)
 
 
 def _planner(site: Site) -> Observing:
