@@ -184,7 +184,8 @@ def _run(
     try:
         service.run(told=told, is_over=is_over, pause=0.1)
     finally:
-        service.engine.close()
+        if service.engine is not None:
+            service.engine.close()
     return service.store
 
 

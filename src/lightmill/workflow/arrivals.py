@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightmill.errors import DataError
+from lightmill.workflow.patience import Unavailable, is_of_the_file
 
 __all__ = ["Delivered", "Gate", "archived", "checksum", "removed"]
 
@@ -138,7 +139,9 @@ def archived(one: Delivered, archive: Path, program: str, *, keep: bool = False)
     Raises
     ------
     DataError
-        If the file cannot be put there; nothing of it is then.
+        If the file cannot be put there because of what it is; nothing of it is then.
+    Unavailable
+        If the archive is full, or cannot be written; nothing of the file is there then.
     """
     place = Path(_plain(program) or "_", _plain(one.path.name), one.sha256[:16], one.path.name)
     target = archive / place
@@ -160,7 +163,11 @@ def archived(one: Delivered, archive: Path, program: str, *, keep: bool = False)
     except OSError as error:
         with contextlib.suppress(OSError):
             aside.unlink()
-        raise DataError(
+        if is_of_the_file(error):
+            raise DataError(
+                "the file cannot be put into the archive", place=target, found=error.strerror
+            ) from error
+        raise Unavailable(
             "the file cannot be put into the archive",
             place=target,
             found=error.strerror or error,

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from lightmill.errors import LightmillError
 from lightmill.workflow.arrivals import Delivered, archived
 from lightmill.workflow.engines import Ended
+from lightmill.workflow.patience import Unavailable
 from lightmill.workflow.store.values import Arrival, Outcome, Startable
 from lightmill.workflow.worker import JOB_FILE, LOG_FILE
 
@@ -93,6 +94,11 @@ def outcome_of(
     describer : Describer
     inputs_of : callable
         Returns what a job was made of, given its number.
+
+    Raises
+    ------
+    Unavailable
+        If they cannot be put into the archive now.
     """
     facts: Mapping[str, Any] = {
         "exit_status": one.exit_status, "peak_mb": one.peak_mb, "cpu_s": one.cpu_s
@@ -117,6 +123,8 @@ def outcome_of(
             )
             if arrival is not None
         )
+    except Unavailable:
+        raise
     except LightmillError as error:
         return Outcome(False, str(error), is_transient=True, **facts)
     return Outcome(True, products=products, **facts)

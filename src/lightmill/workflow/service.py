@@ -6,6 +6,7 @@ was: what ran on is adopted, what vanished is tried again, what was delivered is
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +16,11 @@ from typing import Any, Protocol
 
 from lightmill.errors import LightmillError
 from lightmill.workflow.arrivals import Delivered, Gate, archived, checksum, removed
-from lightmill.workflow.engines import Ended, Engine, Work
-from lightmill.workflow.jobs import outcome_of, prepared
-from lightmill.workflow.store import Arrival, Outcome, Startable, Store, TaskPlan, Verdict
+from lightmill.workflow.dispatch import RESERVE_MB, Dispatch, Maker
+from lightmill.workflow.engines import Engine
+from lightmill.workflow.lock import alone
+from lightmill.workflow.patience import Patience, Unavailable
+from lightmill.workflow.store import Arrival, Store, TaskPlan, Verdict
 
 __all__ = ["Planner", "Service", "Ticked"]
 
@@ -26,16 +29,11 @@ log = logging.getLogger("lightmill.workflow")
 BATCH = 200  # files taken in by one transaction
 
 
-class Planner(Protocol):
+class Planner(Maker, Protocol):
     """What the service asks of those who know instruments, pipelines and rules of association."""
 
     def arrivals(self, files: Sequence[Delivered]) -> list[Arrival | LightmillError]:
         """Say what files are, or what is wrong with each; `path` is left empty."""
-
-    def products(
-        self, files: Sequence[Delivered], inputs: Sequence[Arrival]
-    ) -> list[Arrival | None]:
-        """Say what products of a job are; None for what stays in the job's folder."""
 
     def first_stage(self, arrival: Arrival) -> TaskPlan | None:
         """Return the task that begins with a file by itself."""
@@ -44,9 +42,6 @@ class Planner(Protocol):
         self, program: str, candidates: Sequence[str], rows: Sequence[Any]
     ) -> list[TaskPlan]:
         """Return the tasks of candidates, given all exposures of the program."""
-
-    def command(self, job: Startable, folder: Path) -> tuple[list[str], float]:
-        """Write what a job needs into its folder; return words to run there, and memory [MB]."""
 
 
 @dataclass
@@ -72,52 +67,56 @@ class Service:
     root : Path
         Folder of the observatory, with ``archive`` and ``jobs``.
     store : Store
-    engine : Engine
-        Where jobs run.
+    engine : Engine or None
+        Where jobs run; None: what is delivered is taken in, and another process does the rest.
     planner : Planner
     gate : Gate, optional
         The folder where files are delivered; none: only jobs are looked after.
     quiet : float
         Seconds without an arrival after which a candidate is taken as it is.
+    reserve_mb : float
+        No job is started while less of the disk than this is free.
     """
 
     def __init__(
         self,
         root: Path,
         store: Store,
-        engine: Engine,
+        engine: Engine | None,
         planner: Planner,
         *,
         gate: Gate | None = None,
         quiet: float = 60.0,
+        reserve_mb: float = RESERVE_MB,
     ) -> None:
         self.root, self.store, self.engine, self.planner = root, store, engine, planner
         self.gate, self.quiet = gate, quiet
-        self.archive, self.jobs = root / "archive", root / "jobs"
+        self.archive = root / "archive"
+        self.dispatch = (
+            None
+            if engine is None
+            else Dispatch(root, store, engine, planner, reserve_mb=reserve_mb)
+        )
         self._refused: dict[Path, tuple[int, int]] = {}
 
-    # -- the loop --------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Let go of the engine, whose work runs on, and of the store."""
+        if self.engine is not None:
+            self.engine.close()
+        self.store.close()
 
-    def recover(self) -> int:
-        """Adopt the jobs that run since before this service began; return how many were lost."""
-        lost = 0
-        for job in self.store.unfinished():
-            work = Work(job.id, self.jobs / str(job.id), job.memory_mb)
-            if self.engine.adopt(work, job.handle):
-                continue
-            reason = "its process vanished while nobody looked after it"
-            self.store.finish(job.id, Outcome(False, reason, is_transient=True, is_lost=True))
-            lost += 1
-        return lost
+    # -- the loop --------------------------------------------------------------------------------
 
     def tick(self) -> Ticked:
         """Do everything that can be done now; never wait."""
         done = Ticked()
-        done.ended = self._collect()
+        if self.dispatch is not None:
+            done.ended = self.dispatch.collect()
         if self.gate is not None:
             self._take(self.gate.complete(), done)
-        done.planned = self.associate()
-        done.started = self._start()
+        if self.dispatch is not None:
+            done.planned = self.associate()
+            done.started = self.dispatch.start()
         return done
 
     def run(
@@ -130,6 +129,9 @@ class Service:
     ) -> None:
         """Turn until told to end.
 
+        While the store or the archive cannot be used, it waits: what arrives stays where it is
+        delivered, what runs goes on.
+
         Parameters
         ----------
         until_idle : float, optional
@@ -140,14 +142,41 @@ class Service:
             Told what each turn did.
         is_over : callable
             Asked at each turn.
+
+        Raises
+        ------
+        ConfigurationError
+            If another process looks after the jobs of this observatory.
         """
-        self.recover()
-        idle_since = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            if self.dispatch is not None:
+                stack.enter_context(alone(self.dispatch.jobs))
+            self._run(until_idle, pause, told, is_over)
+
+    def _run(
+        self,
+        until_idle: float | None,
+        pause: float,
+        told: Callable[[Ticked], None] | None,
+        is_over: Callable[[], bool],
+    ) -> None:
+        patience, is_sure, idle_since = Patience(), False, time.monotonic()
         while not is_over():
-            done = self.tick()
-            if told is not None:
-                told(done)
-            if done or not self.is_idle():
+            try:
+                if self.dispatch is not None and not is_sure:
+                    self.dispatch.recover()
+                is_sure = True
+                done = self.tick()
+                if told is not None:
+                    told(done)
+                is_idle = not done and self.is_idle()
+            except Unavailable as error:
+                is_sure = False  # of what was written last
+                patience.wait(error, is_over)
+                idle_since = time.monotonic()
+                continue
+            patience.over()
+            if not is_idle:
                 idle_since = time.monotonic()
             elif until_idle is not None and time.monotonic() - idle_since >= until_idle:
                 return
@@ -155,9 +184,9 @@ class Service:
                 time.sleep(pause)
 
     def is_idle(self) -> bool:
-        """Say whether nothing is delivered, queued or running."""
+        """Say whether nothing is delivered, queued or running, as far as it is this process's."""
         empty = self.gate is None or all(path in self._refused for path in self.gate.waiting())
-        return empty and self.store.is_idle()
+        return empty and (self.dispatch is None or self.store.is_idle())
 
     # -- what arrives ----------------------------------------------------------------------------
 
@@ -241,59 +270,6 @@ class Service:
             )
             made += len(self.store.plan(plans, candidates=rows, program=program)) or len(rows)
         return made
-
-    # -- jobs ------------------------------------------------------------------------------------
-
-    def _start(self) -> int:
-        room = self.engine.room()
-        if room.cores < 1:
-            return 0
-        started = 0
-        for job in self.store.startable(max(1, room.cores)):
-            folder = self.jobs / str(job.job_id)
-            try:
-                command, memory = self._prepared(job, folder)
-            except (LightmillError, OSError) as error:
-                if self.store.start(job.job_id, self.engine.name, 0.0, []):
-                    is_transient = isinstance(error, OSError)
-                    outcome = Outcome(False, str(error), is_transient=is_transient)
-                    self.store.finish(job.job_id, outcome)
-                continue
-            room = self.engine.room()
-            memory = min(memory, room.largest_mb)
-            if room.cores < 1 or room.memory_mb < memory:
-                break  # the next of this priority must not be overtaken for ever
-            if not self.store.start(job.job_id, self.engine.name, memory, command):
-                continue
-            try:
-                handle = self.engine.submit(Work(job.job_id, folder, memory, 1, job.priority))
-            except (LightmillError, OSError) as error:
-                outcome = Outcome(False, f"it could not be started: {error}", is_transient=True)
-                self.store.finish(job.job_id, outcome)
-                continue
-            self.store.submitted(job.job_id, handle)
-            started += 1
-        return started
-
-    def _prepared(self, job: Startable, folder: Path) -> tuple[list[str], float]:
-        """Make the job's folder, from the archive."""
-        sources = {name: self.archive / path for name, path in job.inputs.items()}
-        return prepared(job, folder, sources, self.planner)
-
-    def _collect(self) -> int:
-        for job in self.store.unfinished():
-            if job.is_cancelled and job.handle:
-                self.engine.cancel(job.handle)
-        count = 0
-        for one in self.engine.ended():
-            self.store.finish(one.job_id, self._outcome(one))
-            count += 1
-        return count
-
-    def _outcome(self, one: Ended) -> Outcome:
-        """Put the products of a job into the archive, and say how it ended."""
-        folder = self.jobs / str(one.job_id)
-        return outcome_of(one, folder, self.archive, self.planner, self.store.inputs_of)
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -64,8 +64,9 @@ def init(
 
 
 @command("watch")
-@argument("folder", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False),
-          help="Where files are delivered.")  # fmt: skip
+@argument("folder", metavar="[FOLDER]", required=False,
+          type=click.Path(path_type=Path, file_okay=False),
+          help="Where files are delivered; without it, only jobs are looked after.")  # fmt: skip
 @root_option
 @click.option("--settle", default=2.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS",
               help="A file counts as complete when it has not changed for so long.")  # fmt: skip
@@ -74,43 +75,39 @@ def init(
 @click.option("--quiet-time", default=60.0, show_default=True, type=click.FloatRange(0),
               metavar="SECONDS",
               help="A candidate is taken as it is when nothing came for so long.")  # fmt: skip
+@click.option("--intake-only", is_flag=True,
+              help="Take in what is delivered, and leave the jobs to another process.")  # fmt: skip
 @engine_options
 @click.option("--until-idle", type=click.FloatRange(0), metavar="SECONDS",
               help="End when there was nothing to do for so long.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def watch(
-    folder: Path,
+    folder: Path | None,
     root: Path,
     settle: float,
     sentinel: str,
     quiet_time: float,
+    intake_only: bool,
     until_idle: float | None,
     quiet: bool,
     **where: Any,
 ) -> None:
     """Run an observatory: take in what is delivered, and process it."""
-    from lightmill.workflow.arrivals import Gate
-
-    folder.mkdir(parents=True, exist_ok=True)
     site = site_of(root)
-    if folder.resolve() == site.root or folder.resolve() in site.root.parents:
-        raise UsageError(
-            "the folder of deliveries holds the observatory's own", place=folder,
-            remedy="choose one that holds deliveries alone",
-        )  # fmt: skip
+    if folder is None and intake_only:
+        raise UsageError("there is nothing to take in", remedy="name the folder of deliveries")
     service = service_of(
         site,
-        gate=Gate(folder, settle=settle, sentinel=sentinel),
+        gate=None if folder is None else _gate(site, folder, settle, sentinel),
         quiet=quiet_time,
-        engine=engine_of(site.root, **where),
+        engine=None if intake_only else engine_of(site.root, **where),
     )
     stopped = _Stopped()
     told = None if quiet else _Told(service).turn
     try:
         service.run(until_idle=until_idle, told=told, is_over=stopped)
     finally:
-        service.engine.close()
-        service.store.close()
+        service.close()
 
 
 @command("ingest")
@@ -122,8 +119,7 @@ def ingest(files: tuple[Path, ...], root: Path, move: bool) -> int:
     """Take files into the archive, as if they had been delivered."""
     service = service_of(site_of(root))
     counts = service.ingest(list(files), keep=not move)
-    service.engine.close()
-    service.store.close()
+    service.close()
     print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
     return 3 if counts.get("refused") else 0
 
@@ -131,17 +127,30 @@ def ingest(files: tuple[Path, ...], root: Path, move: bool) -> int:
 def service_of(
     site: Site, *, gate: Gate | None = None, quiet: float = 60.0, engine: Engine | None = None
 ) -> Service:
-    """Return the service of an observatory, by default on the processes of this machine."""
+    """Return the service of an observatory; without an engine, it only takes in what is delivered."""
     from lightmill.workflow.service import Service
 
     return Service(
         site.root,
         site.opened(),
-        engine or engine_of(site.root),
+        engine,
         _planner(site),
         gate=gate,
         quiet=quiet,
     )
+
+
+def _gate(site: Site, folder: Path, settle: float, sentinel: str) -> Gate:
+    """Return what watches a folder of deliveries."""
+    from lightmill.workflow.arrivals import Gate
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.resolve() == site.root or folder.resolve() in site.root.parents:
+        raise UsageError(
+            "the folder of deliveries holds the observatory's own", place=folder,
+            remedy="choose one that holds deliveries alone",
+        )  # fmt: skip
+    return Gate(folder, settle=settle, sentinel=sentinel)
 
 
 def _planner(site: Site) -> Observing:
