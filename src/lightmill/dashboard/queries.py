@@ -138,9 +138,8 @@ class Questions:
         if asked.program:
             query = query.where(about.program == asked.program)
         if asked.state:
-            is_most = asked.state == DatasetState.CURRENT and not asked.kind
-            # Nearly all are current: an index of states would have them sorted all, for a page.
-            state = func.coalesce(table.c.state, "") if is_most else table.c.state
+            # Of a program there are a few, of a state nearly all: let no index of states be used.
+            state = func.coalesce(table.c.state, "") if asked.program else table.c.state
             query = query.where(state == asked.state)
         if asked.kind and what != "candidates":
             query = query.where((table.c.kind if what == "datasets" else about.type) == asked.kind)
@@ -302,9 +301,12 @@ class Questions:
             .order_by(d.name)
             .limit(WATCHED * max(1, len(numbers)))
         )
-        # Nothing was made by a job that did not end well; the question is not cheap.
-        done = [job["id"] for job in jobs if job["state"] == JobState.DONE]
-        made = self.rows(select(*_shown("datasets")).where(d.job_id.in_(done))) if done else []
+        made = self.rows(
+            select(*_shown("datasets"))
+            .where(d.job_id.in_(numbers))
+            .order_by(d.name, d.revision)
+            .limit(WATCHED * max(1, len(numbers)))
+        )
         for job in jobs:
             job["inputs"] = [row for row in given if row["of_job"] == job["id"]]
             job["products"] = [row for row in made if row["job_id"] == job["id"]]

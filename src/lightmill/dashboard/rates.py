@@ -20,7 +20,6 @@ SPANS: Mapping[str, tuple[int, int]] = {  # seconds of a bin, number of bins
 }
 # Latencies are counted in bins, so that a quantile of a million costs as much as one of ten. [s]
 EDGES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 50_000)
-LONGEST = 7 * 86400.0  # seconds from queue to end; what took longer is not in the charts
 OVER = (JobState.DONE, JobState.FAILED, JobState.LOST)
 
 
@@ -68,8 +67,7 @@ def rates(questions: Questions, by: str, now: float) -> dict[str, Any]:
     for row in questions.rows(
         select(of_end, j.state, wait, run, func.count().label("count"))
         .where(
-            j.id >= questions.first_since(j.queued_at, first * step - LONGEST),
-            j.state.in_(OVER), j.ended_at >= first * step, j.ended_at < (last + 1) * step,
+            j.ended_at >= first * step, j.ended_at < (last + 1) * step, j.state.in_(OVER),
             j.started_at.is_not(None),
         )
         .group_by(of_end, j.state, wait, run)

@@ -12,7 +12,7 @@ pytest.importorskip("fastapi", reason="NO FASTAPI: pip install 'lightmill[server
 from sqlalchemy import insert
 
 from lightmill.dashboard import Tokens, application, new_token
-from lightmill.workflow.store import create_store, open_engine
+from lightmill.workflow.store import open_engine
 from lightmill.workflow.store import tables as t
 
 HOSTILE = "<script>document.body.id='x'</script>\"'`&{{7*7}}..%2f.fits"
@@ -22,10 +22,9 @@ NOW = 1_800_000_000.0
 class Filling:
     """Rows for a store, with what the test does not care about filled in."""
 
-    def __init__(self, root):
-        self.root = root
-        create_store(root)
-        self.engine = open_engine(root)
+    def __init__(self, root, place):
+        self.root, self.place = root, place
+        self.engine = open_engine(place)
 
     def row(self, table, **values):
         with self.engine.begin() as connection:
@@ -150,8 +149,8 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def fill(root):
-    filling = Filling(root)
+def fill(root, place):
+    filling = Filling(root, place)
     yield filling
     filling.engine.dispose()
 
@@ -163,10 +162,9 @@ def acts():
 
 
 @pytest.fixture
-def app(root, fill, acts):
-    del fill
+def app(root, place, acts):
     made = application(
-        root, archive=root / "archive", tokens=Tokens(root), clock=lambda: NOW, pause=0.01,
+        place, archive=root / "archive", tokens=Tokens(root), clock=lambda: NOW, pause=0.01,
         act=lambda *told: acts.append(told), title="test",
     )  # fmt: skip
     yield made

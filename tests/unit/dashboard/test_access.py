@@ -11,6 +11,14 @@ import yaml
 from lightmill.dashboard import Role, Tokens, application, new_token
 from lightmill.dashboard.access import LIFE, MOST, Sessions
 from lightmill.errors import ConfigurationError
+from lightmill.workflow.store import create_store
+
+
+@pytest.fixture
+def place(root):
+    """What is refused does not depend on the database."""
+    create_store(root)
+    return root
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from lightmill.dashboard import export, running
 HOSTILE = "<script>document.body.id='x'</script>\"'`&{{7*7}}..%2f.fits"
 
 
-def test_an_empty_store_is_written(root, fill, tmp_path):
-    del fill
-    page = export(root, tmp_path / "kept", archive=root / "archive")
+def test_an_empty_store_is_written(root, place, tmp_path):
+    page = export(place, tmp_path / "kept", archive=root / "archive")
 
     assert page == tmp_path / "kept" / "index.html"
     assert "Nothing has arrived yet" in page.read_text()
@@ -28,7 +27,7 @@ def test_all_links_lead_to_files_of_the_folder(root, fill, tmp_path):
     fill.made_of(job, raw)
     fill.dataset("../../b_i2d.fits", kind="product", job_id=job)
     folder = tmp_path / "kept"
-    export(root, folder, archive=root / "archive")
+    export(fill.place, folder, archive=root / "archive")
 
     pages = sorted(folder.rglob("*.html"))
     assert {page.relative_to(folder).parts[0] for page in pages} == {
@@ -52,7 +51,7 @@ def test_all_links_lead_to_files_of_the_folder(root, fill, tmp_path):
 
 def test_only_the_newest_have_pages_and_links(root, fill, tmp_path):
     made = [fill.dataset(f"x{n}_rate.fits") for n in range(5)]
-    export(root, tmp_path / "kept", archive=root / "archive", most=2)
+    export(fill.place, tmp_path / "kept", archive=root / "archive", most=2)
 
     pages = {int(page.stem) for page in (tmp_path / "kept" / "datasets").iterdir()}
     assert pages == set(made[-2:])
