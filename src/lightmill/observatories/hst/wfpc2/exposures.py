@@ -1,0 +1,153 @@
+"""What the archive's tables say of an exposure, and what its names mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from lightmill.errors import ValidationError
+
+__all__ = ["CALIBRATIONS", "Exposure", "oms_name", "root_of"]
+
+CALIBRATIONS = frozenset(
+    {"DARK", "BIAS", "INTFLAT", "UVFLAT", "VISFLAT", "KSPOTS", "EARTH-CALIB"}
+)  # IMAGETYP or target of exposures that look at no field
+_NAME = re.compile(r"U[A-Z0-9]{8}")  # IPPPSSOOT; nothing else is ever made part of a path
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One exposure, as the archive's database describes it.
+
+    Parameters
+    ----------
+    dataset_name : str
+        IPPPSSOOT, nine letters and digits.
+    pep_id : int
+        Proposal.
+    visit, targname : str
+        Visit, and what the proposer called the target.
+    ra_hdr, dec_hdr, pa_v3_hdr : float
+        Pointing of the aperture and roll by the science header [deg].
+    aperture : str
+        Aperture whose pointing that is.
+    filtnam1, filtnam2 : str
+        Filters; empty where the wheel was clear.
+    exptime : float
+        Exposure time [s].
+    start_time : str
+        Start, ISO 8601, UTC.
+    start_time_dmf, release_date_dmf : int
+        Start, and the day it becomes public, since the archive's epoch [s].
+    imagetyp, mtflag : str
+        Kind of image; ``T`` where the target moved.
+    """
+
+    dataset_name: str
+    pep_id: int
+    visit: str
+    targname: str
+    ra_hdr: float
+    dec_hdr: float
+    pa_v3_hdr: float
+    aperture: str
+    filtnam1: str
+    filtnam2: str
+    exptime: float
+    start_time: str
+    start_time_dmf: int = 0
+    release_date_dmf: int = 0
+    imagetyp: str = "EXT"
+    mtflag: str = "F"
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Exposure:
+        """Return the exposure of a database row; columns not known here are left aside."""
+        given = {one.name: row[one.name] for one in fields(cls) if one.name in row}
+        root_of(given["dataset_name"])
+        return cls(**given)
+
+    @property
+    def root(self) -> str:
+        """The eight characters that exposure and jitter files share."""
+        return self.dataset_name[:8]
+
+    @property
+    def filter(self) -> str:
+        """Filters in alphabetical order: either wheel may hold either."""
+        return "+".join(sorted(name for name in (self.filtnam1, self.filtnam2) if name))
+
+    def changed(self, column: str, value: str) -> Exposure:
+        """Return the exposure with one column of the database at another value.
+
+        Parameters
+        ----------
+        column : str
+            Name of the column.
+        value : str
+            The new value as text.
+
+        Raises
+        ------
+        ValidationError
+            If there is no such column, it says who the exposure is, or the value is not of its type.
+        """
+        known = {one.name for one in fields(self)} - {"dataset_name", "pep_id"}
+        if column not in known:
+            raise ValidationError(
+                "this column cannot be changed",
+                place=self.dataset_name,
+                found=column,
+                expected=", ".join(sorted(known)),
+            )
+        kind = type(getattr(self, column))
+        try:
+            return replace(self, **{column: kind(value)})
+        except ValueError:
+            raise ValidationError(
+                "the new value is of another type",
+                place=f"{self.dataset_name}/{column}",
+                found=value,
+                expected=kind.__name__,
+            ) from None
+
+    def left_out(self) -> str | None:
+        """Return why the exposure is never associated, or None if it may be (rule R0)."""
+        if self.imagetyp != "EXT" or self.targname in CALIBRATIONS:
+            kind = self.imagetyp if self.imagetyp != "EXT" else self.targname
+            return f"calibration ({kind})"
+        if self.mtflag == "T":
+            return "moving target"
+        if not self.exptime > 0:
+            return "no exposure time"
+        return None
+
+
+def root_of(dataset: str) -> str:
+    """Return the first eight characters of a dataset's name.
+
+    Parameters
+    ----------
+    dataset : str
+        IPPPSSOOT of an exposure, or the same with J of its jitter files.
+
+    Raises
+    ------
+    ValidationError
+        If this is no name of a WFPC2 dataset: it may come from a file or a table, and lead anywhere.
+    """
+    if not isinstance(dataset, str) or not _NAME.fullmatch(dataset):
+        raise ValidationError(
+            "this is not the name of a WFPC2 dataset",
+            found=dataset,
+            expected="U and eight letters or digits, upper case",
+            remedy="correct the name where it comes from",
+        )
+    return dataset[:8]
+
+
+def oms_name(dataset: str) -> str:
+    """Return the name of an exposure's jitter dataset."""
+    return f"{root_of(dataset)}J"
