@@ -32,6 +32,7 @@ __all__ = [
     "Replaced",
     "Reprocess",
     "Retry",
+    "Settled",
     "Started",
     "StopJob",
     "Succeeded",
@@ -66,8 +67,9 @@ class Task:
         Of the state, for people.
     held_from : str
         State it was held in.
-    has_run : bool
-        It has products.
+    changed : str
+        What changed and has not been asked for yet: because the job that runs was begun before, or
+        because something else it is made of is being made again.
     """
 
     state: TaskState = TaskState.WAITING
@@ -77,7 +79,7 @@ class Task:
     priority: int = 0
     reason: str = ""
     held_from: str = ""
-    has_run: bool = False
+    changed: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,12 @@ class Policy:
     attempts: int = 3  # jobs until a task that fails for a passing reason is FAILED
     pause: float = 10.0  # seconds before the second attempt; four times as long each time
     memory_growth: float = 2.0  # after an attempt that ran out of memory
-    redo: str = "at once"  # or "on approval": what becomes of a task whose input changed
+    # "at once" or "on approval": what becomes of a task when a file that was delivered replaces one
+    # it was made of. Products and what operators change need no approval: that was given before.
+    redo: str = "at once"
+    # "content": a newer generation with the content of the one before changes nothing;
+    # "generation": whatever is newer does.
+    differs: str = "content"
 
 
 # -- events ----------------------------------------------------------------------------------------
@@ -137,6 +144,15 @@ class InputChanged(Event):
     """What the task was made of, or is to be made of, is not what it was."""
 
     reason: str = ""
+    is_approved: bool = False  # whatever the policy says about approval
+    is_deferred: bool = False  # something else it is made of is being made again: not before that
+
+
+@dataclass(frozen=True)
+class Settled(Event):
+    """Something the task is made of has been made again, and is what it was."""
+
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,6 +191,7 @@ class Reprocess(Event):
     """An operator has the task done again although nothing it was made of is known to differ."""
 
     reason: str = ""
+    is_deferred: bool = False  # something it is made of is being made again: not before that
 
 
 @dataclass(frozen=True)
@@ -291,11 +308,15 @@ def _started(task: Task, event: Started, policy: Policy) -> Answer:
 
 
 def _succeeded(task: Task, event: Succeeded, policy: Policy) -> Answer:
-    done = replace(task, state=S.DONE, reason="", attempts=0, memory_factor=1.0, has_run=True)
-    return done, []
+    """Note that it is done; of what was there when its job began."""
+    state = S.STALE if task.changed else S.DONE
+    reason = task.changed
+    return replace(task, state=state, reason=reason, changed="", attempts=0, memory_factor=1.0), []
 
 
 def _crashed(task: Task, event: Crashed, policy: Policy) -> Answer:
+    if task.changed:  # to be tried again of what nobody approved
+        return replace(task, state=S.STALE, reason=task.changed, changed=""), []
     task = replace(task, attempts=task.attempts + 1, reason=event.reason)
     if event.is_out_of_memory:
         task = replace(task, memory_factor=task.memory_factor * policy.memory_growth)
@@ -304,22 +325,38 @@ def _crashed(task: Task, event: Crashed, policy: Policy) -> Answer:
     return replace(task, state=S.FAILED), []
 
 
+def _may_redo(event: InputChanged, policy: Policy) -> bool:
+    return event.is_approved or policy.redo == "at once"
+
+
 def _changed_while_queued(task: Task, event: InputChanged, policy: Policy) -> Answer:
-    return task, []  # the job is given its inputs when it starts
+    if _may_redo(event, policy):
+        return task, []  # the job is given its inputs when it starts
+    return replace(task, state=S.STALE, reason=event.reason), [StopJob()]
 
 
 def _changed_while_running(task: Task, event: InputChanged, policy: Policy) -> Answer:
-    return _queued(task, event.reason)[0], [StopJob(), Queue()]
+    if _may_redo(event, policy):
+        return _queued(task, event.reason)[0], [StopJob(), Queue()]
+    return replace(task, changed=event.reason), []  # what runs was approved
 
 
 def _changed(task: Task, event: InputChanged, policy: Policy) -> Answer:
-    if policy.redo == "at once":
-        return _again(task, event.reason)
-    return replace(task, state=S.STALE, reason=event.reason), []
+    if not _may_redo(event, policy):
+        return replace(task, state=S.STALE, reason=event.reason, changed=""), []
+    if event.is_deferred:
+        return replace(task, changed=event.reason), []
+    return _again(task, event.reason)
+
+
+def _settled(task: Task, event: Settled, policy: Policy) -> Answer:
+    """Go on with what was put off."""
+    return _again(task, task.changed) if task.changed else (task, [])
 
 
 def _again(task: Task, reason: str) -> Answer:
-    return _ready_or_waiting(replace(task, attempts=0, memory_factor=1.0), reason)
+    fresh = replace(task, attempts=0, memory_factor=1.0, changed="")
+    return _ready_or_waiting(fresh, reason)
 
 
 def _changed_failed(task: Task, event: InputChanged, policy: Policy) -> Answer:
@@ -359,7 +396,10 @@ def _cancel(task: Task, event: Cancel, policy: Policy) -> Answer:
 
 
 def _reprocess(task: Task, event: Reprocess, policy: Policy) -> Answer:
-    return _again(task, event.reason or "an operator asked for it")
+    reason = event.reason or "an operator asked for it"
+    if event.is_deferred and task.state in {S.DONE, S.STALE}:
+        return replace(task, changed=reason), []
+    return _again(task, reason)
 
 
 def _prioritise(task: Task, event: Prioritise, policy: Policy) -> Answer:
@@ -380,10 +420,12 @@ TRANSITIONS: dict[tuple[TaskState, type[Event]], Action] = {
     (S.DONE, Lost): _lost,
     (S.DONE, Arrived): _noted,
     (S.DONE, Reprocess): _reprocess,
+    (S.DONE, Settled): _settled,
     (S.STALE, InputChanged): _changed,
     (S.STALE, Lost): _lost,
     (S.STALE, Arrived): _noted,
     (S.STALE, Reprocess): _reprocess,
+    (S.STALE, Settled): _settled,
     (S.FAILED, InputChanged): _changed_failed,
     (S.FAILED, Arrived): _arrived_again,
     (S.FAILED, Lost): _lost,

@@ -47,6 +47,11 @@ class DatasetState(Described):
         "QUARANTINED",
         "Its content cannot be used, for a reason that is recorded. It takes part in nothing.",
     )
+    RETIRED = (
+        "RETIRED",
+        "What made it is no longer asked for: the association it belongs to is gone, or has other "
+        "products. Its file is kept as it was; nothing is made of it.",
+    )
 
 
 class TaskState(Described):
@@ -70,8 +75,9 @@ class TaskState(Described):
     )
     STALE = (
         "STALE",
-        "Its products are there, but an input has changed since, for the reason that is recorded. "
-        "It is done again when an operator approves it, or at once where the policy says so.",
+        "An input has changed since its products were made, or since they were asked for; the "
+        "reason is recorded. It is done when an operator approves it, or at once where the policy "
+        "says so.",
     )
     HELD = (
         "HELD",

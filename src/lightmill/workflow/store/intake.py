@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from lightmill.workflow.machine import Arrived, InputChanged
-from lightmill.workflow.states import CandidateState, DatasetState, TaskState
+from lightmill.workflow.states import CandidateState, DatasetState
 from lightmill.workflow.store import tables as t
-from lightmill.workflow.store.records import chunks, note, step
+from lightmill.workflow.store.records import chunks, note
+from lightmill.workflow.store.staleness import wake
 from lightmill.workflow.store.values import Arrival, Verdict
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = ["take"]
 _STATES = {
     Verdict.NEW: (DatasetState.CURRENT, "DatasetArrived", ""),
     Verdict.NEWER: (DatasetState.CURRENT, "DatasetReplaced", ""),
+    Verdict.RENEWED: (DatasetState.CURRENT, "DatasetRenewed", ""),
     Verdict.STALE: (DatasetState.SUPERSEDED, "DatasetStale", "it arrived after a newer one"),
     Verdict.CONFLICT: (
         DatasetState.CONFLICT,
@@ -62,11 +63,11 @@ def take(
     verdicts = [
         Verdict.NEW if one.name in new else _one(store, connection, one, job_id) for one in arrivals
     ]
-    fresh = {Verdict.NEW, Verdict.NEWER}
-    woken = [one for one, verdict in zip(arrivals, verdicts, strict=True) if verdict in fresh]
-    _wake(store, connection, woken)
-    _join(store, connection, [one for one in woken if one.name in new], 1)
-    _join(store, connection, [one for one in woken if one.name not in new], 0)
+    fresh = {Verdict.NEW, Verdict.NEWER, Verdict.RENEWED}
+    woken = [pair for pair in zip(arrivals, verdicts, strict=True) if pair[1] in fresh]
+    wake(store, connection, woken, is_approved=job_id is not None)
+    _join(store, connection, [one for one, _ in woken if one.name in new], 1)
+    _join(store, connection, [one for one, _ in woken if one.name not in new], 0)
     return verdicts
 
 
@@ -107,11 +108,13 @@ def _one(store: Store, connection: Any, one: Arrival, job_id: int | None) -> Ver
     """Write down one file, which may be known."""
     d = t.datasets.c
     known = connection.execute(
-        select(d.id, d.revision, d.generation, d.sha256, d.state)
+        select(d.id, d.revision, d.generation, d.sha256, d.content, d.state)
         .where(d.name == one.name)
         .order_by(d.revision)
     ).all()
     verdict = _verdict(one, known, is_product=job_id is not None)
+    if verdict is Verdict.RENEWED and store.policy.differs == "generation":
+        verdict = Verdict.NEWER
     if verdict is Verdict.DUPLICATE:
         same = next(row for row in known if row.sha256 == one.sha256)
         note(store, connection, "DatasetDuplicate", "dataset", same.id, _told(one, same.revision))
@@ -127,31 +130,6 @@ def _one(store: Store, connection: Any, one: Arrival, job_id: int | None) -> Ver
     dataset_id = connection.execute(insert(t.datasets).values(row)).inserted_primary_key[0]
     note(store, connection, kind, "dataset", dataset_id, _told(one, len(known) + 1))
     return verdict
-
-
-def _wake(store: Store, connection: Any, arrivals: Sequence[Arrival]) -> None:
-    """Tell all that wait for files, or were made of older generations of them."""
-    a = t.awaited.c
-    generations = {one.name: one.generation for one in arrivals}
-    waiting = [
-        row
-        for some in chunks(list(generations))
-        for row in connection.execute(
-            select(a.task_id, a.name, a.is_present)
-            .join(t.tasks, t.tasks.c.id == a.task_id)
-            .where(a.name.in_(some), t.tasks.c.state != TaskState.SUPERSEDED)
-            .order_by(a.task_id, a.name)
-        ).all()
-    ]
-    for task_id, name, is_present in waiting:
-        if is_present:
-            reason = f"{name} is there in a newer generation, {generations[name]}"
-            step(store, connection, task_id, InputChanged(reason))
-            continue
-        connection.execute(
-            update(t.awaited).where(a.task_id == task_id, a.name == name).values(is_present=True)
-        )
-        step(store, connection, task_id, Arrived(name))
 
 
 def _join(store: Store, connection: Any, arrivals: Sequence[Arrival], new: int) -> None:
@@ -185,7 +163,7 @@ def _row(
 ) -> dict[str, Any]:
     return {
         "name": one.name, "revision": revision, "generation": one.generation,
-        "sha256": one.sha256, "size": one.size, "path": one.path, "kind": one.kind,
+        "sha256": one.sha256, "content": one.content, "size": one.size, "path": one.path, "kind": one.kind,
         "suffix": one.suffix, "state": state, "reason": reason, "program": one.program,
         "target": one.target, "facts": dict(one.facts), "job_id": job_id, "arrived_at": now,
     }  # fmt: skip
@@ -202,11 +180,14 @@ def _verdict(one: Arrival, known: Sequence[Any], *, is_product: bool) -> Verdict
     if not known:
         return Verdict.NEW
     current = next((row for row in known if row.state == DatasetState.CURRENT), None)
+    newer = Verdict.NEWER
+    if current is not None and one.content and one.content == current.content:
+        newer = Verdict.RENEWED
     if is_product:  # made again of the same inputs it says the same date
         same = current is not None and current.sha256 == one.sha256
-        return Verdict.DUPLICATE if same else Verdict.NEWER
+        return Verdict.DUPLICATE if same else newer
     if any(row.sha256 == one.sha256 for row in known):
         return Verdict.DUPLICATE
     if current is None or one.generation > current.generation:
-        return Verdict.NEWER
+        return newer
     return Verdict.STALE if one.generation < current.generation else Verdict.CONFLICT

@@ -11,6 +11,7 @@ from lightmill.workflow.machine import Replaced
 from lightmill.workflow.states import CandidateState, DatasetState, JobState, TaskState
 from lightmill.workflow.store import tables as t
 from lightmill.workflow.store.records import chunks, digest_of, note, step
+from lightmill.workflow.store.staleness import retire_products, settle
 from lightmill.workflow.store.values import TaskPlan
 
 if TYPE_CHECKING:
@@ -39,11 +40,23 @@ def ensure(store: Store, connection: Any, plans: Sequence[TaskPlan]) -> list[int
         version = 1
         if last is not None:
             if last.document_sha256 == digest and last.state != TaskState.SUPERSEDED:
+                _described(store, connection, last, plan)
                 continue
             version = last.version + 1
             step(store, connection, last.id, Replaced(f"version {version} of it was made"))
         new.append((plan, version, digest))
     return _made(store, connection, new) if new else []
+
+
+def _described(store: Store, connection: Any, last: Any, plan: TaskPlan) -> None:
+    """Write down a new description of a task, of which nothing has to be redone."""
+    new, old = plan.document or {}, last.document or {}
+    keys = sorted(key for key in plan.description if new.get(key) != old.get(key))
+    if not keys:
+        return
+    connection.execute(update(t.tasks).where(t.tasks.c.id == last.id).values(document=dict(new)))
+    told = {"changed": {key: [old.get(key), new.get(key)] for key in keys}}
+    note(store, connection, "TaskDescribed", "task", last.id, told)
 
 
 def _latest(connection: Any, identities: list[str]) -> dict[str, Any]:
@@ -57,7 +70,7 @@ def _latest(connection: Any, identities: list[str]) -> dict[str, Any]:
             .subquery()
         )
         rows = connection.execute(
-            select(k.id, k.identity, k.version, k.state, k.document_sha256).join(
+            select(k.id, k.identity, k.version, k.state, k.document_sha256, k.document).join(
                 newest, (k.identity == newest.c.identity) & (k.version == newest.c.version)
             )
         ).all()
@@ -109,7 +122,13 @@ def _made(store: Store, connection: Any, new: Sequence[tuple[TaskPlan, int, str]
     connection.execute(
         insert(t.awaited),
         [
-            {"task_id": task_id, "name": name, "role": role, "is_present": name in present}
+            {
+                "task_id": task_id,
+                "name": name,
+                "role": role,
+                "is_present": name in present,
+                "is_content": name not in plan.presences,
+            }
             for task_id, (plan, _, _), _ in made
             for name, role in plan.awaits.items()
         ],
@@ -135,7 +154,10 @@ def drop_unplanned(
     ).all()  # fmt: skip
     for task_id, identity in rows:
         if identity not in planned:
-            step(store, connection, task_id, Replaced("no longer made of the candidate"))
+            reason = "no longer made of the candidate"
+            step(store, connection, task_id, Replaced(reason))
+            retire_products(store, connection, task_id, reason)
+            settle(store, connection, task_id)
 
 
 def close_candidate(store: Store, connection: Any, row: Any) -> None:

@@ -35,7 +35,8 @@ def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 def digest_of(plan: TaskPlan) -> str:
     """Return the checksum of what a task is made of."""
-    document = {k: v for k, v in (plan.document or {}).items() if k not in VOLATILE}
+    left_out = plan.description.union(VOLATILE)
+    document = {k: v for k, v in (plan.document or {}).items() if k not in left_out}
     content = [plan.type, plan.pipeline, sorted(plan.awaits.items()), document]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -67,14 +68,14 @@ def step(store: Store, connection: Any, task_id: int, event: Event, *, who: str 
     row = connection.execute(
         select(
             k.state, k.missing, k.attempts, k.memory_factor, k.priority, k.reason, k.held_from,
-            k.turn,
+            k.changed, k.turn,
         )
         .where(k.id == task_id)
         .with_for_update()
     ).one()  # fmt: skip
     before = Task(
         TaskState(row.state), row.missing, row.attempts, row.memory_factor, row.priority,
-        row.reason, row.held_from,
+        row.reason, row.held_from, row.changed,
     )  # fmt: skip
     after, commands = handle(before, event, store.policy)
     told = {key: value for key, value in asdict(event).items() if value not in ("", False)}
@@ -83,7 +84,7 @@ def step(store: Store, connection: Any, task_id: int, event: Event, *, who: str 
     values: dict[str, Any] = {
         "state": after.state, "missing": after.missing, "attempts": after.attempts,
         "memory_factor": after.memory_factor, "priority": after.priority, "reason": after.reason,
-        "held_from": after.held_from, "turn": row.turn + 1,
+        "held_from": after.held_from, "changed": after.changed, "turn": row.turn + 1,
     }  # fmt: skip
     if after.state != before.state:
         values["since_at"] = now

@@ -7,7 +7,8 @@ task cannot contradict: SQLite lets one write at a time, PostgreSQL locks the ro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lightmill.workflow.machine import (
     Crashed,
     Event,
     Policy,
+    Reprocess,
     Started,
     Succeeded,
 )
@@ -27,6 +29,14 @@ from lightmill.workflow.store.intake import take
 from lightmill.workflow.store.opening import open_engine
 from lightmill.workflow.store.planning import close_candidate, drop_unplanned, ensure
 from lightmill.workflow.store.records import note, step
+from lightmill.workflow.store.staleness import (
+    describe,
+    is_fed_by_work,
+    retire_others,
+    settle,
+    wake,
+    withdraw,
+)
 from lightmill.workflow.store.values import Arrival, Outcome, Startable, TaskPlan, Verdict
 
 __all__ = ["Store"]
@@ -204,7 +214,7 @@ class Store:
         inputs = connection.execute(
             select(d.name, d.path, d.size)
             .join(t.awaited, a.name == d.name)
-            .where(a.task_id == row.task_id, d.state == DatasetState.CURRENT)
+            .where(a.task_id == row.task_id, a.is_content, d.state == DatasetState.CURRENT)
         ).all()
         return Startable(
             row.id, row.task_id, row.number, row.type, row.pipeline, row.name, row.document,
@@ -240,7 +250,7 @@ class Store:
                     ["job_id", "dataset_id"],
                     select(func.coalesce(job_id, job_id), d.id)
                     .join(t.awaited, a.name == d.name)
-                    .where(a.task_id == row.task_id, d.state == DatasetState.CURRENT),
+                    .where(a.task_id == row.task_id, a.is_content, d.state == DatasetState.CURRENT),
                 )
             )
             step(self, connection, row.task_id, Started())
@@ -276,7 +286,7 @@ class Store:
         return [
             Arrival(
                 row.name, row.sha256, row.size, row.generation, row.path, row.kind, row.suffix,
-                row.program, row.target, row.facts,
+                row.program, row.target, row.facts, content=row.content,
             )
             for row in rows
         ]  # fmt: skip
@@ -304,6 +314,7 @@ class Store:
                 .values(
                     state=state, ended_at=self.clock(), exit_status=outcome.exit_status,
                     peak_mb=outcome.peak_mb, cpu_s=outcome.cpu_s, reason=outcome.reason,
+                    made_with=None if outcome.made_with is None else dict(outcome.made_with),
                 )
             )  # fmt: skip
             facts = {"reason": outcome.reason, "exit_status": outcome.exit_status}
@@ -313,9 +324,12 @@ class Store:
             if not outcome.is_good:
                 crash = Crashed(outcome.reason, outcome.is_transient, outcome.is_out_of_memory)
                 step(self, connection, row.task_id, crash)
-                return
-            step(self, connection, row.task_id, Succeeded())
-            take(self, connection, outcome.products, job_id)
+            else:
+                step(self, connection, row.task_id, Succeeded())
+                take(self, connection, outcome.products, job_id)
+                names = {one.name for one in outcome.products}
+                retire_others(self, connection, row.task_id, names)
+            settle(self, connection, row.task_id)
 
     # -- operators -------------------------------------------------------------------------------
 
@@ -338,7 +352,91 @@ class Store:
             known = connection.execute(select(t.tasks.c.id).where(t.tasks.c.id == task_id)).first()
             if known is None:
                 raise UnknownNameError("task", str(task_id), ())
-            return step(self, connection, task_id, event, who=who)
+            if isinstance(event, Reprocess) and is_fed_by_work(connection, task_id):
+                event = replace(event, is_deferred=True)
+            state = step(self, connection, task_id, event, who=who)
+            settle(self, connection, task_id)
+            return state
+
+    def describe(
+        self, name: str, values: Mapping[str, Any], *, used: Collection[str] = (), who: str = ""
+    ) -> dict[str, tuple[Any, Any]]:
+        """Change what the store says of a current dataset, and wake what depends on that.
+
+        Parameters
+        ----------
+        name : str
+            Of the dataset.
+        values : mapping
+            Key of its facts → value.
+        used : collection of str
+            Keys that tasks are made of: those that change have them redone. Associations of its
+            program are looked at again whatever key changed.
+        who : str
+
+        Returns
+        -------
+        changed : dict
+            Key → value before and after.
+
+        Raises
+        ------
+        UnknownNameError
+            If no generation of it is current.
+        """
+        with self.engine.begin() as connection:
+            return describe(self, connection, name, values, used, who=who)
+
+    def quarantine(self, name: str, reason: str, *, who: str = "") -> None:
+        """Take the current generation of a file out of everything; what waits for it waits again.
+
+        Raises
+        ------
+        UnknownNameError
+            If none is current.
+        """
+        d = t.datasets.c
+        with self.engine.begin() as connection:
+            rows = connection.execute(
+                select(d.id, d.name).where(d.name == name, d.state == DatasetState.CURRENT)
+            ).all()
+            if not rows:
+                raise UnknownNameError("current dataset", name, ())
+            withdraw(self, connection, rows, DatasetState.QUARANTINED, reason, who=who)
+
+    def accept(self, name: str, *, who: str = "") -> None:
+        """Make current what was kept aside: the newest conflict, or else what is in quarantine.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is none of that name.
+        """
+        d = t.datasets.c
+        aside = [DatasetState.CONFLICT, DatasetState.QUARANTINED]
+        with self.engine.begin() as connection:
+            row = connection.execute(
+                select(t.datasets)
+                .where(d.name == name, d.state.in_(aside))
+                .order_by((d.state == DatasetState.CONFLICT).desc(), d.revision.desc())
+                .limit(1)
+            ).first()
+            if row is None:
+                raise UnknownNameError("dataset in conflict or quarantine", name, ())
+            connection.execute(
+                update(t.datasets)
+                .where(d.name == name, d.state == DatasetState.CURRENT)
+                .values(state=DatasetState.SUPERSEDED, reason="an operator accepted another")
+            )
+            connection.execute(
+                update(t.datasets)
+                .where(d.id == row.id)
+                .values(state=DatasetState.CURRENT, reason="")
+            )
+            told = {"name": name, "generation": row.generation, "revision": row.revision}
+            note(self, connection, "DatasetAccepted", "dataset", row.id, told, who=who)
+            one = Arrival(name, row.sha256, row.size, row.generation, row.path, content=row.content)
+            wake(self, connection, [(one, Verdict.NEWER)], is_approved=True)
 
     # -- questions -------------------------------------------------------------------------------
 

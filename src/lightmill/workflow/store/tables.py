@@ -69,6 +69,8 @@ datasets = Table(
     Column("revision", Integer, nullable=False),  # 1, 2, … as they arrived
     Column("generation", String(32), nullable=False),  # sortable date, of the data, not of arrival
     Column("sha256", String(64), nullable=False),
+    # Of what it says, without how and when it was written; empty: its bytes are what it says.
+    Column("content", String(64), nullable=False, server_default=""),
     Column("size", BigInteger, nullable=False),
     Column("path", Text, nullable=False),  # below the archive's folder
     Column("kind", String(20), nullable=False),  # exposure, product, companion
@@ -133,6 +135,7 @@ tasks = Table(
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("reason", Text, nullable=False, server_default=""),
     Column("held_from", String(12), nullable=False, server_default=""),
+    Column("changed", Text, nullable=False, server_default=""),  # what is not asked for yet
     Column("since_at", Float, nullable=False),  # when the state began
     Column("turn", Integer, nullable=False, server_default="0"),  # counts changes: who was first
     UniqueConstraint("identity", "version"),
@@ -148,6 +151,8 @@ awaited = Table(
     Column("name", String(200), primary_key=True),  # of the dataset
     Column("role", String(40), nullable=False, server_default=""),  # science, background …
     Column("is_present", Boolean, nullable=False),
+    # False: it has to be there, but the task is not made of it.
+    Column("is_content", Boolean, nullable=False, server_default=text("true")),
     Index("ix_awaited_name", "name"),
 )
 
@@ -173,6 +178,7 @@ jobs = Table(
     Column("cpu_s", Float),
     Column("reason", Text, nullable=False, server_default=""),  # why it failed
     Column("command", JSON),  # words for the shell that do the same
+    Column("made_with", JSON),  # versions of software and steps, context and names of references
     UniqueConstraint("task_id", "number"),
     Index("ix_jobs_state", "state", "not_before"),
     Index("ix_jobs_ended_at", "ended_at"),

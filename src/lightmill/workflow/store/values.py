@@ -34,6 +34,8 @@ class Arrival:
         Row of the pool.
     candidates : mapping of str to int or None
         Candidates it belongs to → how many exposures they have, if a header tells.
+    content : str
+        Checksum of what it says, without how and when it was written. Empty: of its bytes.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Arrival:
     target: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     candidates: Mapping[str, int | None] = field(default_factory=dict)
+    content: str = ""
 
 
 class Verdict(StrEnum):
@@ -54,6 +57,7 @@ class Verdict(StrEnum):
 
     NEW = "new"  # the first of its name
     NEWER = "newer"  # current from now on; what used the one before is not up to date
+    RENEWED = "renewed"  # newer, and says the same: current, and nothing has to be redone
     DUPLICATE = "duplicate"  # the same bytes were there already
     STALE = "stale"  # older than the current one
     CONFLICT = "conflict"  # says it is the current generation, and is not
@@ -78,6 +82,10 @@ class TaskPlan:
     program, candidate, target : str
     document : mapping, optional
         The association.
+    presences : frozenset of str
+        Of what it awaits: files that have to be there, but that it is not made of.
+    description : frozenset of str
+        Keys of the document that describe it, and change nothing that is made.
     """
 
     identity: str
@@ -90,6 +98,8 @@ class TaskPlan:
     candidate: str = ""
     target: str = ""
     document: Mapping[str, Any] | None = None
+    presences: frozenset[str] = frozenset()
+    description: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,8 @@ class Outcome:
     peak_mb, cpu_s : float or None
     products : tuple of Arrival
         In the archive already.
+    made_with : mapping, optional
+        Software and its version, versions of steps, context and names of references.
     """
 
     is_good: bool
@@ -153,3 +165,4 @@ class Outcome:
     peak_mb: float | None = None
     cpu_s: float | None = None
     products: tuple[Arrival, ...] = ()
+    made_with: Mapping[str, Any] | None = None
