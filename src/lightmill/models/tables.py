@@ -23,6 +23,11 @@ _LETTERS = {
     "b1": "L", "u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "c8": "C",
     "c16": "M", "u2": "I", "u4": "J", "u8": "K", "i1": "B",
 }  # fmt: skip
+_SHAPING = frozenset({b"TFIEL", b"TTYPE", b"TFORM", b"TZERO", b"TSCAL", b"TDIM1", b"TDIM2",
+                      b"TDIM3", b"TDIM4", b"TDIM5", b"TDIM6", b"TDIM7", b"TDIM8", b"TDIM9"})  # fmt: skip
+_KNOWN: dict[
+    tuple[bytes, ...], tuple[np.dtype, np.dtype]
+] = {}  # an archive's tables share few forms
 
 
 class LazyTable:
@@ -102,7 +107,20 @@ def read_table(hdu: Hdu) -> np.ndarray:
 
 
 def _forms(hdu: Hdu) -> tuple[np.dtype, np.dtype]:
-    """Return the dtype of a row in the file and in memory."""
+    """Return the dtype of a row in the file and in memory; of cards seen before, at once."""
+    cards = tuple(
+        card for card in hdu.header.cards if card[:5] in _SHAPING or card[:7] == b"NAXIS1 "
+    )
+    forms = _KNOWN.get(cards)
+    if forms is None:
+        forms = _forms_by_cards(hdu)
+        if len(_KNOWN) >= 64:
+            _KNOWN.clear()
+        _KNOWN[cards] = forms
+    return forms
+
+
+def _forms_by_cards(hdu: Hdu) -> tuple[np.dtype, np.dtype]:
     header = hdu.header
     stored, wanted = [], []
     for number in range(1, header.integer("TFIELDS") + 1):
