@@ -39,8 +39,8 @@ class JitterPair:
     ----------
     dataset : str
         Name of the jitter dataset the files give, upper case; empty where they do not.
-    table : (n,) ndarray
-        Rows of the observation log, structured, names in lower case.
+    columns : dict
+        Columns of the observation log by their names in lower case, one row every few seconds.
     header : Header
         Statistics of the exposure, wherever the files of its time keep them.
     content : str
@@ -48,7 +48,7 @@ class JitterPair:
     """
 
     dataset: str
-    table: np.ndarray
+    columns: dict[str, np.ndarray]
     header: Header
     content: str
 
@@ -176,7 +176,7 @@ def read_pair(jit: Path, jif: Path) -> JitterPair:
     digest = hashlib.sha256(contents[0])
     digest.update(contents[1])
     name = names.pop() if names else ""
-    return JitterPair(name, _table(log), _statistics(statistics), digest.hexdigest())
+    return JitterPair(name, _columns(log), _statistics(statistics), digest.hexdigest())
 
 
 def pointing_of(
@@ -206,14 +206,14 @@ def pointing_of(
         Means on the sphere: neither 0 h nor a pole is special.
     """
     rules = rules or Rules()
-    table, header = pair.table, pair.header
-    ra, dec, roll = (table[name].astype(np.float64) for name in ("ra", "dec", "roll"))
-    valid = (table["takedata"] == 1) & (table["slewflag"] == 0) & (table["recenter"] == 0)
+    columns, header = pair.columns, pair.header
+    ra, dec, roll = (columns[name].astype(np.float64) for name in ("ra", "dec", "roll"))
+    valid = (columns["takedata"] == 1) & (columns["slewflag"] == 0) & (columns["recenter"] == 0)
     valid &= (np.abs(ra) < UNDEFINED) & (np.abs(dec) <= 90.0) & (np.abs(roll) < UNDEFINED)
     if window is not None:
-        valid &= (table["seconds"] >= window[0]) & (table["seconds"] <= window[1])
+        valid &= (columns["seconds"] >= window[0]) & (columns["seconds"] <= window[1])
     mean = _mean(ra[valid], dec[valid], roll[valid]) if valid.any() else None
-    quality, causes = _judged(header, mean, len(table), rules)
+    quality, causes = _judged(header, mean, len(ra), rules)
     ra_, dec_, roll_, *scatter = mean or (None, None, None, 0.0, 0.0, 0.0)
     return Pointing(
         dataset=dataset,
@@ -226,7 +226,7 @@ def pointing_of(
         sigma_ra=scatter[0] or 0.0,
         sigma_dec=scatter[1] or 0.0,
         sigma_roll=scatter[2] or 0.0,
-        rows=len(table),
+        rows=len(ra),
         valid=int(valid.sum()),
         aperture=header.text("APERTURE"),
         rms_v2=_arcsec(header, "V2_RMS"),
@@ -313,32 +313,30 @@ def _dataset(file: FitsFile) -> str:
     return ""
 
 
-def _table(file: FitsFile) -> np.ndarray:
+def _columns(file: FitsFile) -> dict[str, np.ndarray]:
     hdu = next((one for one in file.hdus if one.kind == "table"), None)
     if hdu is None:
         raise CorruptFileError("there is no table", place=file.path, remedy="fetch the file again")
     table = read_table(hdu)
-    lower = [name.lower() for name in table.dtype.names or ()]  # older logs spell V2_DOM
-    missing = [name for name in COLUMNS if name.lower() not in lower]
-    if missing or len(set(lower)) < len(lower):
+    names = table.dtype.names or ()
+    columns = {name.lower(): table[name] for name in names}  # older logs spell V2_DOM
+    if len(columns) < len(names) or any(name.lower() not in columns for name in COLUMNS):
         raise DataError(
             "the table is no observation log",
             place=hdu.place,
-            found=", ".join(table.dtype.names or ())[:200],
+            found=", ".join(names)[:200],
             expected=f"columns {', '.join(COLUMNS)}",
         )
-    table.dtype.names = tuple(lower)
-    wrong = [name for name in COLUMNS if table.dtype[name.lower()].kind not in "fiu"]
-    wrong += [name for name in COLUMNS if table.dtype[name.lower()].shape]
-    if wrong:
+    needed = {name: columns[name.lower()] for name in COLUMNS}
+    if wrong := [n for n, one in needed.items() if one.dtype.kind not in "fiu" or one.ndim > 1]:
         raise DataError(
             "columns hold something else than one number",
             place=hdu.place,
             found=", ".join(wrong),
             expected="numbers",
         )
-    _check_unit(hdu, lower)
-    return table
+    _check_unit(hdu, list(columns))
+    return columns
 
 
 def _check_unit(hdu: Hdu, names: list[str]) -> None:
