@@ -1,13 +1,13 @@
 """A PostgreSQL server of the tests' own, which they may stop, start and kill."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
-
-from sqlalchemy import create_engine, text
 
 TOOL = Path(__file__).parents[2] / "shared" / "tools" / "postgres-localhost.sh"
 
@@ -38,8 +38,10 @@ class Server:
         }
 
     def _tool(self, word):
-        return subprocess.run([TOOL, word], env=self.environment, capture_output=True, text=True,
-                              timeout=120, check=True).stdout.strip()  # fmt: skip
+        told = subprocess.run([TOOL, word], env=self.environment, capture_output=True, text=True,
+                              timeout=120, check=False)  # fmt: skip
+        assert told.returncode == 0, told.stderr[-2000:]
+        return told.stdout.strip()
 
     def start(self):
         self._tool("start")
@@ -51,14 +53,15 @@ class Server:
     def kill(self):
         """End it as a power cut does: it has to recover from its log."""
         data = self.folder / "data" / "data"
-        pid = int((data / "postmaster.pid").read_text().split()[0])
+        pid = (data / "postmaster.pid").read_text().split()[0]
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        os.kill(pid, signal.SIGKILL)
-        for child in map(int, children):  # they would end by themselves, a moment later
-            try:
-                os.kill(child, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        for one in [pid, *children]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(one), signal.SIGKILL)
+        end = time.monotonic() + 30
+        while any(Path("/proc", one).exists() for one in [pid, *children]):
+            assert time.monotonic() < end, "a killed server is still there"
+            time.sleep(0.02)  # none starts while one of another is left
 
     @property
     def url(self):
@@ -67,13 +70,3 @@ class Server:
     def close(self):
         self._tool("stop")
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def emptied(url):
-    """Make a database an empty one; return its address."""
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
-    return url

@@ -2,7 +2,7 @@
 
 Each kind of failure is one class with a ``code`` that never changes and an
 exit status: 2 usage, 3 bad data, 4 no reference file, 5 bad configuration,
-70 a bug of ours.
+70 a bug of ours, 75 something that is away for now.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """An observatory of small files: the real service, store and engine, and jobs of a few milliseconds.
 
-Run as a program with a folder, it is the service of that folder; tests kill it.
+Run as a program it is a process of an observatory, which tests kill:
+
+    python stand_in.py ROOT STORE watcher|service|both [SECONDS IDLE]
 """
 
 import hashlib
+import signal
 import sys
 from pathlib import Path
 
@@ -77,10 +80,14 @@ class StandIn:
         return words, 10.0
 
 
-def service_of(root, pause=0.02):
-    store = Store(root, policy=Policy(attempts=10_000, pause=0.0))
-    gate = Gate(root.parent / "inbox", settle=0.05)
-    return Service(root, store, LocalEngine(cores=2), StandIn(pause), gate=gate, quiet=QUIET)
+def service_of(root, place=None, role="both", *, pause=0.02, reserve_mb=0.0):
+    """Return a service; a watcher only takes in, and a service without one only looks after jobs."""
+    store = Store(place or root, policy=Policy(attempts=10_000, pause=0.0))
+    gate = None if role == "service" else Gate(root.parent / "inbox", settle=0.05)
+    engine = None if role == "watcher" else LocalEngine(cores=2)
+    return Service(
+        root, store, engine, StandIn(pause), gate=gate, quiet=QUIET, reserve_mb=reserve_mb
+    )
 
 
 def delivered(inbox, name, generation=1):
@@ -91,5 +98,14 @@ def delivered(inbox, name, generation=1):
     aside.replace(inbox / f"{name}_uncal.txt")
 
 
+def main(root, place, role, idle=None, reserve_mb="0"):
+    asked = []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+    service = service_of(Path(root), place, role, reserve_mb=float(reserve_mb))
+    service.run(
+        until_idle=None if idle is None else float(idle), pause=0.02, is_over=lambda: bool(asked)
+    )
+
+
 if __name__ == "__main__":
-    service_of(Path(sys.argv[1])).run(until_idle=1.5, pause=0.02)
+    main(*sys.argv[1:])

@@ -1,133 +1,99 @@
-"""Nothing is lost and nothing is done twice, whoever is killed whenever.
+"""Nothing is lost and nothing is done twice, whoever is killed whenever, and whatever is away.
 
-LIGHTMILL_KILLS says how often somebody is killed; 120 were run.
+LIGHTMILL_KILLS says how often somebody is killed in each night.
 """
 
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
-from collections import Counter
-from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
 pytest.importorskip("alembic", reason="operations need the extra `operations`")
+pytest.importorskip("psycopg", reason="PostgreSQL needs the extra `postgresql`")
 
-from lightmill.workflow.store import Store, create_store
-from lightmill.workflow.store import tables as t
-from tests.end_to_end.stand_in import delivered
+from lightmill.workflow.store import Store
+from tests.end_to_end.night import exposures, played
+from tests.postgresql import Server, why_not
 
-SERVICE = Path(__file__).with_name("stand_in.py")
-KILLS = int(os.environ.get("LIGHTMILL_KILLS", "10"))
-EXPOSURES = max(3, KILLS // 10)  # of each candidate: there must be something to kill
-NAMES = [f"p{p}-{c}-{n}" for p in (1, 2) for c in "ab" for n in range(EXPOSURES)]
+KILLS = int(os.environ.get("LIGHTMILL_KILLS", "8"))
+NAMES = exposures(max(2, KILLS // 10))  # there must be something to kill
 
 pytestmark = pytest.mark.slow
 
 
-def started(root):
-    environment = os.environ | {"PYTHONPATH": str(SERVICE.parents[2])}
-    return subprocess.Popen([sys.executable, SERVICE, root], env=environment)
+class Kills:
+    """Kills watcher, service and workers in turn, and cuts the database off now and then."""
+
+    def __init__(self, wanted, server=None, cuts=0):
+        self.wanted, self.server, self.cuts = wanted, server, cuts
+        self.done = {"watcher": 0, "service": 0, "worker": 0, "stop": 0, "crash": 0}
+
+    def __call__(self, night, draw):
+        processes = sum(self.done[one] for one in ("watcher", "service", "worker"))
+        cuts = self.done["stop"] + self.done["crash"]
+        kinds = ["watcher", "service", "worker", "worker"] if processes < self.wanted else []
+        if self.server is not None and cuts < self.cuts and draw.random() < 0.2:
+            kinds = ["stop"] if cuts % 2 == 0 else ["crash"]
+        kind = draw.choice(kinds) if kinds else None
+        if kind == "worker":
+            self.done[kind] += night.kill_worker(draw)
+        elif kind in {"watcher", "service"}:
+            night.kill(kind)
+            self.done[kind] += 1
+        elif kind is not None:
+            self.server.kill() if kind == "crash" else self.server.stop()
+            self.server.start()
+            self.done[kind] += 1
+        return processes >= self.wanted and cuts >= self.cuts
 
 
-def workers_of(root):
-    """Processes of the jobs of an observatory: workers, and what they run."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            inside = str((entry / "cwd").readlink()).startswith(f"{root}/jobs")
-        except OSError:
-            continue
-        named = any(word.startswith(f"{root}/jobs") for word in words)
-        if named or inside:
-            found.append(int(entry.name))
-    return found
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    """What there is after an undisturbed night."""
+    result, _ = played(tmp_path_factory.mktemp("calm") / "night", NAMES, 1)
+    assert {state for _, _, state in result[1]} == {"DONE"}
+    return result
 
 
-def killed(pid):
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
+@pytest.fixture
+def server():
+    if why_not():
+        pytest.skip(why_not())
+    one = Server(is_durable=True)
+    one.start()
+    yield one
+    one.close()
 
 
-def night(folder, seed, kills):
-    """Deliver all exposures, some twice and some in two generations, while people are killed."""
-    root, inbox = folder / "site", folder / "inbox"
-    inbox.mkdir(parents=True)
-    create_store(root)
-    draw = random.Random(seed)
-    deliveries = [(name, 1) for name in NAMES] + [(name, 2) for name in NAMES[::3]]
-    deliveries += draw.sample(deliveries, 3)
-    draw.shuffle(deliveries)
-    service = started(root)
-    count = 0
-    end = time.monotonic() + 300
-    while (deliveries or count < kills) and time.monotonic() < end:
-        if deliveries and not (inbox / f"{deliveries[-1][0]}_uncal.txt").exists():
-            delivered(inbox, *deliveries.pop())
-        elif deliveries:
-            draw.shuffle(deliveries)
-        time.sleep(draw.uniform(0, 0.15))
-        if count >= kills:
-            continue
-        if draw.random() < 0.5:
-            workers = workers_of(root)
-            count += bool(workers) and killed(draw.choice(workers))
-        else:
-            killed(service.pid)
-            service.wait()
-            count += 1
-            service = started(root)
-        if service.poll() is not None and (deliveries or count < kills):
-            service = started(root)  # it ended by itself, as there was nothing to do
-    assert service.wait(timeout=200) == 0
-    return root
+def test_kills_at_any_moment_change_nothing(tmp_path, calm):
+    kills = Kills(KILLS)
+
+    result, _ = played(tmp_path / "night", NAMES, 2, fault=kills)
+
+    print(kills.done)
+    assert result == calm
 
 
-def result(root):
-    """Return current files by name, and tasks that are not superseded."""
-    store = Store(root)
-    d, k = t.datasets.c, t.tasks.c
-    with store.reading() as connection:
-        files = connection.execute(
-            select(d.name, d.sha256, d.path).where(d.state == "CURRENT").order_by(d.name)
-        ).all()
-        tasks = connection.execute(
-            select(k.identity, k.state).where(k.state != "SUPERSEDED").order_by(k.identity)
-        ).all()
-        events = Counter(connection.execute(select(t.events.c.kind)).scalars())
-        exposures = Counter(
-            connection.execute(select(d.name, d.sha256).where(d.kind == "exposure")).all()
-        )
-        running = connection.execute(
-            select(t.jobs.c.id).where(t.jobs.c.state.in_(["QUEUED", "RUNNING"]))
-        ).all()
+def test_a_database_that_restarts_under_kills_changes_nothing(tmp_path, calm, server):
+    kills = Kills(KILLS, server, cuts=max(2, KILLS // 10))
+
+    result, said = played(tmp_path / "night", NAMES, 3, place=server.url, fault=kills)
+
+    print(kills.done)
+    assert result == calm
+    assert "the archive store cannot be used now" in said
+
+
+def test_the_store_of_a_server_that_is_away_says_so(server):
+    from lightmill.workflow.patience import Unavailable
+
+    url = server.url
+    server.stop()
+    store = Store(url.replace("postgres@", "postgres:secret@"))
+
+    with pytest.raises(Unavailable) as met:
+        store.status()
+
     store.close()
-    assert all((root / "archive" / row.path).stat().st_size for row in files)
-    return (
-        [tuple(row)[:2] for row in files],
-        [tuple(row) for row in tasks],
-        events,
-        exposures,
-        running,
-    )
-
-
-def test_kills_at_any_moment_change_nothing(tmp_path):
-    calm = result(night(tmp_path / "calm", 1, 0))
-    stormy = result(night(tmp_path / "stormy", 2, KILLS))
-
-    assert stormy[0] == calm[0]
-    assert stormy[1] == calm[1]
-    assert {state for _, state in calm[1]} == {"DONE"}
-    assert stormy[4] == []
-    for _, _, _, exposures, _ in (calm, stormy):
-        assert len(exposures) == len(NAMES) + len(NAMES[::3])  # every generation delivered
-        assert set(exposures.values()) == {1}  # and none twice
+    assert met.value.exit_status == 75
+    assert "127.0.0.1" in str(met.value)
+    assert "secret" not in str(met.value)
