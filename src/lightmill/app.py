@@ -134,15 +134,24 @@ def _load(point: Any) -> Any:
 
 @functools.cache
 def _steps() -> dict[str, type[Step]]:
-    """Import what defines steps: our capabilities, then installed plug-ins."""
+    """Import what defines steps: our capabilities, our instruments, then installed plug-ins."""
     discover()
-    for package in CAPABILITIES:
+    for package in (*CAPABILITIES, *_packages_of_leaves()):
         importlib.import_module(package)
     known = dict(known_steps())
     for point in sorted(_entry_points("lightmill.steps"), key=lambda p: p.name):
         step = _load(point)
         known[step.name] = step  # a plug-in's step takes the place of ours
     return known
+
+
+def _packages_of_leaves() -> list[str]:
+    """Return the packages of steps that instruments keep in their own folders."""
+    home = Path(__file__).parent
+    return [
+        ".".join(("lightmill", *path.parent.relative_to(home).parts))
+        for path in sorted(home.glob("observatories/*/*/steps/__init__.py"))
+    ]
 
 
 @functools.cache

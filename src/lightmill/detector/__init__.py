@@ -19,6 +19,7 @@ from lightmill.detector.flags import (
 )
 from lightmill.detector.jumps import DetectJumps
 from lightmill.detector.reference_pixels import CorrectReferencePixels
+from lightmill.detector.sampling import FlagJumpsInReads, SampleReads
 from lightmill.detector.slopes import FitRamps, ScaleGain
 
 __all__ = [
@@ -31,9 +32,11 @@ __all__ = [
     "FlagChargeMigration",
     "FlagFirstFrame",
     "FlagFirstGroups",
+    "FlagJumpsInReads",
     "FlagLastFrame",
     "FlagSaturation",
     "InitializeDq",
+    "SampleReads",
     "ScaleGain",
     "ScaleGroups",
     "SubtractDark",

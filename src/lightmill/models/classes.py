@@ -15,6 +15,7 @@ __all__ = [
     "AreaModel",
     "CalModel",
     "ChisqModel",
+    "DarkImageModel",
     "DarkModel",
     "DistortionModel",
     "FilterOffsetModel",
@@ -295,6 +296,21 @@ class DarkModel(ReferenceModel):
 
     if TYPE_CHECKING:
         average_dark_current: np.ndarray | None
+
+
+@define
+class DarkImageModel(ReferenceModel):
+    """Dark signal of a frame that is one image: ``data``, ``err`` float32, ``dq`` uint32 (y, x).
+
+    It has no reference type of its own: its files say DARK, as those of ramps do, and name their
+    kind in DATAMODL.
+    """
+
+    schema: ClassVar[str] = "dark-image-1.0.0"
+    model_type: ClassVar[str] = "DarkImageModel"
+
+    if TYPE_CHECKING:
+        err: np.ndarray | None
 
 
 @define

@@ -156,6 +156,15 @@ class _Callable:
         return getattr(self._pipeline.step(self._name), name)
 
 
+def _read_by(first: type[Step] | None, *, together: bool) -> Any:
+    """Return what a flow reads: what its first step does, or several exposures together."""
+    if together:
+        from lightmill.models import Exposures
+
+        return Exposures
+    return first.reads if first else None
+
+
 def pipeline_class(
     path: str | Path, known: Mapping[str, type[Step]] | None = None
 ) -> type[Pipeline]:
@@ -219,7 +228,7 @@ def pipeline_class(
             "products": tuple(data.get("products", ())),
             "inputs": tuple(data.get("inputs", ())),
             "also": frozenset(data.get("also", ())) - frozenset(steps),
-            "reads": first.reads if first else None,
+            "reads": _read_by(first, together=bool(data.get("together"))),
             "Parameters": parameters,
             "__module__": __name__,
         },

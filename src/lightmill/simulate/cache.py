@@ -19,17 +19,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lightmill.errors import ConfigurationError, OutputError
 from lightmill.reference.headers import header_of
-from lightmill.simulate.exposure import SimulatedExposure
-from lightmill.simulate.facts import InstrumentFacts, Rules
+from lightmill.simulate.instrument_parts import Rules
+from lightmill.simulate.made import SimulatedExposure
 
-__all__ = ["SimulatedCache", "write_cache"]
+__all__ = ["Chooses", "SimulatedCache", "write_cache"]
 
 _SERVERLESS = "https://crds-serverless-mode.stsci.edu"  # the address that means: there is none
 _BLOCK = 1 << 20
+
+
+class Chooses(Protocol):
+    """What a cache must know of an instrument: how its references are chosen."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as its data say it."""
+
+    @property
+    def rules(self) -> Rules | None:
+        """By which headers references are chosen."""
+
+    @property
+    def reference_header(self) -> Mapping[str, Any]:
+        """Cards of its reference files; USEAFTER is needed."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,7 @@ class SimulatedCache:
 
 
 def write_cache(
-    root: str | Path, facts: InstrumentFacts, exposures: Sequence[SimulatedExposure]
+    root: str | Path, facts: Chooses, exposures: Sequence[SimulatedExposure]
 ) -> SimulatedCache:
     """Put the references of simulated exposures into a cache, with rules that choose them.
 
@@ -58,8 +74,8 @@ def write_cache(
     root : path
         Folder of the cache. What an earlier simulation left there stays valid, and
         its rules are part of the new context.
-    facts : InstrumentFacts
-        The instrument; it must say by which headers references are chosen.
+    facts : Chooses
+        The instrument, `InstrumentFacts` for instance; it must say by which headers references are chosen.
     exposures : sequence of SimulatedExposure
         At least one. Their references appear in the cache as further names of the same files.
 
@@ -97,7 +113,7 @@ Rows = dict[tuple[str, ...], dict[str, str]]
 
 
 class _Cache:
-    def __init__(self, root: Path, facts: InstrumentFacts, rules: Rules) -> None:
+    def __init__(self, root: Path, facts: Chooses, rules: Rules) -> None:
         self.root, self.facts, self.rules = root, facts, rules
         self.observatory, self.instrument = rules.observatory, facts.name.lower()
         self.mappings = root / "mappings" / self.observatory

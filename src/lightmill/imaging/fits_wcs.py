@@ -1,0 +1,125 @@
+"""Say where on the sky each pixel is, from the FITS keywords of the exposure itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lightmill.errors import DataError
+from lightmill.imaging.footprint import corners, region_text
+from lightmill.imaging.plain_systems import TangentSystem
+from lightmill.models import CalModel
+from lightmill.models.asdf_tree import STANDARD, array_tag
+from lightmill.models.lineage import force, frame_of
+from lightmill.pipeline import Skipped, Step
+
+__all__ = ["AssignFitsWcs", "tangent_system"]
+
+PLACES = ("wcsinfo", "primary_wcs")  # of the keywords: of the image, of the file
+KEYS = ("crpix1", "crpix2", "crval1", "crval2", "cdelt1", "cdelt2")
+MATRIX = {"pc1_1": 1.0, "pc1_2": 0.0, "pc2_1": 0.0, "pc2_2": 1.0}  # what none means
+TANGENT = ("RA---TAN", "DEC--TAN")
+
+
+class AssignFitsWcs(Step):
+    """Give an image its world coordinates from the FITS keywords of its tangent plane.
+
+    For telescopes that say where each frame looked, and need no model of the optics. Keywords
+    of the primary header are taken where those of the image say nothing. The product gets the
+    system in its ASDF extension, in the keywords of the image, and its outline.
+    """
+
+    name = "fits_wcs"
+    reads, writes = CalModel, CalModel
+
+    def apply(self, image: CalModel) -> CalModel | Skipped:
+        """Put the system together; no array is touched."""
+        place = next((one for one in PLACES if image.meta.get(f"{one}.ctype1")), None)
+        if place is None:
+            return Skipped(image, "the header has no world coordinates")
+        said = {
+            name: image.meta.get(f"{place}.{name}")
+            for name in (*KEYS, *MATRIX, "ctype1", "ctype2", "cunit1", "cunit2")
+        }
+        system = tangent_system(said, frame_of(image), image.path or image.meta.filename)
+        tree = image.foreign.asdf
+        standard = STANDARD if tree is None else tree.standard()
+        result: CalModel = image.evolve()
+        force(result, "wcs", system.node(array_tag(standard)))
+        outline = region_text(corners(system.forward_transform, system.bounding_box))
+        result.meta.update(
+            {
+                **{f"wcsinfo.{name}": value for name, value in said.items() if value is not None},
+                "wcsinfo.wcsaxes": 2,
+                "wcsinfo.s_region": outline,
+            }
+        )
+        return result
+
+
+def tangent_system(
+    said: dict[str, Any], shape: tuple[int, int], place: object = None
+) -> TangentSystem:
+    """Return the tangent plane that FITS keywords describe [1]_.
+
+    Parameters
+    ----------
+    said : dict
+        Keywords in small letters: ``crpix1`` … from 1, as FITS counts; ``crval1``, ``cdelt1`` …
+        [deg]; ``pc1_1`` … , the identity where they are not there; ``ctype1``, ``cunit1`` … .
+    shape : (int, int)
+        Rows and columns of the image.
+    place : object, optional
+        Of the keywords, for errors.
+
+    Returns
+    -------
+    system : TangentSystem
+        Its pixels count from 0.
+
+    Raises
+    ------
+    DataError
+        If a keyword is missing, or it is no tangent plane in degrees.
+
+    References
+    ----------
+    .. [1] Calabretta, M. R. & Greisen, E. W. 2002, A&A, 395, 1077.
+    """
+    kinds = (said.get("ctype1"), said.get("ctype2"))
+    if kinds != TANGENT:
+        raise DataError(
+            "the projection of the image is not known",
+            place=f"{place}[CTYPE1, CTYPE2]",
+            found=", ".join(map(str, kinds)),
+            expected=", ".join(TANGENT),
+            remedy="leave the step out: --skip fits_wcs",
+        )
+    units = {str(said.get(name) or "deg").strip().lower() for name in ("cunit1", "cunit2")}
+    missing = [name.upper() for name in KEYS if said.get(name) is None]
+    if missing or units != {"deg"}:
+        raise DataError(
+            "the world coordinates of the image are not complete",
+            place=place,
+            found=f"no {', '.join(missing)}" if missing else f"CUNIT {', '.join(sorted(units))}",
+            expected=f"{', '.join(name.upper() for name in KEYS)} in degrees",
+            remedy="correct the keywords, or leave the step out: --skip fits_wcs",
+        )
+    pc = [default if said.get(name) is None else said[name] for name, default in MATRIX.items()]
+    scale = np.array([said["cdelt1"], said["cdelt2"]], np.float64)
+    step = float(np.sqrt(abs(scale[0] * scale[1])))
+    if not step > 0:
+        raise DataError(
+            "pixels of the image have no size",
+            place=f"{place}[CDELT1, CDELT2]",
+            found=f"{scale[0]}, {scale[1]}",
+            expected="degrees, not 0",
+        )
+    return TangentSystem(
+        crval=(said["crval1"], said["crval2"]),
+        crpix=(said["crpix1"] - 1.0, said["crpix2"] - 1.0),
+        step=step,
+        matrix=np.reshape(np.array(pc, np.float64), (2, 2)) * scale[:, None] / step,
+        shape=shape,
+    )

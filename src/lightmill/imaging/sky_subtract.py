@@ -1,0 +1,247 @@
+"""Subtract the sky as exposures of empty fields saw it, at the brightness it had in each frame."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lightmill.errors import DataError
+from lightmill.imaging.combine_frames import combined
+from lightmill.models import Exposures, RateModel, Region
+from lightmill.models.dq import PIXEL
+from lightmill.models.lineage import force, frame_of
+from lightmill.pipeline import Skipped, Step, param
+from lightmill.pipeline.opening import fit
+
+__all__ = ["Level", "SubtractSky", "block_means", "sky_levels"]
+
+log = logging.getLogger("lightmill.imaging")
+
+ROLES = ("background", "sky")
+DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
+TILE_BYTES = 64 << 20  # of the values of all frames that are in memory at a time
+BLOCK, SMALL_BLOCK = 16, 4  # [pixel] side of the blocks frames are compared by; of small frames
+CLIP = 2.5  # deviations from which a block is not sky
+SIGNIFICANT = 5.0  # errors that a level must be from zero to scale by it
+
+
+class Level(NamedTuple):
+    """Brightness of the sky of a frame, and its standard error, in the unit of the frame."""
+
+    value: float
+    error: float
+
+
+class SubtractSky(Step):
+    """Subtract the mean sky of an association's sky exposures, scaled to each science frame.
+
+    The sky of the near infrared changes by some percent in minutes, its pattern on the detector
+    does not. Each sky frame is divided by its own level before they are combined; the mean is
+    multiplied by the level of the science frame.
+    """
+
+    name = "sky_subtract"
+    reads, writes = (Exposures, RateModel), RateModel
+
+    @dataclass(frozen=True)
+    class Parameters:
+        scale: bool = param(True, "scale the sky to the level of each frame, where it has one")
+        sigma: float = param(
+            3.0, "values this far from the median are left out", gt=0, unit="sigma"
+        )
+
+    def apply(self, exposures: Any) -> Any:
+        """Combine the sky frames in tiles, and subtract them from each science member."""
+        together = isinstance(exposures, Exposures)
+        skies = (
+            [member.model for member in exposures.members if member.role in ROLES]
+            if together
+            else []
+        )
+        if not skies:
+            return Skipped(exposures, "there are no exposures of the sky")
+        science = exposures.science
+        done = []
+        for model in science:
+            levels = self._levels(model, skies)
+            done.append(self._subtracted(model, levels[-1], skies, levels[:-1]))
+        return exposures.evolve(done)
+
+    def _levels(self, frame: RateModel, skies: Sequence[RateModel]) -> list[Level]:
+        """Return the levels of the sky frames, and last that of the science frame."""
+        none = [Level(1.0, 0.0)] * (len(skies) + 1)
+        if not self.parameters.scale:
+            return none
+        ny, nx = frame_of(frame)
+        size = BLOCK if min(ny, nx) >= 8 * BLOCK else SMALL_BLOCK
+        blocks = []
+        for sky in skies:
+            dy, dx = _origin(frame, sky)
+            blocks.append(block_means(sky, Region(dy, dy + ny, dx, dx + nx), size))
+        levels = sky_levels(blocks, block_means(frame, Region(0, ny, 0, nx), size))
+        if not all(level.value > SIGNIFICANT * level.error for level in levels):
+            log.info("the sky is too faint to be scaled by its level: it is subtracted as it is")
+            return none
+        return levels
+
+    def _subtracted(
+        self, frame: RateModel, level: Level, skies: Sequence[RateModel], levels: Sequence[Level]
+    ) -> RateModel:
+        """Return a frame without its sky, in tiles of rows."""
+        ny, nx = frame_of(frame)
+        origins = [_origin(frame, sky) for sky in skies]
+        made = {name: np.empty((ny, nx), np.float32) for name in ("data", "err")}
+        made["dq"] = np.empty((ny, nx), np.uint32)
+        variances = [name for name in ("var_poisson", "var_rnoise") if frame.has(name)]
+        if len(variances) == 2:
+            made["var_rnoise"] = np.empty((ny, nx), np.float32)
+        height = max(TILE_BYTES // (24 * nx * len(skies)), 1)
+        total = 0.0
+        for y0 in range(0, ny, height):
+            region = Region(y0, min(y0 + height, ny), 0, nx)
+            parts = [
+                _image(sky.cut(Region(y0 + dy, region.y1 + dy, dx, dx + nx)))
+                for sky, (dy, dx) in zip(skies, origins, strict=True)
+            ]
+            mean = self._mean(parts, levels)
+            here = _image(frame.cut(region))
+            sky = mean["data"] * level.value
+            error = mean["err"] * level.value
+            made["data"][region.slices] = here[0] - sky
+            made["err"][region.slices] = np.hypot(here[1], error)
+            made["dq"][region.slices] = here[2] | mean["dq"]
+            if "var_rnoise" in made:
+                own = np.asarray(frame.cut(region).array("var_rnoise"))
+                made["var_rnoise"][region.slices] = own + error**2
+            total += float(sky.sum())
+        result: RateModel = frame.evolve(**made)
+        force(result, "background.level", total / (ny * nx))
+        force(result, "background.subtracted", True)
+        force(result, "background.method", "scaled sky" if level.error > 0 else "sky")
+        return result
+
+    def _mean(
+        self, parts: Sequence[tuple[np.ndarray, ...]], levels: Sequence[Level]
+    ) -> dict[str, np.ndarray]:
+        """Return the mean of sky frames of level one; weights are their levels."""
+        data, err, dq = (np.stack(planes) for planes in zip(*parts, strict=True))
+        level = np.array([levels[n].value for n in range(len(parts))])[:, None, None]
+        return combined(data / level, err / level, dq, sigma=self.parameters.sigma)
+
+
+def sky_levels(skies: Sequence[np.ndarray], frame: np.ndarray) -> list[Level]:
+    """Return the brightness of the sky of several frames, whatever its pattern is.
+
+    Frames are compared block by block, so that what the detector makes of even light divides
+    out; blocks with stars differ from most others and do not count.
+
+    Parameters
+    ----------
+    skies : sequence of (ny, nx) ndarray of float64
+        Block means of frames of empty sky; NaN is none.
+    frame : (ny, nx) ndarray of float64
+        The same of a frame with sources.
+
+    Returns
+    -------
+    levels : list of Level
+        Of the sky frames, and last of the other; the level of the first is the median of its
+        blocks.
+
+    Raises
+    ------
+    DataError
+        If no block can be compared.
+    """
+    first = float(np.nanmedian(skies[0])) if np.isfinite(skies[0]).any() else np.nan
+    if first == 0 or not np.isfinite(first):
+        return [Level(0.0, 1.0)] * (len(skies) + 1)  # nothing to scale by
+    with np.errstate(divide="ignore", invalid="ignore"):
+        levels = [_typical(sky / (skies[0] / first)) for sky in skies]
+        pattern = np.median(
+            [sky / level.value for sky, level in zip(skies, levels, strict=True)], axis=0
+        )
+        own = _typical(skies[0])  # how well the first is known: its pattern counts as noise
+        levels[0] = Level(first, own.error)
+        return [*levels, _typical(frame / pattern)]
+
+
+def _typical(values: np.ndarray) -> Level:
+    """Return the median of values without those far from it, and its error."""
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        raise DataError(
+            "frames of the sky cannot be compared",
+            found="no block of pixels that can be used in all",
+            remedy="remove frames that are mostly flagged, or set sky_subtract.scale=false",
+        )
+    while True:
+        middle = float(np.median(values))
+        spread = 1.4826 * float(np.median(np.abs(values - middle)))  # of Gaussian values
+        kept = values[np.abs(values - middle) <= CLIP * spread]
+        if kept.size == values.size or spread == 0:
+            return Level(middle, float(np.sqrt(np.pi / 2) * spread / np.sqrt(values.size)))
+        values = kept
+
+
+def block_means(frame: RateModel, region: Region, size: int) -> np.ndarray:
+    """Return the mean of the usable pixels of each block of a frame.
+
+    Parameters
+    ----------
+    frame : RateModel
+        Values and flags (y, x).
+    region : Region
+        The part that is looked at; rows and columns that fill no block are left out.
+    size : int
+        Side of a block [pixel].
+
+    Returns
+    -------
+    means : (ny // size, nx // size) ndarray of float64
+        NaN where fewer than half of the pixels can be used.
+    """
+    ny, nx = region.shape
+    rows, columns = ny // size, nx // size
+    means = np.empty((rows, columns))
+    step = max(TILE_BYTES // (16 * nx * size), 1)
+    for row in range(0, rows, step):
+        end = min(row + step, rows)
+        part = Region(
+            region.y0 + row * size, region.y0 + end * size, region.x0, region.x0 + columns * size
+        )
+        data, _, dq = _image(frame.cut(part))
+        good = np.isfinite(data) & ((dq & DO_NOT_USE) == 0)
+        shape = (end - row, size, columns, size)
+        count = good.reshape(shape).sum(axis=(1, 3), dtype=np.int64)
+        total = np.where(good, data, 0).reshape(shape).sum(axis=(1, 3), dtype=np.float64)
+        enough = count >= size * size / 2
+        means[row:end] = np.divide(total, count, out=np.full(total.shape, np.nan), where=enough)
+    return means
+
+
+def _image(frame: RateModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return values, errors (0 where there are none) and flags of a frame."""
+    data = np.asarray(frame.array("data"))
+    err = np.asarray(frame.array("err")) if frame.has("err") else np.zeros(data.shape, np.float32)
+    dq = np.asarray(frame.array("dq")) if frame.has("dq") else np.zeros(data.shape, np.uint32)
+    return data, err, dq
+
+
+def _origin(frame: RateModel, sky: RateModel) -> tuple[int, int]:
+    """Return row and column of a sky frame where the science frame begins."""
+    for path in ("instrument.detector", "instrument.filter"):
+        ours, theirs = frame.meta.get(path), sky.meta.get(path)
+        if ours is not None and theirs is not None and ours != theirs:
+            raise DataError(
+                "an exposure of the sky was taken with another detector or filter",
+                place=sky.path or sky.meta.filename,
+                found=f"{path.rpartition('.')[2]} {theirs}",
+                expected=str(ours),
+                remedy="remove it from the association, or leave the step out: --skip sky_subtract",
+            )
+    return fit(frame, sky, "sky")
