@@ -22,7 +22,9 @@ typedef enum {
     LM_OK = 0,
     LM_BAD_SHAPE = 1,    /* a count is zero or inconsistent */
     LM_BAD_ARGUMENT = 2, /* a parameter is out of its range */
-    LM_NO_MEMORY = 3
+    LM_NO_MEMORY = 3,
+    LM_BAD_TIME = 4,     /* the time of a read is not a number, or not after the read before */
+    LM_WRONG_STATE = 5   /* a call that does not follow from those before it, or one read too many */
 } lm_status;
 
 /* A view of a ramp (or of its group DQ): strides in elements. */

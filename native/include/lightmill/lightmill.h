@@ -10,6 +10,7 @@
 #include "jump.h"
 #include "linearity.h"
 #include "ramp_fit.h"
+#include "readout.h"
 #include "refpix.h"
 #include "saturation.h"
 #endif

@@ -7,7 +7,7 @@ import numpy as np
 from lightmill.errors import ShapeError
 from lightmill.kernels._library import Shape
 
-__all__ = ["image", "planes", "ramp"]
+__all__ = ["image", "is_walkable", "planes", "ramp"]
 
 
 def ramp(
@@ -96,7 +96,7 @@ def planes(
             found=array.shape,
             expected=f"({'..., ' if ndim != 2 else ''}{yx[0]}, {yx[1]})",
         )
-    if not _is_walkable(array):
+    if not is_walkable(array):
         array = np.ascontiguousarray(array)
     outer, plane = _plane_strides(array, name)
     return array, outer, plane
@@ -121,7 +121,8 @@ def image(array: np.ndarray, name: str, dtype: type, yx: tuple[int, ...]) -> np.
     return array
 
 
-def _is_walkable(array: np.ndarray) -> bool:
+def is_walkable(array: np.ndarray) -> bool:
+    """Whether rows are contiguous and planes lie one behind the other, apart or not."""
     item, nx = array.itemsize, array.shape[-1]
     steps = array.strides
     return (
@@ -134,7 +135,7 @@ def _is_walkable(array: np.ndarray) -> bool:
 def _plane_strides(array: np.ndarray, name: str) -> tuple[int, int]:
     if array.size == 0:
         raise ShapeError(f"{name} is empty", found=array.shape)
-    if not _is_walkable(array):
+    if not is_walkable(array):
         raise ShapeError(
             f"the rows of a plane of {name} must be contiguous",
             found=array.strides,

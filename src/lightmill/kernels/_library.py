@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lightmill.errors import LightmillError, ShapeError, UsageError
+from lightmill.errors import DataError, LightmillError, ShapeError, UsageError
 
 __all__ = ["Shape", "address", "kernel", "library"]
 
@@ -77,9 +77,12 @@ def kernel(name: str, signature: str, *, answers: bool = False) -> Callable[...,
     ShapeError
         From the call: the library answered LM_BAD_SHAPE.
     UsageError
-        From the call: LM_BAD_ARGUMENT, a parameter outside its range.
+        From the call: LM_BAD_ARGUMENT, a parameter outside its range; LM_WRONG_STATE, a call out of
+        turn.
     MemoryError
         From the call: LM_NO_MEMORY.
+    DataError
+        From the call: LM_BAD_TIME.
     """
     function = getattr(library, name)
     letters = signature.replace(" ", "")
@@ -118,4 +121,12 @@ def _raise(name: str, status: int) -> None:
         raise UsageError("an argument is out of range", place=f"kernel {name}")
     if status == 3:
         raise MemoryError(f"kernel {name}: no memory for its row buffers")
+    if status == 4:
+        raise DataError(
+            "a read is not later than the one before it",
+            place=f"kernel {name}",
+            expected="finite, rising times",
+        )
+    if status == 5:
+        raise UsageError("a call out of turn, or one read too many", place=f"kernel {name}")
     raise LightmillError(f"unknown status {status}", place=f"kernel {name}")

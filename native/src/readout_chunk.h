@@ -1,0 +1,42 @@
+/* The reads of some neighbouring pixels, and the frame that comes of them. */
+#ifndef LM_READOUT_CHUNK_H
+#define LM_READOUT_CHUNK_H
+#include "readout_history.h"
+
+enum { LM_CHUNK = 1024 }; /* pixels: sums, counts and five coefficients of them fit the first cache */
+
+/* What is kept of a chunk of pixels in this ramp. Up the ramp: mean, sum of products. Fowler: sums of the
+ * first and of the last group. */
+typedef struct {
+    double *a, *b;
+    uint16_t *history;
+    uint8_t *is_mixed; /* one for the chunk: some history is not 0 */
+} lm_chunk;
+
+/* What is kept of the ramps before; NULL pointers where there is one ramp only. */
+typedef struct {
+    double *numerator;
+    float *weight, *read, *poisson;
+    uint8_t *dq;
+} lm_coadd;
+
+/* Values of `count` <= LM_CHUNK raw reads from `pixel` on, linear if there are coefficients, as float64. */
+void lm_chunk_values(const lm_readout_parameters *p, const void *read, size_t pixel, double *values, size_t count);
+
+/* Add a read, to which `histories` have advanced. `read`: first of the chunk; `pixel`: its number in planes. */
+void lm_chunk_add(const lm_readout_parameters *p, lm_histories *histories, const lm_chunk *chunk, const void *read,
+                  const uint8_t *read_dq, size_t pixel, size_t count);
+
+/* The chunk before the first read of a ramp. */
+void lm_chunk_clear(const lm_chunk *chunk, size_t count);
+
+/* Add the ramp to the coadd. */
+void lm_chunk_fold(const lm_histories *histories, const lm_chunk *chunk, const lm_coadd *coadd, size_t count);
+
+/* Write the frame of coadd and ramp; `span` turns a rate into counts. `h->estimates` must be filled. */
+void lm_chunk_frame(const lm_readout_parameters *p, const lm_histories *histories, const lm_chunk *chunk,
+                    const lm_coadd *coadd, double span, const lm_frame_planes *planes, size_t pixel, size_t count);
+
+static inline size_t lm_read_size(lm_read_type type) { return type == LM_READ_UINT16 ? 2 : 4; }
+
+#endif

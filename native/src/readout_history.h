@@ -1,0 +1,97 @@
+/* What became of a pixel's reads, without its counts: pixels that lost the same reads share it.
+ *
+ * Nearly all pixels of a ramp have used every read (history 0). When a pixel loses a read it moves to a
+ * history that others may share; so a pixel needs two bytes beside its sums, however many reads there are,
+ * and what depends on times alone is computed once for all. */
+#ifndef LM_READOUT_HISTORY_H
+#define LM_READOUT_HISTORY_H
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "lightmill/readout.h"
+
+/* What a read is to a pixel. */
+typedef enum {
+    LM_READ_GOOD = 0,
+    LM_READ_MISSING, /* left out */
+    LM_READ_JUMPED,  /* good, but charge came at once before it */
+    LM_READ_LEAPT,   /* left out, and charge came at once */
+    LM_READ_FULL,    /* saturated, and so will be all after it */
+    LM_N_READ_KINDS
+} lm_read_kind;
+
+typedef enum { LM_FIRST_GROUP, LM_BETWEEN_GROUPS, LM_LAST_GROUP } lm_phase;
+
+/* Times of the reads of a Fowler group: t_i from its first read on. */
+typedef struct {
+    double n, origin;
+    double sum;    /* of t_i */
+    double shared; /* of min(t_i, t_j) over all i, j */
+} lm_read_group;
+
+typedef struct {
+    /* up the ramp, since the last jump: times, and (co)variance of unit Poisson noise of the latest
+     * read less the mean, with itself and with the sum of products */
+    double n, mean_time, last_time, last_variance, covariance;
+    /* up the ramp, this ramp: squares of deviations of times, variance of the sum of products */
+    double squares, poisson;
+    /* Fowler */
+    lm_read_group first, before_latest, last;
+    /* what a good read does now: mean += share * d, products += factor * d; or keep what a group holds */
+    double share, factor, keep_first, keep_last;
+    int is_stopped;
+    uint8_t dq, passing_dq;
+} lm_history;
+
+/* How a pixel's two sums give its signal: numerator = of_a * a + of_b * b, rate = numerator / weight. */
+typedef struct {
+    double of_a, of_b, weight, read, poisson; /* variances of the numerator: read noise^2, rate / gain */
+    uint32_t dq;
+} lm_estimate;
+
+enum { LM_LOST = LM_MAX_HISTORIES }; /* the number of no history: there was no room for another */
+
+typedef struct {
+    lm_sampling sampling;
+    size_t n_group, n_expected; /* Fowler: reads of a group without overlap; of a ramp or 0 */
+    size_t n_reads;             /* of this ramp */
+    double first_time, last_time;
+    lm_phase phase;
+    size_t n, capacity;
+    lm_history *now, *before; /* after and before the present read */
+    atomic_ushort (*next)[LM_N_READ_KINDS];
+    lm_estimate *estimates;
+    atomic_int is_full;
+    pthread_mutex_t lock;
+} lm_histories;
+
+size_t lm_histories_bytes(size_t capacity);
+lm_status lm_histories_open(lm_histories *h, const lm_readout_parameters *parameters, size_t capacity);
+void lm_histories_close(lm_histories *h);
+
+/* Forget the ramp. */
+void lm_histories_restart(lm_histories *h);
+
+/* A read at `time` (later than the last) comes: advance every history that goes on. */
+void lm_histories_advance(lm_histories *h, double time);
+
+/* The history of a pixel of history `from` to which the present read is of `kind`. Threads may ask at once. */
+uint16_t lm_history_after(lm_histories *h, uint16_t from, lm_read_kind kind);
+
+/* Whether a good or jumped read is to be added to a pixel that is now of history `to`. */
+static inline int lm_history_takes(const lm_histories *h, uint16_t to, lm_read_kind kind)
+{
+    return (kind == LM_READ_GOOD || kind == LM_READ_JUMPED) && to != LM_LOST && !h->now[to].is_stopped;
+}
+
+/* Fill h->estimates; that of a lost pixel stands at LM_LOST of the full table, or at the end. */
+void lm_histories_estimate(lm_histories *h);
+static inline const lm_estimate *lm_estimate_of(const lm_histories *h, uint16_t id)
+{
+    return h->estimates + (id == LM_LOST ? h->capacity : id);
+}
+
+/* Time over which the counts of this ramp were gathered, and how many times they count (overlap). */
+double lm_histories_span(const lm_histories *h, size_t n_fowler);
+
+#endif

@@ -1,0 +1,181 @@
+/* Whole ramps at once: a chunk of pixels is carried through all reads while its sums are in the cache. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lightmill/readout.h"
+#include "pool.h"
+#include "readout_check.h"
+#include "readout_chunk.h"
+#include "shape.h"
+
+enum { CHUNKS_OF_A_PART = 16 };
+
+/* What a thread needs to itself. */
+typedef struct {
+    lm_histories histories;
+    double a[LM_CHUNK], b[LM_CHUNK], numerator[LM_CHUNK];
+    float weight[LM_CHUNK], read[LM_CHUNK], poisson[LM_CHUNK];
+    uint16_t history[LM_CHUNK];
+    uint8_t dq[LM_CHUNK], is_mixed;
+} bench;
+
+typedef struct {
+    const lm_readout_parameters *parameters;
+    const char *reads;
+    const lm_shape *shape, *dq_shape;
+    const double *times;
+    const uint8_t *read_dq;
+    const lm_frame_planes *planes;
+    bench *benches;
+    size_t n_pixels, n_chunks;
+    float *linear;
+    size_t stride;
+} job;
+
+/* Whether the frame could depend on the present read: between Fowler groups only a flagged jump counts. */
+static int matters(const job *j, const lm_histories *h)
+{
+    return h->sampling != LM_FOWLER || h->phase != LM_BETWEEN_GROUPS || j->read_dq;
+}
+
+static void add_ramp(const job *j, bench *at, const lm_chunk *chunk, size_t ramp, size_t pixel, size_t count)
+{
+    const size_t size = lm_read_size(j->parameters->type);
+    for (size_t g = 0; g < j->shape->n_groups; g++) {
+        const char *read = j->reads + (lm_plane(j->shape, ramp, g) + pixel) * size;
+        lm_histories_advance(&at->histories, j->times[g]);
+        if (!matters(j, &at->histories))
+            continue;
+        for (size_t line = 0; line < count * size; line += 64) /* the same of the next chunk */
+            __builtin_prefetch(read + count * size + line, 0, 2);
+        lm_chunk_add(j->parameters, &at->histories, chunk, read,
+                     j->read_dq ? j->read_dq + lm_plane(j->dq_shape, ramp, g) + pixel : NULL, pixel, count);
+    }
+}
+
+static void sample_chunk(const job *j, bench *at, size_t pixel, size_t count)
+{
+    const lm_chunk chunk = {at->a, at->b, at->history, &at->is_mixed};
+    const size_t n_ramps = j->shape->n_ints;
+    lm_coadd coadd = {0};
+    double span = 0;
+    if (n_ramps > 1) {
+        coadd = (lm_coadd){at->numerator, at->weight, at->read, at->poisson, at->dq};
+        memset(at->numerator, 0, sizeof at->numerator);
+        memset(at->weight, 0, sizeof at->weight);
+        memset(at->read, 0, sizeof at->read);
+        memset(at->poisson, 0, sizeof at->poisson);
+        memset(at->dq, 0, sizeof at->dq);
+    }
+    for (size_t i = 0; i < n_ramps; i++) {
+        lm_chunk_clear(&chunk, count);
+        lm_histories_restart(&at->histories);
+        add_ramp(j, at, &chunk, i, pixel, count);
+        lm_histories_estimate(&at->histories);
+        span += lm_histories_span(&at->histories, j->parameters->n_fowler);
+        if (i + 1 < n_ramps)
+            lm_chunk_fold(&at->histories, &chunk, &coadd, count);
+    }
+    lm_chunk_frame(j->parameters, &at->histories, &chunk, &coadd, span, j->planes, pixel, count);
+}
+
+static void sample_part(void *context, size_t part, size_t thread)
+{
+    const job *j = context;
+    const size_t first = part * CHUNKS_OF_A_PART;
+    for (size_t k = first; k < first + CHUNKS_OF_A_PART && k < j->n_chunks; k++) {
+        const size_t left = j->n_pixels - k * LM_CHUNK;
+        sample_chunk(j, &j->benches[thread], k * LM_CHUNK, left < LM_CHUNK ? left : LM_CHUNK);
+    }
+}
+
+static void linearize_part(void *context, size_t part, size_t thread)
+{
+    const job *j = context;
+    const size_t first = part * CHUNKS_OF_A_PART, size = lm_read_size(j->parameters->type);
+    double values[LM_CHUNK];
+    (void)thread;
+    for (size_t k = first; k < first + CHUNKS_OF_A_PART && k < j->n_chunks; k++) {
+        const size_t pixel = k * LM_CHUNK, left = j->n_pixels - pixel, count = left < LM_CHUNK ? left : LM_CHUNK;
+        for (size_t g = 0; g < j->shape->n_groups; g++) {
+            float *to = j->linear + g * j->n_pixels + pixel;
+            lm_chunk_values(j->parameters, j->reads + (g * j->stride + pixel) * size, pixel, values, count);
+            for (size_t x = 0; x < count; x++)
+                to[x] = (float)values[x];
+        }
+    }
+}
+
+static lm_status check(const lm_shape *shape, const double *times, const uint8_t *read_dq, const lm_shape *dq_shape,
+                       const lm_readout_parameters *p)
+{
+    if (!lm_shape_is_sound(shape))
+        return LM_BAD_SHAPE;
+    if (read_dq && (!lm_shape_is_sound(dq_shape) || !lm_shapes_agree(shape, dq_shape)))
+        return LM_BAD_SHAPE;
+    for (size_t g = 0; g < shape->n_groups; g++)
+        if (!isfinite(times[g]) || (g && !(times[g] > times[g - 1])))
+            return LM_BAD_TIME;
+    return lm_readout_check(p);
+}
+
+static void run(job *j, lm_pool *pool, lm_work work)
+{
+    lm_pool_run(pool, work, j, (j->n_chunks + CHUNKS_OF_A_PART - 1) / CHUNKS_OF_A_PART);
+}
+
+lm_status lm_readout_ramps(const void *reads, const lm_shape *shape, const double *times, const uint8_t *read_dq,
+                           const lm_shape *dq_shape, const lm_readout_parameters *parameters,
+                           const lm_frame_planes *planes)
+{
+    lm_readout_parameters p = *parameters;
+    p.n_rows = shape->n_rows;
+    p.n_cols = shape->n_cols;
+    p.n_reads = shape->n_groups;
+    p.n_coadds = shape->n_ints;
+    const size_t n_threads = p.n_threads ? p.n_threads : 1;
+    lm_status status = check(shape, times, read_dq, dq_shape, &p);
+    if (status)
+        return status;
+    job j = {.parameters = &p, .reads = reads, .shape = shape, .dq_shape = dq_shape, .times = times,
+             .read_dq = read_dq, .planes = planes, .n_pixels = p.n_rows * p.n_cols};
+    j.n_chunks = (j.n_pixels + LM_CHUNK - 1) / LM_CHUNK;
+    j.benches = calloc(n_threads, sizeof *j.benches);
+    if (!j.benches)
+        return LM_NO_MEMORY;
+    lm_pool *pool = NULL;
+    for (size_t k = 0; k < n_threads && !status; k++)
+        status = lm_histories_open(&j.benches[k].histories, &p, LM_MAX_HISTORIES);
+    if (!status)
+        status = lm_pool_open(&pool, n_threads);
+    if (!status)
+        run(&j, pool, sample_part);
+    lm_pool_close(pool);
+    for (size_t k = 0; k < n_threads; k++)
+        lm_histories_close(&j.benches[k].histories);
+    free(j.benches);
+    return status;
+}
+
+lm_status lm_readout_linearize(const void *reads, size_t n_reads, size_t stride,
+                               const lm_readout_parameters *parameters, float *out)
+{
+    lm_readout_parameters p = *parameters;
+    p.sampling = LM_UP_THE_RAMP;
+    lm_status status = lm_readout_check(&p);
+    if (status)
+        return status;
+    const size_t n_pixels = p.n_rows * p.n_cols;
+    if (!n_reads || (n_reads > 1 && stride < n_pixels) || !p.coeffs)
+        return LM_BAD_SHAPE;
+    const lm_shape shape = {1, n_reads, p.n_rows, p.n_cols, n_reads * n_pixels, n_pixels};
+    job j = {.parameters = &p, .reads = reads, .shape = &shape, .n_pixels = n_pixels, .linear = out,
+             .n_chunks = (n_pixels + LM_CHUNK - 1) / LM_CHUNK, .stride = stride};
+    lm_pool *pool = NULL;
+    status = lm_pool_open(&pool, p.n_threads ? p.n_threads : 1);
+    if (!status)
+        run(&j, pool, linearize_part);
+    lm_pool_close(pool);
+    return status;
+}
