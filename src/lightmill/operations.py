@@ -9,7 +9,7 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,27 @@ class Observing:
         words += ["--output-dir", "out", "--quiet", *self.options]
         factor = float(self.facts.get("memory", {}).get(job.pipeline, 4))
         return words, job.size / 1e6 * factor
+
+    def makes(self, pipeline: str, name: str, document: Mapping[str, Any] | None) -> set[str]:
+        """Return what a task makes that others may wait for: names of files, without endings.
+
+        Raises
+        ------
+        ConfigurationError
+            If the observatory does not say what the pipeline makes.
+        """
+        suffixes = self.facts.get("makes", {}).get(pipeline)
+        if suffixes is None:
+            raise ConfigurationError(
+                "the observatory does not say what a pipeline makes",
+                place=self.home / "operations.yaml",
+                expected=f"{pipeline} in `makes`",
+            )
+        if document is None:
+            stems = [Path(name).stem.rpartition("_")[0]]
+        else:
+            stems = [product["name"] for product in document["products"]]
+        return {f"{stem}_{suffix}" for stem in stems for suffix in suffixes}
 
 
 def suffix_of(path: Path) -> str:

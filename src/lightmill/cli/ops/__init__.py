@@ -22,6 +22,9 @@ COMMANDS = {
     "cancel": f"{PLACE}.acting:cancel",
     "reprocess": f"{PLACE}.acting:reprocess",
     "priority": f"{PLACE}.acting:priority",
+    "export": f"{PLACE}.campaigns:export",
+    "import": f"{PLACE}.campaigns:import_",
+    "run-step": f"{PLACE}.campaigns:run_step",
     "serve": f"{PLACE}.serving:serve",
     "token": f"{PLACE}.serving:token",
 }

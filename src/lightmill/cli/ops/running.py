@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lightmill.workflow.engines import Engine
     from lightmill.workflow.service import Service, Ticked
 
-__all__ = ["ingest", "init", "service_of", "watch"]
+__all__ = ["ingest", "init", "planner_of", "service_of", "watch"]
 
 
 @command("init")
@@ -134,7 +134,7 @@ def service_of(
         site.root,
         site.opened(),
         engine,
-        _planner(site),
+        planner_of(site),
         gate=gate,
         quiet=quiet,
     )
@@ -153,7 +153,8 @@ def _gate(site: Site, folder: Path, settle: float, sentinel: str) -> Gate:
     return Gate(folder, settle=settle, sentinel=sentinel)
 
 
-def _planner(site: Site) -> Observing:
+def planner_of(site: Site) -> Observing:
+    """Return who knows the rules, pipelines and instruments of an observatory."""
     from lightmill.operations import Observing
 
     return Observing(_home(site.observatory), site.run)

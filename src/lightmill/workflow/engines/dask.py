@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,9 +32,10 @@ from lightmill.workflow.engines.interface import (
     lost,
     result_of,
 )
-from lightmill.workflow.worker import CANCEL_FILE, LOG_FILE
+from lightmill.workflow.engines.working import work_on
+from lightmill.workflow.worker import CANCEL_FILE
 
-__all__ = ["CORES", "MEMORY", "DaskEngine", "needs", "one_try", "work_on"]
+__all__ = ["CORES", "MEMORY", "DaskEngine", "needs", "one_try"]
 
 # What workers may say they have (``dask worker --resources "memory=64000 cores=8"``): then no machine
 # is given more than that. Otherwise Dask counts threads only.
@@ -209,20 +208,6 @@ class DaskEngine:
             with contextlib.suppress(KeyError, OSError):
                 self._client.unpublish_dataset(one.handle)
             one.future.release()
-
-
-def work_on(folder: str, cores: int) -> None:
-    """Run a worker on a job's folder; Dask calls this where the job is to run.
-
-    Parameters
-    ----------
-    folder : str
-    cores : int
-    """
-    words = [sys.executable, "-P", "-m", "lightmill.workflow.worker", "--cores", str(cores)]
-    words += ["--parent", str(os.getpid()), folder]
-    with Path(folder, LOG_FILE).open("ab") as log:
-        subprocess.run(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)  # noqa: S603 - the words are ours
 
 
 def _cluster_here(cores: int | None, memory_mb: float | None) -> Any:
