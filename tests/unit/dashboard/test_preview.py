@@ -11,7 +11,8 @@ pytest.importorskip("fastapi")
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lightmill.dashboard.preview import SIZES, Previews, png, shrunk, stretched
+from lightmill.dashboard.picture import png, shrunk, stretched
+from lightmill.dashboard.preview import SIZES, Previews
 from lightmill.errors import DataError
 
 SHA = "ab" * 32
