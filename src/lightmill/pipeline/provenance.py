@@ -173,6 +173,10 @@ class Record:
             for note in record["steps"]:
                 for key in _VOLATILE_STEP:
                     note.pop(key, None)
+            record["inputs"] = [  # the same file elsewhere gives the same product
+                {key: fact for key, fact in one.items() if key != "path"}
+                for one in record.get("inputs", ())
+            ]
         return record
 
     def stamp(self, model: Model, exposure: str | None = None) -> None:

@@ -13,14 +13,14 @@ from lightmill.cli.commands import argument, command
 from lightmill.cli.ops.place import root_option, site_of
 from lightmill.errors import LightmillError
 
-__all__ = ["cancel", "hold", "priority", "release", "reprocess", "retry"]
+__all__ = ["apply", "cancel", "hold", "priority", "release", "retry"]
 
 
 def _action(name: str, about: str, *, has_reason: bool) -> Any:
     """Return the command that does one thing to tasks."""
 
     def act(tasks: tuple[int, ...], root: Path, reason: str = "") -> int:
-        return _apply(tasks, root, name, {"reason": reason} if has_reason else {})
+        return apply(tasks, root, name, {"reason": reason} if has_reason else {})
 
     act.__doc__ = about
     decorated = root_option(act)
@@ -37,7 +37,6 @@ hold = _action(
 release = _action("release", "Let held tasks go on.", has_reason=False)
 retry = _action("retry", "Try failed tasks again.", has_reason=False)
 cancel = _action("cancel", "Give tasks up.", has_reason=True)
-reprocess = _action("reprocess", "Do tasks again that are done.", has_reason=True)
 
 
 @command("priority")
@@ -46,10 +45,11 @@ reprocess = _action("reprocess", "Do tasks again that are done.", has_reason=Tru
 @root_option
 def priority(tasks: tuple[int, ...], priority: int, root: Path) -> int:
     """Have tasks done sooner or later than others."""
-    return _apply(tasks, root, "prioritise", {"priority": priority})
+    return apply(tasks, root, "prioritise", {"priority": priority})
 
 
-def _apply(tasks: tuple[int, ...], root: Path, name: str, told: dict[str, Any]) -> int:
+def apply(tasks: tuple[int, ...], root: Path, name: str, told: dict[str, Any]) -> int:
+    """Do one thing to tasks; return the exit status of the last that refused."""
     from lightmill.workflow import machine
 
     event = getattr(machine, name.capitalize())(**told)
