@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.models import DarkImageModel, Exposures, RateModel, Region
+from lightmill.models import CalModel, DarkImageModel, Exposures, RateModel, Region
 from lightmill.models.lineage import frame_of
 from lightmill.pipeline import Step, param
 from lightmill.pipeline.opening import fit
@@ -23,7 +23,7 @@ class SubtractDarkImage(Step):
     """
 
     name = "dark_image"
-    reads, writes = (Exposures, RateModel), RateModel
+    reads, writes = (Exposures, CalModel), CalModel
     references = {"dark": DarkImageModel}
     rows = True
 

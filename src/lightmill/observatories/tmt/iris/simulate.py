@@ -136,10 +136,18 @@ class Field:
     sky: float = 20.0
 
     @classmethod
-    def of(cls, stars: int, width: float, rng: np.random.Generator, *, sky: float = 20.0) -> Field:
+    def of(
+        cls,
+        stars: int,
+        width: float,
+        rng: np.random.Generator,
+        *,
+        sky: float = 20.0,
+        faintest: float = 200.0,
+    ) -> Field:
         """Draw stars in a square of some width [pixel], fainter ones in larger numbers."""
         plane = rng.uniform(-0.5, 0.5, (2, stars)) * width * SCALE
-        flux = 200.0 * rng.uniform(0.02, 1.0, stars) ** -0.9
+        flux = faintest * rng.uniform(0.02, 1.0, stars) ** -0.9
         return cls(262.4, -28.9, plane[0], plane[1], flux, sky)
 
     def radec(self) -> tuple[np.ndarray, np.ndarray]:
@@ -280,6 +288,7 @@ def observe(
     darks: int = 0,
     flats: int = 0,
     stars: int = 30,
+    faintest: float = 200.0,
     sky: float = 20.0,
     seed: int = 1,
     **more: Any,
@@ -299,6 +308,8 @@ def observe(
         Exposures of an empty field whose brightness changes, without light, and of even light.
     stars : int
         Stars in the field.
+    faintest : float
+        Least flux of a star [DN/s].
     sky : float
         Brightness of a pixel [DN/s].
     seed : int
@@ -318,7 +329,7 @@ def observe(
     for place, detector in enumerate(detectors):
         rng = np.random.default_rng((seed, 1000 + place))
         pixels = Pixels.of(camera, rng)
-        scene = Field.of(stars, 0.8 * camera.size, rng, sky=sky)
+        scene = Field.of(stars, 0.8 * camera.size, rng, sky=sky, faintest=faintest)
         empty = Field.of(0, 1.0, rng, sky=sky)
         even = Field.of(0, 1.0, rng, sky=400.0)
         chosen = {"detector": detector, "filter": "K", **more}
