@@ -160,7 +160,7 @@ def watched(served):
 
 @pytest.fixture(scope="module")
 def url(watched, tmp_path_factory):
-    from lightmill.reference.server.serving import running
+    from lightmill.serving import running
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("home")))

@@ -45,6 +45,7 @@ def written(text: str, zoom: int) -> np.ndarray:
     Returns
     -------
     ink : (ny, nx) ndarray of bool
+        Seven pixels high and, with the gaps, six wide a letter, each times `zoom`.
 
     Raises
     ------

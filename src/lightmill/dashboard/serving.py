@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from lightmill import serving
 
-from lightmill.errors import ConfigurationError
-from lightmill.reference.server.serving import listening
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 __all__ = ["run", "running"]
-
-CONNECTIONS = 500  # at the same time; more are told to come back (503)
 
 
 def run(
@@ -42,13 +38,13 @@ def run(
     ConfigurationError
         If the address cannot be had.
     """
-    place = listening(host, port)
-    _server(app, place, started).run(sockets=[place])
+    serving.run(app, serving.listening(host, port), started, _ending(app))
 
 
-@contextlib.contextmanager
-def running(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Serve from a thread while the context lasts.
+def running(
+    app: FastAPI, host: str = "127.0.0.1", port: int = 0
+) -> contextlib.AbstractContextManager[str]:
+    """Serve from a thread while the context lasts, which gives the server's address.
 
     Parameters
     ----------
@@ -56,59 +52,14 @@ def running(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[st
     host : str
     port : int
         0 takes a free one.
-
-    Yields
-    ------
-    url : str
-        The server's address; it answers.
     """
-    answers, addresses = threading.Event(), []
-
-    def started(url: str) -> None:
-        addresses.append(url)
-        answers.set()
-
-    place = listening(host, port)
-    server = _server(app, place, started)
-
-    def serve() -> None:
-        try:
-            server.run(sockets=[place])
-        finally:
-            answers.set()
-
-    thread = threading.Thread(target=serve, name="dashboard", daemon=True)
-    thread.start()
-    answers.wait()
-    try:
-        if not addresses:
-            raise ConfigurationError("the dashboard did not start")
-        yield addresses[0]
-    finally:
-        server.should_exit = True
-        thread.join()
-        place.close()
+    return serving.running(app, host, port, ending=_ending(app))
 
 
-def _server(app: FastAPI, place: socket.socket, started: Callable[[str], None] | None) -> Any:
-    import uvicorn
+def _ending(app: FastAPI) -> Callable[[], None]:
+    """Return what ends the streams of events, which would be waited for."""
 
-    host, port = place.getsockname()[:2]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    def ending() -> None:
+        app.state.is_over = True
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started and started:
-                started(address)
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.state.is_over = True  # streams of events end, or they would be waited for
-            await super().shutdown(sockets)
-
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off",
-        limit_concurrency=CONNECTIONS, timeout_keep_alive=20, timeout_graceful_shutdown=5,
-        server_header=False,
-    )  # fmt: skip
-    return Server(config)
+    return ending

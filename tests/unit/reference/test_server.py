@@ -73,7 +73,7 @@ def root(tmp_path):
 @contextlib.contextmanager
 def serving(root, **options):
     from lightmill.reference.server.app import create_app
-    from lightmill.reference.server.serving import running
+    from lightmill.serving import running
 
     with running(create_app(Cache(root, readonly=True), **options)) as url:
         yield url
@@ -635,7 +635,7 @@ def test_the_command_serves_until_it_is_interrupted(root):
 
 
 def test_a_taken_port_is_told():
-    from lightmill.reference.server.serving import listening
+    from lightmill.serving import listening
 
     with listening("127.0.0.1", 0) as taken, pytest.raises(ConfigurationError) as caught:
         listening("127.0.0.1", taken.getsockname()[1])

@@ -45,7 +45,7 @@ def serve(
 
     try:
         from lightmill.reference.server.app import create_app
-        from lightmill.reference.server.serving import listening, run
+        from lightmill.serving import listening, run
     except ImportError as problem:
         raise ConfigurationError(
             "the server needs packages that are not installed",

@@ -1,4 +1,7 @@
-"""Run the server until it is told to stop."""
+"""Serve an ASGI application until it is told to stop: the dashboard, the server of references.
+
+Needs uvicorn, of the extra ``server``.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +50,13 @@ def listening(host: str, port: int) -> socket.socket:
     return found
 
 
-def run(app: Any, place: socket.socket, started: Callable[[str], None] | None = None) -> None:
-    """Serve until interrupted; transfers under way are given time to end.
+def run(
+    app: Any,
+    place: socket.socket,
+    started: Callable[[str], None] | None = None,
+    ending: Callable[[], None] | None = None,
+) -> None:
+    """Serve until interrupted; answers under way are given time to end.
 
     Parameters
     ----------
@@ -58,13 +66,21 @@ def run(app: Any, place: socket.socket, started: Callable[[str], None] | None = 
         Where; see `listening`. It is closed at the end.
     started : callable, optional
         Told the address when the server answers.
+    ending : callable, optional
+        Called before answers under way are waited for: those that never end by themselves must.
     """
     sys.setswitchinterval(_TURN)
-    _server(app, place, started).run(sockets=[place])
+    _server(app, place, started, ending).run(sockets=[place])
 
 
 @contextlib.contextmanager
-def running(app: Any, host: str = "127.0.0.1") -> Iterator[str]:
+def running(
+    app: Any,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    ending: Callable[[], None] | None = None,
+) -> Iterator[str]:
     """Serve from a thread while the context lasts.
 
     Parameters
@@ -73,11 +89,20 @@ def running(app: Any, host: str = "127.0.0.1") -> Iterator[str]:
         What to serve.
     host : str
         On which of this machine's addresses.
+    port : int
+        0 takes a free one.
+    ending : callable, optional
+        As for `run`.
 
     Yields
     ------
     url : str
         The server's address; it answers.
+
+    Raises
+    ------
+    ConfigurationError
+        If the address cannot be had, or the server does not start.
     """
     answers, addresses = threading.Event(), []
 
@@ -85,8 +110,8 @@ def running(app: Any, host: str = "127.0.0.1") -> Iterator[str]:
         addresses.append(url)
         answers.set()
 
-    place = listening(host, 0)
-    server = _server(app, place, started)
+    place = listening(host, port)
+    server = _server(app, place, started, ending)
 
     def serve() -> None:
         try:
@@ -94,12 +119,12 @@ def running(app: Any, host: str = "127.0.0.1") -> Iterator[str]:
         finally:
             answers.set()
 
-    thread = threading.Thread(target=serve, name="reference server", daemon=True)
+    thread = threading.Thread(target=serve, name="server", daemon=True)
     thread.start()
     answers.wait()
     try:
         if not addresses:
-            raise ConfigurationError("the server did not start")
+            raise ConfigurationError("the server did not start", place=f"{host}:{port}")
         yield addresses[0]
     finally:
         server.should_exit = True
@@ -108,7 +133,10 @@ def running(app: Any, host: str = "127.0.0.1") -> Iterator[str]:
 
 
 def _server(
-    app: Any, place: socket.socket, started: Callable[[str], None] | None
+    app: Any,
+    place: socket.socket,
+    started: Callable[[str], None] | None,
+    ending: Callable[[], None] | None,
 ) -> uvicorn.Server:
     import uvicorn
 
@@ -121,6 +149,11 @@ def _server(
             if self.started and started:
                 started(address)
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            if ending:
+                ending()
+            await super().shutdown(sockets)
+
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -130,6 +163,6 @@ def _server(
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=20,
         timeout_graceful_shutdown=10,
-        proxy_headers=True,
+        server_header=False,
     )
     return Server(config)
