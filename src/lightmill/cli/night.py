@@ -93,6 +93,9 @@ def demo(
             report = run_demo(facts, directory, _calibrate, **told)
     if not quiet:
         print(f"{report} shows what came out")
+        board = directory / "dashboard" / "index.html"
+        if scene in NIGHTS and board.exists():
+            print(f"{board} shows how the observatory saw the night")
         products = directory / "products"
         mosaic = next(iter(sorted(products.glob("*_i2d.fits"), key=_size)), None)
         product = mosaic or next(iter(sorted(products.glob("*_rate.fits"))), None)

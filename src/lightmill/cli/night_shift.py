@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import shutil
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["run_night"]
 
+log = logging.getLogger("lightmill.demo")
+
 Progress = Callable[[str, int, int], None]
 SHOWN = 2  # exposures whose ramps the report shows
 QUIET = 4.0  # s without an exposure after which the night's candidates are taken as they are
 SETTLE = 0.5  # s
 LONGEST = 1.5  # s between two deliveries
-GIVE_UP = 20.0  # s without anything to do
+REMEDY = 'pip install "lightmill[server]"'
 
 
 def run_night(
@@ -76,55 +79,66 @@ def run_night(
         If something of the night is not done at its end.
     """
     directory = Path(directory)
-    products, site, inbox = directory / "products", directory / "site", directory / "inbox"
     clock, tell = Clock(), progress or _nothing
     observed = simulate.observe(
         facts, scene, seed=seed, directory=directory / "raw", progress=progress
     )
     cache = write_cache_beside(facts, observed, directory / "raw")
     clock.lap("simulate the raw exposures")
-    for old in (site, inbox):
-        shutil.rmtree(old, ignore_errors=True)
-    inbox.mkdir()
-    night = threading.Thread(
-        target=_deliver, args=([one.uncal for one in observed], inbox, seed), daemon=True
-    )
-    night.start()
-    store = _run(site, inbox, cache, night, tell, engine)
+    tasks = _passed(directory, [one.uncal for one in observed], cache, seed, tell, engine)
     clock.lap("the night: from deliveries to mosaics and catalogs")
-    tasks, files = _result(store)
-    store.close()
-    _kept(files, site / "archive", products)
-    runs = run(cache)
-    exposures = [
-        {"uncal": one.uncal, "truth": one.truth, "title": one.title,
-         **runs("calwebb_detector1", one.uncal, directory / "shown", save_calibrated_ramp=True)}
-        for one in observed[:SHOWN]
-    ]  # fmt: skip
+    exposures = _with_ramps(observed[:SHOWN], run(cache), directory / "shown")
     clock.lap("two exposures once more, with their ramps")
+    site, products = directory / "site", directory / "products"
     mosaics = [
         _mosaic(task, site / "jobs" / str(job_id), products)
         for task, job_id in tasks
         if task.level == 3
     ]
-    board = _board(site, directory / "dashboard")
-    return write_field_report(
-        directory,
-        exposures,
-        mosaics,
-        {
-            "title": "A night: from deliveries to mosaics and catalogs",
-            "command": command,
-            "scene": scene,
-            "seed": seed,
-            "timings": clock.laps,
-            "wall_s": clock.total,
-            "count": len(observed),
-            "dashboard": board,
-        },
-        sky=observed[0].sky,
-        tell=tell,
-    )
+    told = {
+        "title": "A night: from deliveries to mosaics and catalogs",
+        "command": command,
+        "scene": scene,
+        "seed": seed,
+        "timings": clock.laps,
+        "wall_s": clock.total,
+        "count": len(observed),
+        **_board(site, directory / "dashboard"),
+    }
+    return write_field_report(directory, exposures, mosaics, told, sky=observed[0].sky, tell=tell)
+
+
+def _passed(
+    directory: Path,
+    exposures: Sequence[Path],
+    cache: simulate.SimulatedCache | None,
+    seed: int,
+    tell: Progress,
+    engine: Callable[[Path], Engine] | None,
+) -> list[tuple[Any, int]]:
+    """Let a night pass over an observatory; return its tasks with the job that did each."""
+    site, inbox = directory / "site", directory / "inbox"
+    for old in (site, inbox, directory / "dashboard"):
+        shutil.rmtree(old, ignore_errors=True)
+    inbox.mkdir()
+    night = threading.Thread(target=_deliver, args=(exposures, inbox, seed), daemon=True)
+    night.start()
+    store = _run(site, inbox, cache, night, tell, engine)
+    tasks, files = _result(store)
+    store.close()
+    _kept(files, site / "archive", directory / "products")
+    return tasks
+
+
+def _with_ramps(
+    observed: Sequence[simulate.SimulatedExposure], run: Any, folder: Path
+) -> list[dict[str, Any]]:
+    """Calibrate exposures once more, keeping the ramps for the report."""
+    return [
+        {"uncal": one.uncal, "truth": one.truth, "title": one.title,
+         **run("calwebb_detector1", one.uncal, folder, save_calibrated_ramp=True)}
+        for one in observed
+    ]  # fmt: skip
 
 
 def _deliver(files: Sequence[Path], inbox: Path, seed: int) -> None:
@@ -256,19 +270,26 @@ def _mosaic(task: Any, job: Path, products: Path) -> dict[str, Any]:
     return {**made, "record": record, "members": members_of(association, products)}
 
 
-def _board(site: Path, folder: Path) -> str:
-    """Write the dashboard as pages without a server; return the first, if there are such pages."""
-    import importlib
+def _board(site: Path, folder: Path) -> dict[str, str]:
+    """Write the dashboard as pages without a server.
 
+    Returns
+    -------
+    told : dict
+        For the report: ``dashboard``, the first page; or ``no_dashboard``, which package misses.
+    """
     try:
-        export = importlib.import_module("lightmill.dashboard").export
-    except (ImportError, AttributeError):  # the packages it needs are an extra
-        return ""
+        from lightmill.dashboard import export
+    except ImportError as problem:
+        if (problem.name or "").startswith("lightmill"):
+            raise
+        missing = problem.name or str(problem)
+        log.warning("no pages of the dashboard: %s is not installed; %s", missing, REMEDY)
+        return {"no_dashboard": missing, "remedy": REMEDY}
     from lightmill.cli.ops.place import site_of
 
-    place = site_of(site)
-    page = export(place.place, archive=site / "archive", folder=folder)
-    return str(Path(page).relative_to(folder.parent))
+    page = export(site_of(site).place, archive=site / "archive", folder=folder)
+    return {"dashboard": str(Path(page).relative_to(folder.parent))}
 
 
 def _nothing(what: str, done: int, total: int) -> None:
