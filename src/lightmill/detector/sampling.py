@@ -14,15 +14,16 @@ import numpy as np
 
 from lightmill.detector.groups import group_time_of
 from lightmill.errors import DataError
-from lightmill.kernels import jump, ramp_fit
+from lightmill.kernels import jump, ramp_fit, readout
 from lightmill.models import RampModel, RateModel
 from lightmill.models.dq import PIXEL
 from lightmill.models.lineage import descend
 from lightmill.pipeline import Skipped, Step, param
 
-__all__ = ["FlagJumpsInReads", "SampleReads", "fowler", "fowler_variances"]
+__all__ = ["FlagJumpsInReads", "SampleReads"]
 
-DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
+DO_NOT_USE = np.uint8(PIXEL["DO_NOT_USE"])
+JUMP = np.uint8(PIXEL["JUMP_DET"])
 MULTIPLE = ("MCDS", "MDS")  # what observatories call the difference of two means
 FEWEST = 4  # reads, to tell a jump from noise
 
@@ -125,13 +126,10 @@ class SampleReads(Step):
         times = _times(ramp, parameters.read_times, self.name)
         noise = _noise(ramp, parameters.gain, parameters.read_noise, self.name)
         mode, coadds = self._mode(ramp, len(times))
-        if mode == "utr":
-            frame = self._slopes(ramp, times, noise)
+        if mode == "utr" and parameters.weighting == "optimal":
+            frame = self._weighted(ramp, times, noise)
         else:
-            frame = fowler(
-                ramp.data, ramp.groupdq, ramp.pixeldq, times, coadds,
-                gain=noise.gain, read_noise=noise.read,
-            )  # fmt: skip
+            frame = _sampled(ramp, times, noise, "utr" if mode == "utr" else "mcds", coadds)
         if parameters.output == "counts":
             span = self._span(times, coadds if mode != "utr" else 1) * len(ramp.data)
             for name in frame.keys() - {"dq"}:
@@ -161,7 +159,7 @@ class SampleReads(Step):
             )
         return mode, coadds
 
-    def _slopes(self, ramp: RampModel, times: np.ndarray, noise: _Noise) -> dict[str, np.ndarray]:
+    def _weighted(self, ramp: RampModel, times: np.ndarray, noise: _Noise) -> dict[str, np.ndarray]:
         shape = ramp.data.shape[-2:]
         fit = ramp_fit.fit_ramps(
             ramp.data,
@@ -171,7 +169,6 @@ class SampleReads(Step):
             np.full(shape, noise.read * np.sqrt(2.0), np.float32),
             group_time=float(np.mean(np.diff(times))) if len(times) > 1 else float(times[0]),
             group_times=None if _even(times) else times.tolist(),
-            weighting=self.parameters.weighting,
             variances="estimate",
             suppress_one_group=len(times) > 1,
             integrations=False,
@@ -185,109 +182,32 @@ class SampleReads(Step):
         return float(times[-coadds:].mean() - times[:coadds].mean())
 
 
-def fowler(
-    data: np.ndarray,
-    groupdq: np.ndarray,
-    pixeldq: np.ndarray,
-    times: Sequence[float] | np.ndarray,
-    coadds: int,
-    *,
-    gain: float,
-    read_noise: float,
+def _sampled(
+    ramp: RampModel, times: np.ndarray, noise: _Noise, sampling: str, coadds: int
 ) -> dict[str, np.ndarray]:
-    """Return the rates that the first and the last reads of ramps give [1]_.
+    """Return the frame of all ramps: plain slopes, or differences of the first and last reads.
 
-    Parameters
-    ----------
-    data : (nints, nreads, ny, nx) ndarray of float32
-        Signal [DN].
-    groupdq : (nints, nreads, ny, nx) ndarray of uint8
-        Flags of reads: a ramp with a flag in one of the reads that count, or with a jump between
-        them, is left out.
-    pixeldq : (ny, nx) ndarray of uint32
-        Flags of pixels.
-    times : (nreads,) sequence of float
-        Times of the reads since the reset [s].
-    coadds : int
-        Reads averaged at either end.
-    gain : float
-        [electron/DN].
-    read_noise : float
-        Of one read [DN].
-
-    Returns
-    -------
-    frame : dict
-        ``data``, ``err`` [DN/s], ``var_poisson``, ``var_rnoise`` [(DN/s)²] float32 and ``dq``
-        uint32, (ny, nx): mean of the ramps that count. NaN, and DO_NOT_USE, where none does.
-
-    References
-    ----------
-    .. [1] Fowler, A. M. & Gatley, I. 1990, ApJ, 353, L33.
+    A difference cannot be taken in pieces: a ramp is not used where charge jumped in it.
     """
-    nints, nreads = data.shape[:2]
-    ends = np.r_[:coadds, nreads - coadds : nreads]
-    spoiled = groupdq[:, ends].any(axis=1)
-    spoiled |= ((groupdq[:, 1:] & PIXEL["JUMP_DET"]) != 0).any(axis=1)
-    spoiled |= (pixeldq & DO_NOT_USE) != 0
-    times = np.asarray(times, np.float64)
-    span = times[-coadds:].mean() - times[:coadds].mean()
-    rates = data[:, -coadds:].mean(axis=1, dtype=np.float64)
-    rates -= data[:, :coadds].mean(axis=1, dtype=np.float64)
-    rates /= span
-    spoiled |= ~np.isfinite(rates)
-    count = nints - spoiled.sum(axis=0)
-    none = count == 0
-    few = np.maximum(count, 1)
-    rate = np.where(spoiled, 0.0, rates).sum(axis=0) / few
-    per_rate, read = fowler_variances(times, coadds, gain=gain, read_noise=read_noise)
-    var_poisson = np.where(none, 0.0, per_rate * np.maximum(rate, 0.0) / few)
-    var_rnoise = np.where(none, 0.0, read / few)
-    flags = np.bitwise_or.reduce(groupdq.reshape(-1, *rate.shape), axis=0).astype(np.uint32)
-    dq = pixeldq | np.where(none, flags | DO_NOT_USE, flags & ~DO_NOT_USE)
+    flags = ramp.groupdq
+    if sampling == "mcds":
+        jumped = ((flags[:, 1:] & JUMP) != 0).any(axis=1, keepdims=True)
+        if jumped.any():
+            flags = flags | np.where(jumped, DO_NOT_USE, np.uint8(0))
+    frame = readout.sample_ramps(
+        ramp.data,
+        times,
+        readdq=flags,
+        sampling=sampling,
+        nfowler=coadds,
+        pixeldq=ramp.pixeldq,
+        gain=noise.gain,
+        readnoise=noise.read,
+    )
     return {
-        "data": np.where(none, np.nan, rate).astype(np.float32),
-        "err": np.sqrt(var_poisson + var_rnoise).astype(np.float32),
-        "dq": dq.astype(np.uint32),
-        "var_poisson": var_poisson.astype(np.float32),
-        "var_rnoise": var_rnoise.astype(np.float32),
-    }
-
-
-def fowler_variances(
-    times: Sequence[float] | np.ndarray, coadds: int, *, gain: float, read_noise: float
-) -> tuple[float, float]:
-    """Return the variances of a rate from the first and the last reads of a ramp.
-
-    The electrons of a read are among those of all later ones, so that reads i and j share the
-    variance of the earlier: λ min(t_i, t_j) / gain for a rate λ.
-
-    Parameters
-    ----------
-    times : sequence of float
-        Times of the reads since the reset [s].
-    coadds : int
-        Reads averaged at either end.
-    gain : float
-        [electron/DN].
-    read_noise : float
-        Of one read [DN].
-
-    Returns
-    -------
-    poisson : float
-        Variance due to photons of a rate of 1 DN/s [(DN/s)²].
-    read : float
-        Variance due to read noise [(DN/s)²].
-    """
-    times = np.asarray(times, np.float64)
-    weights = np.zeros(len(times))
-    weights[:coadds] -= 1.0 / coadds
-    weights[-coadds:] += 1.0 / coadds
-    span = float(weights @ times)
-    shared = np.minimum.outer(times, times)
-    poisson = float(weights @ shared @ weights) / gain / span**2
-    return poisson, float(weights @ weights) * read_noise**2 / span**2
+        "data": frame.signal, "err": np.sqrt(frame.var_poisson + frame.var_rnoise),
+        "dq": frame.dq, "var_poisson": frame.var_poisson, "var_rnoise": frame.var_rnoise,
+    }  # fmt: skip
 
 
 def _noise(ramp: RampModel, gain: float | None, read_noise: float | None, step: str) -> _Noise:

@@ -127,7 +127,7 @@ class SubtractSky(Step):
     def _mean(
         self, parts: Sequence[tuple[np.ndarray, ...]], levels: Sequence[Level]
     ) -> dict[str, np.ndarray]:
-        """Return the mean of sky frames of level one; weights are their levels."""
+        """Return the mean of sky frames, each divided by its level."""
         data, err, dq = (np.stack(planes) for planes in zip(*parts, strict=True))
         level = np.array([levels[n].value for n in range(len(parts))])[:, None, None]
         return combined(data / level, err / level, dq, sigma=self.parameters.sigma)
