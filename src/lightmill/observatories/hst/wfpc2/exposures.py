@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -63,9 +62,10 @@ class Exposure:
     mtflag: str = "F"
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Exposure:
+    def from_row(cls, row: Any) -> Exposure:
         """Return the exposure of a database row; columns not known here are left aside."""
-        given = {one.name: row[one.name] for one in fields(cls) if one.name in row}
+        known = row.keys()
+        given = {name: row[name] for name in cls.__slots__ if name in known}
         root_of(given["dataset_name"])
         return cls(**given)
 

@@ -1,0 +1,239 @@
+"""What is written in the log, and never changed: the state is what these add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from lightmill.errors import ValidationError
+from lightmill.observatories.hst.wfpc2.associations import Association, Member
+from lightmill.observatories.hst.wfpc2.exposures import Exposure
+from lightmill.observatories.hst.wfpc2.jitter import Pointing
+
+__all__ = [
+    "Arrived", "BuildFailed", "Built", "Changed", "Described", "Event", "Extracted", "PreviewFailed",
+    "Previewed", "Queued", "Unreadable", "event_of", "record_of",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The archive's database tells of an exposure."""
+
+    exposure: Exposure
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A generation of a dataset was delivered.
+
+    Parameters
+    ----------
+    dataset : str
+        Nine characters.
+    archive_class : str
+        CAL, calibrated data, or OMS, a pair of jitter files.
+    gen_date_str : str
+        Generation: YYYYMMDDHHMM.
+    content : str
+        Digest of the bytes; empty where they were not looked at.
+    files : tuple of str
+        Where they are, relative to the archive's folder.
+    """
+
+    dataset: str
+    archive_class: str
+    gen_date_str: str
+    content: str = ""
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A value in the archive's database was corrected."""
+
+    dataset: str
+    column: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """The pointing was measured in a pair of jitter files (JEP)."""
+
+    pointing: Pointing
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A pair of jitter files could not be read.
+
+    Parameters
+    ----------
+    dataset, gen_date_str : str
+        Which generation of which jitter dataset.
+    content : str
+        Digest of the bytes that could not be read: the same are not tried again.
+    story : str
+        Where, what was found, what to do.
+    """
+
+    dataset: str
+    gen_date_str: str
+    content: str
+    story: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """An exposure archived again, its jitter files not, was put on the list to build (SQL)."""
+
+    dataset: str
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """All associations of a proposal were built, and replace those there were (AB).
+
+    Parameters
+    ----------
+    pep_id : int
+        Proposal.
+    read : tuple of (str, str)
+        Exposures, and the generation of each that was read.
+    upto : int
+        How many changes of the proposal's inputs the builder had seen.
+    inputs : str
+        Digest of all it read.
+    associations : tuple of Association
+        In order of their identities.
+    """
+
+    pep_id: int
+    read: tuple[tuple[str, str], ...]
+    upto: int
+    inputs: str
+    associations: tuple[Association, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFailed:
+    """The associations of a proposal could not be built; those there were stay."""
+
+    pep_id: int
+    story: str
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """The preview of an association was made.
+
+    Parameters
+    ----------
+    policy : str
+        By which it was owed.
+    assoc_id : str
+        Association.
+    mark : str
+        What the policy compares: a date, a digest, a number.
+    """
+
+    policy: str
+    assoc_id: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewFailed:
+    """The preview of an association could not be made."""
+
+    policy: str
+    assoc_id: str
+    story: str
+
+
+Event = (
+    Described | Arrived | Changed | Extracted | Unreadable | Queued | Built | BuildFailed
+    | Previewed | PreviewFailed
+)  # fmt: skip
+_KINDS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        Described, Arrived, Changed, Extracted, Unreadable, Queued, Built, BuildFailed, Previewed,
+        PreviewFailed,
+    )
+}  # fmt: skip
+
+
+def record_of(event: Event) -> dict[str, Any]:
+    """Return an event as a record of plain values, for JSON.
+
+    Parameters
+    ----------
+    event : Event
+        Any.
+
+    Returns
+    -------
+    record : dict
+        With ``event``, the name of its kind.
+    """
+    return {"event": type(event).__name__, **asdict(event)}
+
+
+def event_of(record: Mapping[str, Any]) -> Event:
+    """Return the event of a record.
+
+    Parameters
+    ----------
+    record : mapping
+        As `record_of` gives it, through JSON or not.
+
+    Returns
+    -------
+    event : Event
+        Equal to the one recorded.
+
+    Raises
+    ------
+    ValidationError
+        If there is no such kind of event, or its values do not fit it.
+    """
+    values = dict(record)
+    kind = _KINDS.get(str(values.pop("event", None)))
+    if kind is None:
+        raise ValidationError(
+            "no such kind of event", found=record.get("event"), expected=", ".join(_KINDS)
+        )
+    try:
+        return kind(**{name: _value(name, value) for name, value in values.items()})
+    except (TypeError, KeyError) as error:
+        raise ValidationError(
+            f"the record is no {kind.__name__}",
+            found=error,
+            expected=", ".join(one.name for one in fields(kind)),
+        ) from error
+
+
+def _value(name: str, value: Any) -> Any:
+    match name:
+        case "exposure":
+            return Exposure(**value)
+        case "pointing" if isinstance(value, Mapping):
+            return Pointing(**{**value, "causes": tuple(value["causes"])})
+        case "associations":
+            return tuple(_association(one) for one in value)
+        case "read":
+            return tuple((dataset, generation) for dataset, generation in value)
+        case "files":
+            return tuple(value)
+    return value
+
+
+def _association(record: Mapping[str, Any]) -> Association:
+    members = tuple(
+        Member(**{**one, "shifts": tuple((x, y) for x, y in one["shifts"])})
+        for one in record["members"]
+    )
+    return Association(**{**record, "members": members})
