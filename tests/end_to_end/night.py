@@ -18,7 +18,7 @@ from tests.end_to_end.stand_in import delivered
 
 PROGRAM = Path(__file__).with_name("stand_in.py")
 ARRIVED = {"DatasetArrived", "DatasetReplaced", "DatasetRenewed", "DatasetStale", "DatasetConflict"}
-LONGEST = 400  # s that a night may take
+LONGEST = 240  # s that a night may take
 
 
 def exposures(each):
@@ -40,7 +40,7 @@ class Night:
     def __init__(self, folder, place=None, roles=("watcher", "service"), reserve_mb=0):
         self.root, self.inbox = folder / "site", folder / "inbox"
         self.inbox.mkdir(parents=True)
-        self.root.mkdir()
+        self.root.mkdir(exist_ok=True)
         self.place = place or self.root
         self.reserve_mb = reserve_mb
         create_store(self.place)
@@ -96,7 +96,7 @@ class Night:
         store, quiet_since = Store(self.place), time.monotonic()
         end = time.monotonic() + LONGEST
         while time.monotonic() - quiet_since < 1.5:
-            assert time.monotonic() < end, f"the night does not end: {self.said()[-2000:]}"
+            assert time.monotonic() < end, f"the night does not end: {self._left(store)}"
             for role, process in self.processes.items():
                 assert process.poll() is None, f"{role} has ended: {self.said()[-2000:]}"
             try:
@@ -125,13 +125,24 @@ class Night:
             os.kill(pid, signal.SIGKILL)
         self.log.close()
 
+    def _left(self, store):
+        """What is not done yet."""
+        j, c = t.jobs.c, t.candidates.c
+        with store.reading() as connection:
+            jobs = connection.execute(
+                select(j.id, j.state, j.handle, j.not_before).where(j.ended_at.is_(None))
+            ).all()
+            candidates = connection.execute(select(t.candidates).where(c.is_dirty)).all()
+        files = [path.name for path in self.inbox.iterdir()]
+        return f"{jobs}, {candidates}, {files}, {self.workers()}\n{self.said()[-2000:]}"
+
     def said(self):
         """What the processes wrote to their log."""
         self.log.flush()
         return Path(self.log.name).read_text()
 
     def result(self):
-        """Return current files and tasks as (names, checksums), (identities, documents, states)."""
+        """Return current files and tasks: (name, checksum), (identity, document, state, why failed)."""
         store = Store(self.place)
         d, k = t.datasets.c, t.tasks.c
         with store.reading() as connection:
@@ -139,13 +150,15 @@ class Night:
                 select(d.name, d.sha256, d.path).where(d.state == "CURRENT").order_by(d.name)
             ).all()
             tasks = connection.execute(
-                select(k.identity, k.document, k.state)
+                select(k.identity, k.document, k.state, k.reason)
                 .where(k.state != "SUPERSEDED")
                 .order_by(k.identity)
             ).all()
         store.close()
         assert all((self.root / "archive" / row.path).stat().st_size for row in files)
-        return [tuple(row)[:2] for row in files], [(a, str(b), c) for a, b, c in tasks]
+        return [tuple(row)[:2] for row in files], [
+            (a, str(b), c, why if c != "DONE" else "") for a, b, c, why in tasks
+        ]
 
 
 def check_events(night):

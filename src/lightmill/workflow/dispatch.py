@@ -18,6 +18,7 @@ __all__ = ["RESERVE_MB", "Dispatch", "Maker"]
 log = logging.getLogger("lightmill.workflow")
 
 RESERVE_MB = 500.0  # of the disk that jobs leave free
+FULL_MB = 10.0  # with less, the disk is why a job failed
 
 
 class Maker(Commander, Describer, Protocol):
@@ -144,7 +145,10 @@ class Dispatch:
 
     def _outcome(self, one: Ended) -> Outcome:
         folder = self.jobs / str(one.job_id)
-        return outcome_of(one, folder, self.archive, self.maker, self.store.inputs_of)
+        return outcome_of(
+            one, folder, self.archive, self.maker, self.store.inputs_of,
+            is_full=self._free_mb() < min(self.reserve_mb, FULL_MB),
+        )  # fmt: skip
 
     def _has_disk(self, job: Startable) -> bool:
         """Say whether the disk has room for a job; tell when that changes."""

@@ -15,11 +15,12 @@ from lightmill.workflow.arrivals import Delivered, archived
 from lightmill.workflow.engines import Ended
 from lightmill.workflow.patience import Unavailable
 from lightmill.workflow.store.values import Arrival, Outcome, Startable
-from lightmill.workflow.worker import JOB_FILE, LOG_FILE
+from lightmill.workflow.worker import CANCELLED, JOB_FILE, LOG_FILE
 
-__all__ = ["Commander", "Describer", "outcome_of", "prepared"]
+__all__ = ["LEAST_MB", "Commander", "Describer", "outcome_of", "prepared"]
 
-TRANSIENT = ("No space left on device", "Connection refused", "Connection reset", "Stale file")
+NO_ROOM = ("No space left on device", "Disk quota exceeded")
+TRANSIENT = ("Connection refused", "Connection reset", "Stale file")
 TAIL = 4000  # bytes of a log that are looked at
 LEAST_MB = 400.0  # that any job needs
 
@@ -82,6 +83,8 @@ def outcome_of(
     archive: Path,
     describer: Describer,
     inputs_of: Callable[[int], Sequence[Arrival]],
+    *,
+    is_full: bool = False,
 ) -> Outcome:
     """Put the products of a job into the archive, and say how it ended.
 
@@ -94,6 +97,8 @@ def outcome_of(
     describer : Describer
     inputs_of : callable
         Returns what a job was made of, given its number.
+    is_full : bool
+        There is no room on the disk, which a job may not have been able to say.
 
     Raises
     ------
@@ -104,16 +109,7 @@ def outcome_of(
         "exit_status": one.exit_status, "peak_mb": one.peak_mb, "cpu_s": one.cpu_s
     }  # fmt: skip
     if one.reason or one.exit_status != 0:
-        reason = one.reason or f"exit status {one.exit_status}"
-        tail = _tail(folder / LOG_FILE)
-        passing = one.is_lost or any(words in tail for words in TRANSIENT)
-        killed = one.exit_status is None or one.exit_status < 0
-        told = tail.strip().splitlines()
-        return Outcome(
-            False, f"{reason}: {told[-1]}" if told else reason,
-            is_transient=passing or killed, is_out_of_memory=one.is_out_of_memory,
-            is_lost=one.is_lost, **facts,
-        )  # fmt: skip
+        return replace(_failure(one, folder, is_full=is_full), **facts)
     files = [Delivered(folder / output.path, output.sha256, output.size) for output in one.outputs]
     try:
         products = tuple(
@@ -128,6 +124,23 @@ def outcome_of(
     except LightmillError as error:
         return Outcome(False, str(error), is_transient=True, **facts)
     return Outcome(True, products=products, **facts)
+
+
+def _failure(one: Ended, folder: Path, *, is_full: bool) -> Outcome:
+    """Say how a job ended that did not end well."""
+    tail = _tail(folder / LOG_FILE)
+    reason = one.reason or f"exit status {one.exit_status}"
+    told = tail.strip().splitlines()
+    story = f"{reason}: {told[-1]}" if told else reason
+    if one.reason == CANCELLED or not (is_full or any(words in tail + reason for words in NO_ROOM)):
+        passing = one.is_lost or any(words in tail for words in TRANSIENT)
+        killed = one.exit_status is None or one.exit_status < 0
+        return Outcome(
+            False, story, is_transient=passing or killed, is_out_of_memory=one.is_out_of_memory,
+            is_lost=one.is_lost,
+        )  # fmt: skip
+    shutil.rmtree(folder / "out", ignore_errors=True)  # what it began to write takes room, too
+    return Outcome(False, f"the disk was full: {story}", is_no_fault=True, is_lost=one.is_lost)
 
 
 def _tail(path: Path) -> str:

@@ -137,6 +137,7 @@ class Crashed(Event):
     reason: str = ""
     is_transient: bool = False  # killed, node lost, disk full: the same again may go well
     is_out_of_memory: bool = False
+    is_no_fault: bool = False  # the disk was full: it is tried again, and does not count
 
 
 @dataclass(frozen=True)
@@ -317,6 +318,8 @@ def _succeeded(task: Task, event: Succeeded, policy: Policy) -> Answer:
 def _crashed(task: Task, event: Crashed, policy: Policy) -> Answer:
     if task.changed:  # to be tried again of what nobody approved
         return replace(task, state=S.STALE, reason=task.changed, changed=""), []
+    if event.is_no_fault:
+        return _queued(task, event.reason, policy.pause)
     task = replace(task, attempts=task.attempts + 1, reason=event.reason)
     if event.is_out_of_memory:
         task = replace(task, memory_factor=task.memory_factor * policy.memory_growth)

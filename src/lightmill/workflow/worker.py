@@ -17,9 +17,11 @@ when the worker itself is killed. Standard library only, quick to start.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -43,7 +45,9 @@ CANCEL_FILE = "cancel"  # if it is there, the job is to stop
 CANCELLED = "cancelled"
 
 PAUSE = 0.25  # s between two looks at the memory; longer where looking takes long
+ROOM_PAUSE = 1.0  # s between two tries to write the result where the disk is full
 GRACE = 10.0  # s from the request to stop to the command's end by force
+FULL = 1_000_000  # bytes; with less free, the disk is why a command failed
 TAIL = 4096  # bytes at the end of a log that are searched for what says "no memory"
 TAIL_LINES = 10
 NAMED = 5  # of what is refused, in a reason
@@ -187,7 +191,19 @@ def main(words: Sequence[str] | None = None) -> None:
     if not _claimed(folder):
         return
     result = run(folder, cores=given.cores, is_guest=given.parent is not None)
-    written(folder / RESULT_FILE, json.dumps(asdict(result), indent=1))
+    while not _told(folder, result):
+        time.sleep(ROOM_PAUSE)
+
+
+def _told(folder: Path, result: Result) -> bool:
+    """Write the result; say whether the disk had room for it."""
+    try:
+        written(folder / RESULT_FILE, json.dumps(asdict(result), indent=1))
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return False  # the work is done, and need not be lost
+        raise
+    return True
 
 
 class _Run:
@@ -332,6 +348,8 @@ class _Run:
             result.is_cancelled, result.reason = True, CANCELLED
         elif status != 0:
             result.reason = _ending(status)
+            if shutil.disk_usage(self.folder).free < FULL:  # it may not have been able to say so
+                result.reason = f"No space left on device: {result.reason}"
             if _is_for_memory(status, killed) or _says_no_memory(self.folder / LOG_FILE):
                 result.is_out_of_memory = True
                 result.reason = f"out of memory: {result.reason}"

@@ -322,7 +322,10 @@ class Store:
             if row.is_cancelled:
                 return
             if not outcome.is_good:
-                crash = Crashed(outcome.reason, outcome.is_transient, outcome.is_out_of_memory)
+                crash = Crashed(
+                    outcome.reason, outcome.is_transient, outcome.is_out_of_memory,
+                    outcome.is_no_fault,
+                )  # fmt: skip
                 step(self, connection, row.task_id, crash)
             else:
                 step(self, connection, row.task_id, Succeeded())

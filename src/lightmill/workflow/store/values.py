@@ -146,6 +146,8 @@ class Outcome:
     is_transient : bool
         The same again may go well.
     is_out_of_memory : bool
+    is_no_fault : bool
+        Not of the job: the disk was full.
     is_lost : bool
         Nobody saw it end.
     exit_status : int or None
@@ -160,6 +162,7 @@ class Outcome:
     reason: str = ""
     is_transient: bool = False
     is_out_of_memory: bool = False
+    is_no_fault: bool = False
     is_lost: bool = False
     exit_status: int | None = None
     peak_mb: float | None = None

@@ -1,0 +1,87 @@
+"""What is written to a disk that is full, and when there is room again. Needs leave to mount one."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lightmill.workflow.arrivals import archived, checksum
+from lightmill.workflow.engines.interface import Ended
+from lightmill.workflow.jobs import outcome_of
+from lightmill.workflow.patience import Unavailable
+from lightmill.workflow.store import Store, create_store
+from tests.disk import SmallDisk
+
+
+@pytest.fixture
+def disk(tmp_path):
+    with SmallDisk(tmp_path / "disk", megabytes=8) as one:
+        yield one
+
+
+def test_a_file_waits_for_room_in_the_archive(disk, tmp_path):
+    path = tmp_path / "a_uncal.fits"
+    path.write_bytes(b"x" * 100_000)
+    disk.fill()
+
+    with pytest.raises(Unavailable, match="tried again by itself"):
+        archived(checksum(path), disk.folder, "p1")
+
+    disk.free()
+    assert not [one for one in disk.folder.rglob("*") if one.is_file()]  # no piece of it
+    place = archived(checksum(path), disk.folder, "p1")
+    assert (disk.folder / place).read_bytes() == path.read_bytes()
+
+
+def test_what_a_full_store_refused_is_not_there_and_goes_in_later(disk, arrival):
+    create_store(disk.folder)
+    store = Store(disk.folder)
+    assert store.status()["datasets"] == {}  # it is open already
+    many = [arrival(f"{number}_uncal", facts={"text": "x" * 1000}) for number in range(500)]
+    disk.fill()
+
+    with pytest.raises(Unavailable, match="SQLITE_"):
+        store.ingest(many)
+
+    disk.free()
+    assert store.status()["datasets"] == {}
+    store.ingest(many)
+    assert store.status()["datasets"] == {"CURRENT": 500}
+    store.close()
+
+
+def test_a_job_that_is_done_waits_for_room_to_say_so(disk):
+    folder = disk.folder / "1"
+    (folder / "out").mkdir(parents=True)
+    # The job itself fills the disk: what it made is whole, and there is no room for the result.
+    fill = "import pathlib, sys; sys.path[:0] = sys.argv[2:]; from tests.disk import filled; filled(pathlib.Path(sys.argv[1]))"
+    words = [sys.executable, "-c", fill, str(disk.ballast), *sys.path]
+    (folder / "job.json").write_text(json.dumps({"command": words}))
+    worker = subprocess.Popen([sys.executable, "-m", "lightmill.workflow.worker", folder])
+    end = time.monotonic() + 30
+    while not disk.is_full() and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert worker.poll() is None
+
+    disk.free()
+
+    assert worker.wait(timeout=30) == 0
+    assert json.loads((folder / "result.json").read_text())["exit_status"] == 0
+
+
+@pytest.mark.parametrize(
+    ("log", "is_full"), [("OSError: [Errno 28] No space left on device", False), ("", True)]
+)
+def test_a_job_that_found_no_room_has_not_failed_by_its_own_fault(tmp_path, log, is_full):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "half_a_product").write_text("half")
+    (tmp_path / "log.txt").write_text(log)
+
+    outcome = outcome_of(Ended(1, 1), tmp_path, tmp_path, None, list, is_full=is_full)
+
+    assert outcome.is_no_fault
+    assert "the disk was full" in outcome.reason
+    assert not (tmp_path / "out").exists()
