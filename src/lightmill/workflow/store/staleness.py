@@ -105,29 +105,25 @@ def _used(connection: Any, task_id: int, name: str) -> str | None:
     return None if row is None else _content(row)
 
 
-def _fed(task_id: int | None = None, producer: str | None = None) -> Any:
-    """Select tasks, with those that make what they are made of."""
+def _feeding(task_id: int) -> Any:
+    """Select the tasks that make what a task is made of, in their latest versions."""
     a, d, j = t.awaited.c, t.datasets.c, t.jobs.c
     made_by, latest = t.tasks.alias("made_by"), t.tasks.alias("latest")
-    query = (
-        select(a.task_id, latest.c.state, latest.c.missing)
+    return (
+        select(latest.c.state, latest.c.missing)
         .distinct()
+        .select_from(t.awaited)
         .join(t.datasets, (d.name == a.name) & (d.state == DatasetState.CURRENT))
         .join(t.jobs, j.id == d.job_id)
         .join(made_by, made_by.c.id == j.task_id)
         .join(latest, latest.c.identity == made_by.c.identity)
-        .where(a.is_content)
+        .where(a.task_id == task_id, a.is_content, latest.c.id != task_id)
     )
-    if task_id is not None:
-        query = query.where(a.task_id == task_id, latest.c.id != task_id)
-    if producer is not None:
-        query = query.where(made_by.c.identity == producer)
-    return query
 
 
 def is_fed_by_work(connection: Any, task_id: int) -> bool:
     """Say whether anything that a task is made of is being made again, or ought to be."""
-    return any(_is_unsettled(row) for row in connection.execute(_fed(task_id=task_id)).all())
+    return any(_is_unsettled(row) for row in connection.execute(_feeding(task_id)).all())
 
 
 def _is_unsettled(row: Any) -> bool:
@@ -141,10 +137,17 @@ def settle(store: Store, connection: Any, task_id: int) -> None:
     one = connection.execute(select(k.identity, k.state, k.missing).where(k.id == task_id)).one()
     if _is_unsettled(one):
         return
-    fed = sorted({row.task_id for row in connection.execute(_fed(producer=one.identity))})
-    for some in chunks(fed):
-        rows = connection.execute(select(k.id).where(k.id.in_(some), k.changed != "")).scalars()
-        for dependent in list(rows):
+    products = _products(connection, _versions(connection, one.identity))
+    for some in chunks([row.name for row in products]):
+        put_off = connection.execute(
+            select(k.id)
+            .distinct()
+            .select_from(t.awaited)
+            .join(t.tasks, k.id == t.awaited.c.task_id)
+            .where(t.awaited.c.name.in_(some), t.awaited.c.is_content, k.changed != "")
+            .order_by(k.id)
+        ).scalars()
+        for dependent in list(put_off):
             if not is_fed_by_work(connection, dependent):
                 step(store, connection, dependent, Settled(one.identity))
 
@@ -196,30 +199,40 @@ def withdraw(
 
 def retire_products(store: Store, connection: Any, task_id: int, reason: str) -> None:
     """Retire what a task made that is current."""
-    withdraw(store, connection, _products(connection, t.jobs.c.task_id == task_id),
-             DatasetState.RETIRED, reason)  # fmt: skip
+    rows = _products(connection, [task_id])
+    withdraw(store, connection, rows, DatasetState.RETIRED, reason)
 
 
 def retire_others(store: Store, connection: Any, task_id: int, names: Collection[str]) -> None:
     """Retire current products of a task, or of older versions of it, that it made no more."""
     k = t.tasks.c
-    identity = select(k.identity).where(k.id == task_id).scalar_subquery()
-    versions = select(k.id).where(k.identity == identity)
-    rows = _products(connection, t.jobs.c.task_id.in_(versions))
+    identity = connection.execute(select(k.identity).where(k.id == task_id)).scalar_one()
+    rows = _products(connection, _versions(connection, identity))
     gone = [row for row in rows if row.name not in names]
     withdraw(store, connection, gone, DatasetState.RETIRED, "no longer among the products")
 
 
-def _products(connection: Any, of_task: Any) -> list[Any]:
+def _versions(connection: Any, identity: str) -> list[int]:
+    k = t.tasks.c
+    return list(connection.execute(select(k.id).where(k.identity == identity)).scalars())
+
+
+def _products(connection: Any, tasks: Sequence[int]) -> list[Any]:
+    """Return the current datasets that some tasks made: id and name.
+
+    One after the other, and the state last: databases without statistics take the index of states
+    else, and look at all datasets there are.
+    """
     d, j = t.datasets.c, t.jobs.c
-    return list(
-        connection.execute(
-            select(d.id, d.name)
-            .join(t.jobs, j.id == d.job_id)
-            .where(of_task, d.state == DatasetState.CURRENT)
-            .order_by(d.id)
+    jobs = list(connection.execute(select(j.id).where(j.task_id.in_(tasks))).scalars())
+    rows = [
+        row
+        for some in chunks(jobs)
+        for row in connection.execute(
+            select(d.id, d.name, d.state).where(d.job_id.in_(some)).order_by(d.id)
         ).all()
-    )
+    ]
+    return [row for row in rows if row.state == DatasetState.CURRENT]
 
 
 def describe(
