@@ -173,7 +173,7 @@ def _associations(files: Sequence[Path], folder: Path) -> list[Path]:
 
     made = make_pool(list(files), definitions(), name="pool.csv")
     write_pool(made.pool, folder / "pool.csv")
-    rules = rules_of(None, (), ignore_default=False)
+    rules = rules_of(None, (), ignore_default=False, pool=folder / "pool.csv")
     pool = checked_pool(folder / "pool.csv", "|", rules, quiet=True)
     written = write_associations(
         associate(pool, rules),

@@ -41,7 +41,9 @@ def explain(
     from lightmill.association.engine import explain as explained
     from lightmill.errors import UnknownNameError
 
-    used = rules_of(observatory, rules, ignore_default=ignore_default)
+    used = rules_of(
+        observatory, rules, ignore_default=ignore_default, pool=pool, delimiter=delimiter
+    )
     names = [rule.name for rule in used]
     for name in wanted:
         if name not in names:

@@ -20,7 +20,7 @@ _BAD = 3  # exit status, as of other bad data: an association could not be writt
 def rule_options(function):
     """Add the options that say which rules to use."""
     for option in (
-        click.option("--observatory", metavar="NAME", help="Whose rules.  [default: the only one]"),
+        click.option("--observatory", metavar="NAME", help="Whose rules.  [default: as the pool says]"),
         click.option(
             "-r", "--rules", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
             help="More rules: a file, or a folder of them; repeatable.",
@@ -113,7 +113,9 @@ def generate(
         keep_duplicates=keep_duplicates,
         per_pool=per_pool,
     )
-    used = rules_of(observatory, rules, ignore_default=ignore_default)
+    used = rules_of(
+        observatory, rules, ignore_default=ignore_default, pool=pool, delimiter=delimiter
+    )
     table = checked_pool(pool, delimiter, used, quiet=quiet)
     if options.ids and not quiet:
         _tell_unknown(options.ids, table, used)

@@ -54,8 +54,8 @@ def night(tmp_path_factory):
     observed, cache = observe(folder, camera=Camera(size=256), skies=3, faintest=400.0, seed=4)
     given = {"crds_path": cache.root, "context": cache.context, "output_dir": folder}
     rops = made(app.run("iris_rop", [one.uncal for one in observed], **given))
-    science = [path for path in rops if "_SCI_" in path.name]
-    skies = [path for path in rops if "_SKY_" in path.name]
+    science = [path for path in rops if "_sci_" in path.name]
+    skies = [path for path in rops if "_sky_" in path.name]
     cals = []
     for path in science:
         product = path.name.removesuffix("_rop.fits")

@@ -213,7 +213,8 @@ class Exposure:
     def stem(self) -> str:
         """Name of its files, without type."""
         part = f"-s{self.subarray}" if self.subarray else ""
-        return f"2026B-{self.program}_IRIS_{self.detector}_{self.kind}_{self.number:04d}{part}"
+        name = f"2026b-{self.program}_iris_{self.detector}_{self.kind}_{self.number:04d}{part}"
+        return name.lower()
 
 
 def expose(
