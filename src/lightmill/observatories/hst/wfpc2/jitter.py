@@ -361,7 +361,13 @@ def _statistics(file: FitsFile) -> Header:
     for hdu in (*file.hdus[1:], file.primary):
         if any(keyword in hdu.header for keyword in STATISTICS):
             return hdu.header
-    return file.primary.header
+    raise CorruptFileError(
+        "the statistics of the exposure are missing",
+        place=file.path,
+        found=f"{len(file.hdus)} units without them",
+        expected=f"one of {', '.join(STATISTICS)}",
+        remedy="fetch the file again",
+    )
 
 
 def _true(header: Header, keyword: str) -> bool:
