@@ -79,8 +79,18 @@ class Observing:
                 continue
             row = next(rows)
             cells = {name: made.pool.column(name)[row] for name in made.pool.columns}
-            found[one.path] = _exposure(one, cells)
-        return [found.get(one.path) or _companion(one) for one in files]
+            found[one.path] = replace(_exposure(one, cells), content=self._content(one.path))
+        return [found.get(one.path) or self._companion(one) for one in files]
+
+    def _companion(self, one: Delivered) -> Arrival:
+        content = self._content(one.path)
+        return replace(_companion(one), content=content)
+
+    def _content(self, path: Path) -> str:
+        """Return the checksum of what a file says, without how it was made."""
+        from lightmill.models.substance import substance_of
+
+        return substance_of(path, self.facts.get("provenance", ()))
 
     def products(
         self, files: Sequence[Delivered], inputs: Sequence[Arrival]
@@ -92,12 +102,38 @@ class Observing:
         kept = set(self.facts["keep"])
         return [
             replace(
-                _companion(one), kind="product", generation=newest, program=program, target=target
+                self._companion(one),
+                kind="product",
+                generation=newest,
+                program=program,
+                target=target,
             )
             if suffix_of(one.path) in kept
             else None
             for one in files
         ]
+
+    def made_with(self, files: Sequence[Delivered]) -> Mapping[str, Any] | None:
+        """Say what products were made with, as the record says that they carry.
+
+        Returns
+        -------
+        made_with : mapping or None
+            ``software``: version; ``context``: of the references; ``steps``: name → version,
+            status, reason; ``references``: type → name. None where no product has a record.
+        """
+        from lightmill import models
+
+        for one in files:
+            if one.path.suffix not in {".fits", ".asdf"}:
+                continue
+            try:
+                record = models.open(one.path).record
+            except LightmillError:
+                continue
+            if record is not None:
+                return _made_with(record)
+        return None
 
     # -- tasks -----------------------------------------------------------------------------------
 
@@ -140,6 +176,7 @@ class Observing:
                     one.type, one.level, pipeline,
                     {m["expname"]: m["exptype"] for m in members},
                     program, one.candidate, one.target, document,
+                    description=frozenset(self.facts.get("description", ())),
                 )
             )  # fmt: skip
         return plans
@@ -178,6 +215,26 @@ class Observing:
         else:
             stems = [product["name"] for product in document["products"]]
         return {f"{stem}_{suffix}" for stem in stems for suffix in suffixes}
+
+
+def _made_with(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides whether a product would come out otherwise now."""
+    steps = [one for one in record.get("steps", ()) if "name" in one]
+    return {
+        "software": str(record.get("software", {}).get("lightmill", "")),
+        "context": str(record.get("context", "")),
+        "steps": {
+            str(one["name"]): {
+                key: str(one[key]) for key in ("version", "status", "reason") if key in one
+            }
+            for one in steps
+        },
+        "references": {
+            str(kind): str(facts.get("name", ""))
+            for one in steps
+            for kind, facts in one.get("references", {}).items()
+        },
+    }
 
 
 def suffix_of(path: Path) -> str:

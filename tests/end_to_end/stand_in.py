@@ -52,6 +52,9 @@ class StandIn:
         return [Arrival(one.path.name, one.sha256, one.size, newest, "", "product",
                         program=inputs[0].program) for one in files]  # fmt: skip
 
+    def made_with(self, files):
+        return None
+
     def first_stage(self, arrival):
         if arrival.kind != "exposure":
             return None

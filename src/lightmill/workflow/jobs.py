@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -40,9 +41,17 @@ class Describer(Protocol):
     ) -> list[Arrival | None]:
         """Say what products of a job are; None for what stays in the job's folder."""
 
+    def made_with(self, files: Sequence[Delivered]) -> Mapping[str, Any] | None:
+        """Say what products were made with: software, steps, references; None if nobody knows."""
+
 
 def prepared(
-    job: Startable, folder: Path, sources: Mapping[str, Path], commander: Commander
+    job: Startable,
+    folder: Path,
+    sources: Mapping[str, Path],
+    commander: Commander,
+    *,
+    largest_mb: float = math.inf,
 ) -> tuple[list[str], float]:
     """Make the folder of a job anew: links to its inputs, and what it is to run.
 
@@ -54,13 +63,16 @@ def prepared(
     sources : mapping of str to Path
         Name of each input → where it is.
     commander : Commander
+    largest_mb : float
+        That any job may have where it is to run [1e6 byte].
 
     Returns
     -------
     command : list of str
         Words to run in the folder.
     memory : float
-        That it needs [1e6 byte].
+        That it is promised [1e6 byte]: what the commander says that it needs, more after attempts
+        that had too little. With more it is stopped.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "in").mkdir(parents=True)
@@ -71,8 +83,8 @@ def prepared(
         except OSError:
             (folder / "in" / name).symlink_to(source.resolve())
     command, memory = commander.command(job, folder)
-    memory = max(LEAST_MB, memory) * job.memory_factor
-    content = {"command": command, "memory_limit_mb": None}
+    memory = min(max(LEAST_MB, memory) * job.memory_factor, largest_mb)
+    content = {"command": command, "memory_limit_mb": round(memory, 1)}
     (folder / JOB_FILE).write_text(json.dumps(content, indent=1))
     return command, memory
 
@@ -85,6 +97,7 @@ def outcome_of(
     inputs_of: Callable[[int], Sequence[Arrival]],
     *,
     is_full: bool = False,
+    is_largest: bool = False,
 ) -> Outcome:
     """Put the products of a job into the archive, and say how it ended.
 
@@ -99,6 +112,8 @@ def outcome_of(
         Returns what a job was made of, given its number.
     is_full : bool
         There is no room on the disk, which a job may not have been able to say.
+    is_largest : bool
+        The job had all the memory that any may have: one that had too little is not tried again.
 
     Raises
     ------
@@ -109,7 +124,11 @@ def outcome_of(
         "exit_status": one.exit_status, "peak_mb": one.peak_mb, "cpu_s": one.cpu_s
     }  # fmt: skip
     if one.reason or one.exit_status != 0:
-        return replace(_failure(one, folder, is_full=is_full), **facts)
+        failed = _failure(one, folder, is_full=is_full)
+        if failed.is_out_of_memory and is_largest:
+            reason = f"{failed.reason}; no job may have more here"
+            failed = replace(failed, reason=reason, is_out_of_memory=False, is_transient=False)
+        return replace(failed, **facts)
     files = [Delivered(folder / output.path, output.sha256, output.size) for output in one.outputs]
     try:
         products = tuple(
@@ -123,7 +142,7 @@ def outcome_of(
         raise
     except LightmillError as error:
         return Outcome(False, str(error), is_transient=True, **facts)
-    return Outcome(True, products=products, **facts)
+    return Outcome(True, products=products, made_with=describer.made_with(files), **facts)
 
 
 def _failure(one: Ended, folder: Path, *, is_full: bool) -> Outcome:

@@ -390,6 +390,15 @@ class Store:
         with self.engine.begin() as connection:
             return describe(self, connection, name, values, used, who=who)
 
+    def reconsider(self, program: str = "", *, who: str = "") -> None:
+        """Have the associations of all candidates, or of a program's, made anew and compared."""
+        c = t.candidates.c
+        query = update(t.candidates).values(is_dirty=True)
+        with self.engine.begin() as connection:
+            connection.execute(query.where(c.program == program) if program else query)
+            note(self, connection, "CandidatesReconsidered", "store", None, {"program": program},
+                 who=who)  # fmt: skip
+
     def quarantine(self, name: str, reason: str, *, who: str = "") -> None:
         """Take the current generation of a file out of everything; what waits for it waits again.
 
