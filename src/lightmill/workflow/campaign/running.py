@@ -67,7 +67,7 @@ def run_step(
     turn, folder = _new_folder(campaign, number, (tried or [0])[-1] + 1)
     job = Startable(
         number, number, turn, step.type, step.pipeline, step.name, step.document,
-        dict.fromkeys(step.inputs, ""), size, 1.0, 0,
+        dict.fromkeys(step.inputs, ""), size, 2.0 ** (attempt - 1), 0,
     )  # fmt: skip
     prepared(job, folder, sources, commander)
     work_on(str(folder), cores)
