@@ -417,7 +417,7 @@ def _run_or_fail(
     try:
         return _run_one(source, arguments, progress)
     except LightmillError as error:
-        return Outcome(Status.FAILED, error=error, input=source.label)
+        return Outcome(Status.FAILED, error=error, input=source.label, record=error.record or {})
 
 
 def _run_quietly(source: Source, arguments: dict[str, Any]) -> Outcome:

@@ -44,6 +44,7 @@ class LightmillError(Exception):
 
     code = "bug"
     exit_status = 70
+    record: dict[str, Any] | None = None  # of the run that ended so, as far as it came
 
     def __init__(
         self,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from lightmill.cli.catalog import names_of_steps
 from lightmill.cli.commands import argument, command
 from lightmill.cli.products import step_lines
 from lightmill.cli.progress import shown_progress, somebody_looks
-from lightmill.errors import UsageError
+from lightmill.errors import LightmillError, UsageError
 
 if TYPE_CHECKING:
     from lightmill.pipeline.runner import Outcome
@@ -79,6 +80,13 @@ _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
     "--cache-dir", type=_PATH, metavar="DIR", help="Folder of kept results (DIR/.lightmill)."
 )
 @click.option("--scratch-dir", type=_PATH, metavar="DIR", help="Folder of intermediate arrays.")
+@click.option(
+    "--record",
+    "record_file",
+    type=_PATH,
+    metavar="FILE",
+    help="Write as JSON what --json prints, also if it fails: steps, parameters, references.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done; compute nothing.")
 @click.option(
     "-j",
@@ -127,6 +135,7 @@ def run(
     output_dir: Path | None,
     cache_dir: Path | None,
     scratch_dir: Path | None,
+    record_file: Path | None,
     dry_run: bool,
     jobs: int,
     threads: int | None,
@@ -167,7 +176,11 @@ def run(
     from lightmill import app
     from lightmill.pipeline.logs import configured, note_platform
 
-    with configured(**logging), shown_progress(shown=bar) as progress:
+    with (
+        configured(**logging),
+        shown_progress(shown=bar) as progress,
+        _recorded_failure(record_file, files),
+    ):
         note_platform()
         outcomes = app.run(
             target.rpartition("::")[2],  # strun's package::alias
@@ -193,6 +206,8 @@ def run(
             threads=threads,
             scratch_dir=scratch_dir,
         )
+    if record_file:
+        _write_record(record_file, outcomes)
     return _told(outcomes, as_json=as_json, quiet=quiet, dry_run=dry_run)
 
 
@@ -272,6 +287,30 @@ def _logging(logcfg: Path | None, level: str) -> dict[str, Any]:
     from lightmill.pipeline.logs import read_log_cfg
 
     return {"level": level, **read_log_cfg(logcfg)}
+
+
+@contextlib.contextmanager
+def _recorded_failure(path: Path | None, files: list[Path]) -> Iterator[None]:
+    """Write the record of a single run that fails; of several, each has its outcome."""
+    try:
+        yield
+    except LightmillError as error:
+        if path:
+            from lightmill.pipeline.outcome import Outcome, Status
+
+            name, record = str(files[0]), error.record or {}
+            failed = Outcome(Status.FAILED, error=error, input=name, record=record)
+            with contextlib.suppress(LightmillError):  # what failed first is what is told
+                _write_record(path, [failed])
+        raise
+
+
+def _write_record(path: Path, outcomes: list[Outcome]) -> None:
+    from lightmill.models import atomic
+
+    told = {"outcomes": [_as_dict(outcome) for outcome in outcomes]}
+    with atomic(path) as file:
+        file.write(json.dumps(told, indent=1, default=str).encode())
 
 
 def _told(outcomes: list[Outcome], *, as_json: bool, quiet: bool, dry_run: bool) -> int:

@@ -122,14 +122,25 @@ class Run:
             log.info("%s: %s begins", target.name, Path(self.saver.input_name).name)
             return self._outcome(self._with_what_is_whole(source), begin)
         except LightmillError as error:
+            error.record = self._so_far()
             self.call_hooks(target, "on_error", error)
             raise
         except OSError as error:
-            raise OutputError(
+            refused = OutputError(
                 "the system refused", place=error.filename, found=error.strerror or error
-            ) from error
+            )
+            refused.record = self._so_far()
+            raise refused from error
         finally:
             self.saver.remove_empty_folders()
+
+    def _so_far(self) -> dict[str, Any]:
+        """Return the record of a run that failed: what ran, and how the rest would have run."""
+        noted = {note["name"] for note in self.record.steps}
+        for step in self._computing(self.target):
+            if step.name not in noted:
+                self.record.planned(step.name, step)
+        return self.record.as_dict()
 
     def _open(self, data: Any) -> Any:
         check_names(self.target, self.options)

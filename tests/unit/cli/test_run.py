@@ -116,6 +116,38 @@ def test_each_input_has_a_line(capsys):
     assert out.splitlines() == ["a.fits: DONE → a_rate.fits", "b.fits: DONE → b_rate.fits"]
 
 
+def test_the_record_of_a_run_that_fails_names_its_steps_and_parameters(capsys, tmp_path):
+    from lightmill.testing import write_exposure
+    raw = write_exposure(tmp_path / "night", rate=5.0, shape=(32, 32), seed=1).path
+    record = tmp_path / "record.json"
+
+    status, *_ = ended(
+        capsys, "lantern_ramps", str(raw), "--record", str(record),
+        "--steps.jump.rejection_threshold=5.5", "--output-dir", str(tmp_path / "out"),
+    )  # fmt: skip
+
+    assert status != 0
+    (told,) = json.loads(record.read_text())["outcomes"]
+    assert (told["status"], told["error"]["code"]) == ("FAILED", "incomplete-references")
+    assert told["error"]["exit_status"] == status
+    steps = {step["name"]: step for step in told["record"]["steps"]}
+    assert steps["jump"]["status"] == "PLANNED"
+    assert steps["jump"]["parameters"]["rejection_threshold"] == {
+        "value": 5.5,
+        "origin": "command line",
+    }
+
+
+@pytest.mark.usefixtures("called")
+def test_the_record_of_several_runs_has_them_all(capsys, tmp_path):
+    record = tmp_path / "record.json"
+
+    ended(capsys, "jump", "a.fits", "b.fits", "--record", str(record))
+
+    told = json.loads(record.read_text())["outcomes"]
+    assert [one["input"] for one in told] == ["a.fits", "b.fits"]
+
+
 @pytest.mark.usefixtures("called")
 def test_quiet_says_nothing(capsys):
     assert ended(capsys, "jump", "a.fits", "--quiet") == (0, "", "")
