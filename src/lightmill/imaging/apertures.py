@@ -11,9 +11,28 @@ import numpy as np
 
 from lightmill.imaging.sampling import StarProfile, fitted_profile
 
-__all__ = ["Apertures", "apertures_of_radii", "apertures_of_table", "magnitude_offset"]
+__all__ = ["Apertures", "Circle", "apertures_of_radii", "apertures_of_table", "magnitude_offset"]
 
 RING = (5.0, 10.0)  # of the local sky where no reference names one [pixel]
+
+
+@dataclass(frozen=True)
+class Circle:
+    """A circle around a star.
+
+    Attributes
+    ----------
+    energy : int
+        Encircled energy [percent].
+    radius : float
+        [pixel]; NaN where it is not known.
+    correction : float
+        Total light of a point source over that in the circle; NaN where it is not known.
+    """
+
+    energy: int
+    radius: float
+    correction: float
 
 
 @dataclass(frozen=True)
@@ -32,6 +51,8 @@ class Apertures:
         Radii of the ring of the local sky [pixel].
     profile : StarProfile or None
         That fits all radii the reference has.
+    wide : Circle or None
+        That total fluxes come from, if it is none of these.
     """
 
     energies: tuple[int, ...]
@@ -40,6 +61,12 @@ class Apertures:
     inner: float
     outer: float
     profile: StarProfile | None = None
+    wide: Circle | None = None
+
+    @property
+    def total(self) -> Circle:
+        """Return the circle that total fluxes come from."""
+        return self.wide or Circle(self.energies[-1], self.radii[-1], self.corrections[-1])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same under the names the field's catalogs have them."""
@@ -49,11 +76,18 @@ class Apertures:
             "aperture_corrections": list(self.corrections),
             "bkg_aperture_inner_radius": self.inner,
             "bkg_aperture_outer_radius": self.outer,
+            "total_aperture_ee": self.total.energy,
+            "total_aperture_radius": self.total.radius,
+            "total_aperture_correction": self.total.correction,
         }
 
 
 def apertures_of_table(
-    table: np.ndarray, setting: Mapping[str, Any], energies: Sequence[int], pixel_ratio: float
+    table: np.ndarray,
+    setting: Mapping[str, Any],
+    energies: Sequence[int],
+    pixel_ratio: float,
+    total_radius: float = 0.0,
 ) -> Apertures | str:
     """Choose circles from a table of aperture corrections.
 
@@ -69,6 +103,10 @@ def apertures_of_table(
         Encircled energies wanted [percent].
     pixel_ratio : float
         Pixel of the image over pixel of the detector.
+    total_radius : float
+        Least radius of the circle for total fluxes [pixel of the image or of the detector,
+        whichever is larger]: the smallest circle of the table that is as large, else its largest;
+        never one of less light than the last of `energies`.
 
     Returns
     -------
@@ -102,6 +140,32 @@ def apertures_of_table(
         float(columns["skyin"][last]) / pixel_ratio,
         float(columns["skyout"][last]) / pixel_ratio,
         fitted_profile(growth[0], growth[1] / pixel_ratio),
+        _wide_circle(columns, chosen, last, pixel_ratio, total_radius),
+    )
+
+
+def _wide_circle(
+    columns: Mapping[str, np.ndarray],
+    chosen: np.ndarray,
+    last: int,
+    pixel_ratio: float,
+    least: float,
+) -> Circle | None:
+    """Return the circle for total fluxes; None where the row `last` is it."""
+    energy, radius, correction = (
+        columns[name].astype(float) for name in ("eefraction", "radius", "apcorr")
+    )
+    usable = chosen & (energy >= energy[last]) & np.isfinite(radius) & (correction > 0)
+    rows = np.flatnonzero(usable)
+    if not len(rows):
+        return None
+    rows = rows[np.argsort(radius[rows], kind="stable")]
+    enough = rows[radius[rows] >= least * max(pixel_ratio, 1.0)]
+    row = int(enough[0] if len(enough) else rows[-1])
+    if radius[row] == radius[last]:
+        return None
+    return Circle(
+        round(100 * float(energy[row])), float(radius[row]) / pixel_ratio, float(correction[row])
     )
 
 

@@ -131,13 +131,14 @@ def combined(
         passed on; where none is, the value is 0, and DO_NOT_USE is set.
     """
     usable = np.isfinite(data) & ((dq & DO_NOT_USE) == 0)
+    if len(data) == 1:
+        return _alone(data[0], err[0], dq[0], usable[0])
     values = np.where(usable, data, np.nan)
     known = (~usable | (err > 0)).all(axis=0)
-    kept = clipped_mean(values, sigma, iterations)[1]
-    median = _median(values)
     with np.errstate(invalid="ignore"):
-        near = np.abs(values - median) <= sigma * err
-    kept = np.where(known, usable & near, kept)
+        kept = usable & (np.abs(values - _median(values)) <= sigma * err)
+    if not known.all():
+        kept = np.where(known, kept, clipped_mean(values, sigma, iterations)[1])
     weights = kept.astype(np.float64)
     if method == "weighted":
         weights = np.where(known, np.divide(kept, err**2, out=weights.copy(), where=err > 0), kept)
@@ -164,6 +165,17 @@ def combined(
         error *= np.where(kept.sum(axis=0) > 2, MEDIAN_LOSS, 1.0)  # of two it is the mean
     flags = np.bitwise_or.reduce(np.where(kept, dq, np.uint32(0)), axis=0)
     return {"data": value, "err": error, "dq": np.where(some, flags, flags | DO_NOT_USE)}
+
+
+def _alone(
+    data: np.ndarray, err: np.ndarray, dq: np.ndarray, usable: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return what one image says."""
+    return {
+        "data": np.where(usable, data, 0.0),
+        "err": np.where(usable, err, 0.0),
+        "dq": np.where(usable, dq, DO_NOT_USE),
+    }
 
 
 def _median(values: np.ndarray) -> np.ndarray:

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from lightmill.imaging.planes import row_slices
 from lightmill.models import CalModel, DarkImageModel, Exposures, RateModel, Region
 from lightmill.models.lineage import frame_of
 from lightmill.pipeline import Step, param
 from lightmill.pipeline.opening import fit
 
 __all__ = ["SubtractDarkImage", "without_dark"]
+
+CHANGED = ("data", "err", "var_rnoise", "dq")
 
 
 class SubtractDarkImage(Step):
@@ -45,10 +48,25 @@ class SubtractDarkImage(Step):
         return replace(frames, members=members)
 
     def _whole(self, frame: RateModel, dark: DarkImageModel) -> RateModel:
+        """Return a frame without its dark, which is read a few rows at a time."""
         dy, dx = fit(frame, dark, "dark")
         ny, nx = frame_of(frame)
-        part = dark.cut(Region(dy, dy + ny, dx, dx + nx))
-        return without_dark(frame, part, errors=self.parameters.errors)
+        made: dict[str, np.ndarray] = {}
+        for rows in row_slices((ny, nx)):
+            y0, y1 = rows.start, min(rows.stop, ny)
+            done = without_dark(
+                frame.cut(Region(y0, y1, 0, nx)),
+                dark.cut(Region(y0 + dy, y1 + dy, dx, dx + nx)),
+                errors=self.parameters.errors,
+            )
+            for name in CHANGED:
+                if done.has(name):
+                    plane = done.array(name)
+                    if name not in made:
+                        made[name] = np.empty((ny, nx), plane.dtype)
+                    made[name][rows] = plane
+        result: RateModel = frame.evolve(**made)
+        return result
 
 
 def without_dark(frame: RateModel, dark: DarkImageModel, *, errors: bool = True) -> RateModel:
@@ -69,18 +87,25 @@ def without_dark(frame: RateModel, dark: DarkImageModel, *, errors: bool = True)
     frame : RateModel
         With the flags of the dark.
     """
-    changes: dict[str, Any] = {
-        "data": np.asarray(frame.array("data")) - np.nan_to_num(np.asarray(dark.array("data")))
-    }
+    signal = np.array(dark.array("data"))
+    _zero_where_nan(signal)
+    np.subtract(np.asarray(frame.array("data")), signal, out=signal)
+    changes: dict[str, Any] = {"data": signal}
     if errors and frame.has("err") and dark.has("err"):
-        changes["err"] = np.hypot(
-            np.asarray(frame.array("err")), np.nan_to_num(np.asarray(dark.array("err")))
-        )
+        variance = np.array(dark.array("err"))
+        _zero_where_nan(variance)
+        variance *= variance
         if frame.has("var_rnoise"):  # as much a property of the detector as its read noise
-            variance = np.nan_to_num(np.asarray(dark.array("err"))) ** 2
             changes["var_rnoise"] = np.asarray(frame.array("var_rnoise")) + variance
+        own = np.asarray(frame.array("err"))
+        variance += own * own
+        changes["err"] = np.sqrt(variance, out=variance)
     if dark.has("dq"):
         flags = np.asarray(dark.array("dq"))
         changes["dq"] = np.asarray(frame.array("dq")) | flags if frame.has("dq") else flags
     result: RateModel = frame.evolve(**changes)
     return result
+
+
+def _zero_where_nan(plane: np.ndarray) -> None:
+    np.copyto(plane, np.float32(0), where=np.isnan(plane))

@@ -66,7 +66,9 @@ def with_all_errors(
     Parameters
     ----------
     values : dict
-        Columns; errors of fluxes are those of sums of independent pixels.
+        Columns; errors of fluxes are those of sums of independent pixels. ``sky_noise`` is the
+        error of a pixel of the sky around each source; where it is missing, all noise counts as
+        the sky's.
     apertures : Apertures
         The circles.
     sharing : Sharing
@@ -85,23 +87,47 @@ def with_all_errors(
     kron = values.get("kron_area")
     for name, area in (("isophotal_flux", values.get("isophotal_area")), ("kron_flux", kron)):
         if f"{name}_err" in values and area is not None:
-            changed[f"{name}_err"] = values[f"{name}_err"] * sharing.noise_factors(area)
+            changed[f"{name}_err"] = _shared(values[f"{name}_err"], area, values, sharing)
     sky = "aper_bkg_flux_err"
     if sky in values:
         changed[sky] = values[sky] * sharing.hidden_noise()  # from the scatter of pixels
-    for energy, radius in zip(apertures.energies, apertures.radii, strict=True):
-        name = f"aper{energy}_flux_err"
-        if name in values:
+    level = np.nan_to_num(changed[sky]) if sky in changed else 0.0
+    whole, total = apertures.total, "aper_total_flux"
+    circles = [
+        (f"aper{energy}_flux", radius, 1.0)
+        for energy, radius in zip(apertures.energies, apertures.radii, strict=True)
+    ]
+    for name, radius, correction in (*circles, (total, whole.radius, whole.correction)):
+        error = f"{name}_err"
+        if error in values:
             area = math.pi * radius * radius
-            noise = values[name] * sharing.noise_factors(area)
-            level = np.nan_to_num(changed[sky]) if sky in changed else 0.0
-            changed[name] = np.hypot(noise, area * level)
-    total = "aper_total_flux"
-    if total in values:
-        changed[f"{total}_err"] = changed[name] * apertures.corrections[-1]
-        if apertures.profile is not None:
-            relative = apertures.profile.sampling_errors(radius, exposures, sharing)
-            changed[f"{total}_err"] = np.hypot(
-                changed[f"{total}_err"], relative * np.abs(values[total])
-            )
+            own = apertures.profile.own_noise(radius, sharing) if apertures.profile else 1.0
+            noise = _shared(values[error] / correction, area, values, sharing, own)
+            changed[error] = correction * np.hypot(noise, area * level)
+    if total in values and apertures.profile is not None:
+        relative = apertures.profile.sampling_errors(whole.radius, exposures, sharing)
+        changed[f"{total}_err"] = np.hypot(
+            changed[f"{total}_err"], relative * np.abs(values[total])
+        )
     return changed
+
+
+def _shared(
+    error: np.ndarray,
+    area: np.ndarray | float,
+    values: dict[str, Any],
+    sharing: Sharing,
+    own: float = 1.0,
+) -> np.ndarray:
+    """Return the errors of sums of pixels that share their noise.
+
+    The part that a sky as noisy as that around makes is shared evenly, and leaves through the
+    edge; what the source makes beyond it lies in the middle.
+    """
+    total = np.square(error)
+    even = total
+    if "sky_noise" in values:
+        even = np.fmin(area * np.square(values["sky_noise"]), total)
+    factor = sharing.noise_factors(area)
+    noise: np.ndarray = np.sqrt(factor**2 * even + own**2 * (total - even))
+    return noise

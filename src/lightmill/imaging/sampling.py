@@ -24,6 +24,7 @@ TABLE = np.geomspace(0.4, 40.0, 24)  # radii of circles the noise is worked out 
 CUTS = 10  # pieces of a pixel's side that a circle is cut of
 PHASES = 6  # places of a star in a pixel, along one axis
 SQUARE = 1.0 / 12.0  # variance of a pixel along one axis
+LEAST_DROP = 0.2  # side of a drop [pixel]: smaller ones leave holes in single exposures
 FEWEST = 3  # points of a curve of growth that a profile can be fitted to
 
 
@@ -75,7 +76,9 @@ class Sharing:
         """Return the error of a sum of pixels over that of as many independent ones.
 
         The error of a pixel of a mosaic is, as the field defines it, the mean of those of one
-        exposure's pixels that fall on it, the exposures combined as independent.
+        exposure's pixels that fall on it, over the ratio of the scales, the exposures combined as
+        independent: right for sums of many pixels, too large for one, and nothing is lost at the
+        edge of a circle.
 
         Parameters
         ----------
@@ -94,7 +97,7 @@ class Sharing:
         for k, radius in enumerate(TABLE):
             circle = _circle(radius)
             shared = (circle * convolve(circle, relation, mode="constant")).sum()
-            found[k] = shared / (self.ratio**2 * circle.sum())
+            found[k] = shared / circle.sum()
         radii = np.sqrt(np.maximum(np.asarray(areas, np.float64), 0) / np.pi)
         return np.sqrt(np.interp(radii, TABLE, found))
 
@@ -112,6 +115,28 @@ class Sharing:
         place, share = self._shares()
         moment = (share * place**2).reshape(-1, STEPS).sum(axis=0)
         return float(moment.std())
+
+    def weights(self, place: np.ndarray, reach: int) -> np.ndarray:
+        """Return what drops give to pixels along one axis.
+
+        Parameters
+        ----------
+        place : (..., k) ndarray of float64
+            Of the drops [pixel of the mosaic], 0 is the middle of the middle pixel.
+        reach : int
+            Pixels on each side of that.
+
+        Returns
+        -------
+        weights : (..., 2 reach + 1, k) ndarray of float64
+            Their sum over the drops is one on average over places.
+        """
+        width = max(self.pixfrac, LEAST_DROP)
+        half = width / self.ratio / 2
+        pixel = np.arange(-reach, reach + 1)[:, None]
+        low = np.maximum(place[..., None, :] - half, pixel - 0.5)
+        high = np.minimum(place[..., None, :] + half, pixel + 0.5)
+        return np.maximum(high - low, 0) / width
 
 
 @dataclass(frozen=True)
@@ -157,6 +182,46 @@ class StarProfile:
             for j, dx in enumerate(places)
         ]
         return float(np.std(sums) / np.mean(sums))
+
+    def own_noise(self, radius: float, sharing: Sharing) -> float:
+        """Return the error of a circle's sum that a star's own light makes, over that of pixels.
+
+        Parameters
+        ----------
+        radius : float
+            Of the circle [pixel].
+        sharing : Sharing
+            Of the mosaic.
+
+        Returns
+        -------
+        factor : float
+            On the error of as many independent pixels. More than for a sky: light in the middle
+            of a circle does not leave it; and a mean of standard errors, which the error of a
+            pixel is, is less than the standard error of a mean where they differ.
+        """
+        pitch = 1 / sharing.ratio
+        reach = int(np.ceil(radius + pitch)) + 1
+        drops = int(np.ceil((reach + 1) / pitch))
+        phase = (np.arange(PHASES) + 0.5) / PHASES - 0.5
+        place = (np.arange(-drops, drops + 1) + phase[:, None]) * pitch  # (phase, drop)
+        weights = sharing.weights(place, reach)
+        # What was measured has four squares more: the exposure's pixel, which is put back by
+        # itself, the drop, the mosaic's pixel, and a circle's cut through it.
+        narrow = np.maximum(self.variances / pitch**2 - 4 * SQUARE, SQUARE)
+        away = (place - phase[:, None, None]) / pitch  # (star, phase, drop)
+        along = np.array([_boxed(away, variance) for variance in narrow])
+        light = np.einsum("f,faik,fbjl->abijkl", self.fractions, along, along, optimize=True)
+        fine = (np.arange((2 * reach + 1) * CUTS) + 0.5) / CUTS - 0.5 - reach
+        off = (fine - phase[:, None]) ** 2
+        inside = (off[:, None, :, None] + off[None, :, None, :] < radius**2).reshape(
+            PHASES, PHASES, 2 * reach + 1, CUTS, 2 * reach + 1, CUTS
+        )
+        circle = inside.mean(axis=(3, 5))
+        error = np.einsum("iyk,abijkl,jxl->abijyx", weights, np.sqrt(light), weights, optimize=True)
+        given = np.einsum("iyk,abyx,jxl->abijkl", weights, circle, weights, optimize=True)
+        added = np.einsum("abyx,abijyx->", circle, error**2)
+        return float(sharing.ratio * np.sqrt((given**2 * light).sum() / added))
 
     def sampling_errors(self, radius: float, exposures: np.ndarray, sharing: Sharing) -> np.ndarray:
         """Return how far circles' sums are from their mean because stars are sampled coarsely.
@@ -224,6 +289,15 @@ def _circle(radius: float) -> np.ndarray:
     inside = fine[:, None] ** 2 + fine**2 < radius**2
     parts: np.ndarray = inside.reshape(2 * reach + 1, CUTS, -1, CUTS).mean(axis=(1, 3))
     return parts
+
+
+def _boxed(away: np.ndarray, variance: float) -> np.ndarray:
+    """Return the light of a Gaussian in pixels whose centres are so far away."""
+    from scipy.special import erf
+
+    scale = np.sqrt(2 * variance)
+    light: np.ndarray = (erf((away + 0.5) / scale) - erf((away - 0.5) / scale)) / 2
+    return light
 
 
 def _pixels(at: float, reach: int, sigma: float) -> np.ndarray:

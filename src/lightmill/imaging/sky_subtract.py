@@ -23,7 +23,8 @@ log = logging.getLogger("lightmill.imaging")
 
 ROLES = ("background", "sky")
 DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
-TILE_BYTES = 64 << 20  # of the values of all frames that are in memory at a time
+TILE_BYTES = 2 << 20  # of the values of all frames that are worked on at a time: near a cache
+BLOCKS = 1 << 13  # are enough to compare frames by
 BLOCK, SMALL_BLOCK = 16, 4  # [pixel] side of the blocks frames are compared by; of small frames
 CLIP = 2.5  # deviations from which a block is not sky
 SIGNIFICANT = 5.0  # errors that a level must be from zero to scale by it
@@ -108,16 +109,19 @@ class SubtractSky(Step):
                 for sky, (dy, dx) in zip(skies, origins, strict=True)
             ]
             mean = self._mean(parts, levels)
-            here = _image(frame.cut(region))
-            sky = mean["data"] * level.value
-            error = mean["err"] * level.value
-            made["data"][region.slices] = here[0] - sky
-            made["err"][region.slices] = np.hypot(here[1], error)
-            made["dq"][region.slices] = here[2] | mean["dq"]
+            part = frame.cut(region)
+            data, err, dq = _image(part)
+            rows = region.slices[0]
+            sky = np.multiply(mean["data"], level.value, dtype=np.float32)
+            variance = np.multiply(mean["err"], level.value, dtype=np.float32)
+            variance *= variance
+            np.subtract(data, sky, out=made["data"][rows])
+            np.bitwise_or(dq, mean["dq"], out=made["dq"][rows])
             if "var_rnoise" in made:
-                own = np.asarray(frame.cut(region).array("var_rnoise"))
-                made["var_rnoise"][region.slices] = own + error**2
-            total += float(sky.sum())
+                np.add(part.array("var_rnoise"), variance, out=made["var_rnoise"][rows])
+            variance += err * err
+            np.sqrt(variance, out=made["err"][rows])
+            total += float(sky.sum(dtype=np.float64))
         result: RateModel = frame.evolve(**made)
         force(result, "background.level", total / (ny * nx))
         force(result, "background.subtracted", True)
@@ -129,8 +133,13 @@ class SubtractSky(Step):
     ) -> dict[str, np.ndarray]:
         """Return the mean of sky frames, each divided by its level."""
         data, err, dq = (np.stack(planes) for planes in zip(*parts, strict=True))
-        level = np.array([levels[n].value for n in range(len(parts))])[:, None, None]
-        return combined(data / level, err / level, dq, sigma=self.parameters.sigma)
+        level = np.array([one.value for one in levels])[:, None, None]
+        if len(parts) > 1:  # sums of several in float64
+            data, err = data.astype(np.float64), err.astype(np.float64)
+        return combined(
+            np.divide(data, level, dtype=data.dtype), np.divide(err, level, dtype=err.dtype), dq,
+            sigma=self.parameters.sigma,
+        )  # fmt: skip
 
 
 def sky_levels(skies: Sequence[np.ndarray], frame: np.ndarray) -> list[Level]:
@@ -202,25 +211,23 @@ def block_means(frame: RateModel, region: Region, size: int) -> np.ndarray:
 
     Returns
     -------
-    means : (ny // size, nx // size) ndarray of float64
-        NaN where fewer than half of the pixels can be used.
+    means : (rows, nx // size) ndarray of float64
+        NaN where fewer than half of the pixels can be used. Of large frames only some rows of
+        blocks, evenly spaced.
     """
     ny, nx = region.shape
-    rows, columns = ny // size, nx // size
-    means = np.empty((rows, columns))
-    step = max(TILE_BYTES // (16 * nx * size), 1)
-    for row in range(0, rows, step):
-        end = min(row + step, rows)
-        part = Region(
-            region.y0 + row * size, region.y0 + end * size, region.x0, region.x0 + columns * size
-        )
-        data, _, dq = _image(frame.cut(part))
+    columns = nx // size
+    rows = range(0, ny // size, max(ny * nx // (size * size * BLOCKS), 1))
+    means = np.full((len(rows), columns), np.nan)
+    for number, row in enumerate(rows):
+        y0 = region.y0 + row * size
+        part = frame.cut(Region(y0, y0 + size, region.x0, region.x0 + columns * size))
+        data, _, dq = _image(part)
         good = np.isfinite(data) & ((dq & DO_NOT_USE) == 0)
-        shape = (end - row, size, columns, size)
-        count = good.reshape(shape).sum(axis=(1, 3), dtype=np.int64)
-        total = np.where(good, data, 0).reshape(shape).sum(axis=(1, 3), dtype=np.float64)
-        enough = count >= size * size / 2
-        means[row:end] = np.divide(total, count, out=np.full(total.shape, np.nan), where=enough)
+        shape = (size, columns, size)
+        count = good.reshape(shape).sum(axis=(0, 2), dtype=np.int64)
+        total = np.where(good, data, 0).reshape(shape).sum(axis=(0, 2), dtype=np.float64)
+        np.divide(total, count, out=means[number], where=count >= size * size / 2)
     return means
 
 

@@ -85,7 +85,9 @@ class SourceCatalog(Step):
     reads, writes = ResampledModel, None
     references = {"apcorr": ApcorrModel, "abvegaoffset": AbVegaOffsetModel}
     optional = frozenset({"apcorr", "abvegaoffset"})
-    extensions = frozenset({"aperture_radii", "background_ring", "flux_errors", "local_noise"})
+    extensions = frozenset(
+        {"aperture_radii", "background_ring", "flux_errors", "local_noise", "total_radius"}
+    )
 
     @dataclass(frozen=True)
     class Parameters:
@@ -155,6 +157,13 @@ class SourceCatalog(Step):
             "all",
             "errors of fluxes: 'all' have the noise that pixels share, of the sky, and of coarse "
             "sampling; 'pixels' add up those of the pixels",
+        )
+        total_radius: float = param(
+            2.0,
+            "least radius of the circle that total fluxes come from: the first of the reference "
+            "that is as large, aperture_ee3 or a wider one; 0: aperture_ee3",
+            ge=0,
+            unit="pixel",
         )
         background_ring: list[float] | None = param(
             None, "radii of the local sky's ring there; None: 5, 10", gt=0, unit="pixel"
@@ -235,6 +244,7 @@ class SourceCatalog(Step):
                 _setting(image),
                 own.energies,
                 _pixel_ratio(image, notes),
+                own.total_radius,
             )
             if isinstance(found, Apertures):
                 return found
@@ -282,16 +292,22 @@ class SourceCatalog(Step):
             return labels, values
         level, level_err = local_backgrounds(image.data, x, y, apertures.inner, apertures.outer)
         values |= {"aper_bkg_flux": level, "aper_bkg_flux_err": level_err}
+        if own.flux_errors == "all":
+            values["sky_noise"], _ = local_backgrounds(
+                image.err, x, y, apertures.inner, apertures.outer
+            )
         for energy, radius in zip(apertures.energies, apertures.radii, strict=True):
             if math.isnan(radius):
                 continue
             flux, error = circular_fluxes(image.data, image.err, x, y, radius)
             values[f"aper{energy}_flux"] = flux - level * (math.pi * radius * radius)
             values[f"aper{energy}_flux_err"] = error
-        last = f"aper{apertures.energies[-1]}_flux"
-        if last in values:
-            values["aper_total_flux"] = values[last] * apertures.corrections[-1]
-            values["aper_total_flux_err"] = values[f"{last}_err"] * apertures.corrections[-1]
+        whole = apertures.total
+        if not math.isnan(whole.radius):
+            flux, error = circular_fluxes(image.data, image.err, x, y, whole.radius)
+            flux -= level * (math.pi * whole.radius**2)
+            values["aper_total_flux"] = flux * whole.correction
+            values["aper_total_flux_err"] = error * whole.correction
         values["sharpness"], values["roundness"] = sharpness_and_roundness(
             image.data, x, y, own.kernel_fwhm
         )
