@@ -6,6 +6,30 @@ from pathlib import Path
 
 import pytest
 
+from lightmill.observatories.hst.wfpc2.exposures import Exposure
+from lightmill.observatories.hst.wfpc2.geometry import attitude_of, coordinates_of, moved
+from lightmill.observatories.hst.wfpc2.jitter import Pointing
+
+FIELD = (150.1, 2.2, 100.0)  # deg
+
+
+def exposure_at(number, v2=0.0, v3=0.0, turned=0.0, *, field=FIELD, **facts):
+    """Return an exposure `v2`, `v3` arcsec from a field, its camera turned by `turned` deg."""
+    ra, dec, roll = (float(one[0]) for one in coordinates_of(moved(attitude_of(*field), v2, v3)))
+    given = {
+        "dataset_name": f"UZ0101{number:02d}T", "pep_id": 90001, "visit": "01", "targname": "FIELD",
+        "aperture": "UWFALL", "filtnam1": "F555W", "filtnam2": "", "exptime": 100.0,
+        "start_time": f"1997-03-01T00:{number:02d}:00", "start_time_dmf": 60 * number,
+        "release_date_dmf": 1000 + number, **facts,
+    }  # fmt: skip
+    return Exposure(ra_hdr=ra, dec_hdr=dec, pa_v3_hdr=roll + turned, **given)
+
+
+def pointing_of_exposure(exposure, quality="P", generation="199703010000", **facts):
+    """Return the pointing of an exposure, where its header says it looked."""
+    at = {"ra": exposure.ra_hdr, "dec": exposure.dec_hdr, "roll": exposure.pa_v3_hdr, **facts}
+    return Pointing(f"{exposure.root}J", generation, quality=quality, **at)
+
 
 @pytest.fixture(scope="session")
 def cases(root) -> Path:
@@ -28,3 +52,15 @@ def make_archive(cases, tmp_path_factory):
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_exposure():
+    """Return a function that makes an exposure at an offset from one field."""
+    return exposure_at
+
+
+@pytest.fixture(scope="session")
+def make_pointing():
+    """Return a function that makes the pointing of an exposure, as its header has it."""
+    return pointing_of_exposure

@@ -362,7 +362,11 @@ class State:
 
     def _queued(self, event: events.Queued) -> None:
         root = root_of(event.dataset)
-        self.flags[root] = after(self.flags[root], Happening.SQL)
+        flags = self.flags[root]
+        # Where the newest jitter files cannot be read, those before them serve again.
+        self.flags[root] = (
+            after(flags, Happening.SQL) if flags.oms == "Y" else Flags("R", flags.oms)
+        )
         self._touch(root)
         self._look(root)
 
@@ -482,11 +486,12 @@ class State:
 
     def _look(self, root: str) -> None:
         """Keep the lists of what is to be extracted and to be put on the list to build."""
-        if self.next_to_extract(root) is None:
-            self.to_extract.pop(root, None)
-        else:
+        if self.next_to_extract(root) is not None:
             self.to_extract[root] = None
-        if self.flags.get(root) == (" ", "Y"):
+            self.to_queue.pop(root, None)
+            return
+        self.to_extract.pop(root, None)
+        if root in self.pointings and self.flags[root].cal == " ":
             self.to_queue[root] = None
         else:
             self.to_queue.pop(root, None)
