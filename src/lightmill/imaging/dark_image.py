@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.imaging.planes import row_slices
 from lightmill.models import CalModel, DarkImageModel, Exposures, RateModel, Region
 from lightmill.models.lineage import frame_of
 from lightmill.pipeline import Step, param
@@ -15,6 +14,7 @@ from lightmill.pipeline.opening import fit
 
 __all__ = ["SubtractDarkImage", "without_dark"]
 
+TILE_PIXELS = 1 << 19  # of a plane that are worked on at a time
 CHANGED = ("data", "err", "var_rnoise", "dq")
 
 
@@ -52,8 +52,9 @@ class SubtractDarkImage(Step):
         dy, dx = fit(frame, dark, "dark")
         ny, nx = frame_of(frame)
         made: dict[str, np.ndarray] = {}
-        for rows in row_slices((ny, nx)):
-            y0, y1 = rows.start, min(rows.stop, ny)
+        height = max(TILE_PIXELS // nx, 1)
+        for y0 in range(0, ny, height):
+            y1 = min(y0 + height, ny)
             done = without_dark(
                 frame.cut(Region(y0, y1, 0, nx)),
                 dark.cut(Region(y0 + dy, y1 + dy, dx, dx + nx)),
@@ -64,7 +65,7 @@ class SubtractDarkImage(Step):
                     plane = done.array(name)
                     if name not in made:
                         made[name] = np.empty((ny, nx), plane.dtype)
-                    made[name][rows] = plane
+                    made[name][y0:y1] = plane
         result: RateModel = frame.evolve(**made)
         return result
 
