@@ -186,6 +186,7 @@ def by_references(
     Returns
     -------
     found : Found
+        Lowest level first.
     """
     found = Found()
     tasks = made(store, program)
@@ -313,6 +314,7 @@ def by_software(
     Returns
     -------
     found : Found
+        Lowest level first.
     """
     installed = _versions() if current is None else current
     found = Found()
@@ -358,6 +360,7 @@ def by_approval(store: Store, *, program: str = "") -> Found:
     Returns
     -------
     found : Found
+        Lowest level first.
     """
     k = t.tasks.c
     query = select(t.tasks).where(k.state == TaskState.STALE).order_by(k.level, k.id)

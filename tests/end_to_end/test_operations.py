@@ -1,6 +1,7 @@
 """A night of an observatory, and the day after: the commands of an operator."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("fastapi", reason="the dashboard needs the extra `server`")
 pytest.importorskip("gwcs", reason="imaging needs the extra `imaging`")
 
 from lightmill.cli.main import main
+from lightmill.testing.contexts import with_checksum
 
 pytestmark = pytest.mark.slow
 
@@ -55,19 +57,33 @@ def test_what_is_in_the_archive_cannot_be_changed_by_accident(demo):
     assert all(path.stat().st_mode & 0o222 == 0 for path in files)
 
 
+def watch(site, inbox):
+    assert run("ops", "watch", inbox, "--root", site, "--settle", "0", "--quiet-time", "1",
+               "--until-idle", "3", "--quiet") == 0  # fmt: skip
+
+
 def test_a_newer_exposure_has_everything_made_of_it_made_again(demo, tmp_path, capsys):
     site, inbox = tmp_path / "site", tmp_path / "inbox"
     shutil.copytree(demo / "site", site)
     inbox.mkdir()
     before = status(site, capsys)
     raw = min((demo / "raw").glob("*_uncal.fits"))
-    shutil.copy(raw, inbox)
     again = inbox / raw.name
+    shutil.copy(raw, again)
+    with fits.open(again, mode="update") as hdus:
+        hdus[0].header["DATE"] = "2098-01-01T00:00:00.000"
+
+    watch(site, inbox)  # newer, and it says the same
+
+    assert status(site, capsys)["jobs"] == before["jobs"]
+    assert status(site, capsys)["datasets"]["SUPERSEDED"] == 1
+
+    shutil.copy(raw, again)
     with fits.open(again, mode="update") as hdus:
         hdus[0].header["DATE"] = "2099-01-01T00:00:00.000"
+        hdus["SCI"].data[:, -1] += 100
 
-    assert run("ops", "watch", inbox, "--root", site, "--settle", "0", "--quiet-time", "1",
-               "--until-idle", "3", "--quiet") == 0  # fmt: skip
+    watch(site, inbox)
 
     after = status(site, capsys)
     assert after["tasks"] == before["tasks"]
@@ -78,6 +94,50 @@ def test_a_newer_exposure_has_everything_made_of_it_made_again(demo, tmp_path, c
     assert run("ops", "ingest", raw, "--root", site) == 0
     assert "1 duplicate" in capsys.readouterr().out
     assert raw.exists()
+
+
+def test_new_references_redo_what_was_made_with_the_old_ones(demo, tmp_path, capsys):
+    site, cache = tmp_path / "site", tmp_path / "crds"
+    shutil.copytree(demo / "site", site)
+    shutil.copytree(demo / "raw" / "crds", cache)
+    before = status(site, capsys)
+    renamed(cache, "flat")
+    cause = ("--because", "refs:jwst_0001.pmap..jwst_0002.pmap", "--crds-path", cache)
+
+    assert run("ops", "reprocess", *cause, "--root", site, "--dry-run", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {one["type"] for one in told["owed"]} == {"image2"}
+    assert {one["type"] for one in told["follows"]} == {"image3"}
+    assert status(site, capsys) == before
+
+    words = (site / "observatory.yaml").read_text().replace("jwst_0001", "jwst_0002")
+    words = words.replace(str(demo / "raw" / "crds"), str(cache))
+    (site / "observatory.yaml").write_text(words)
+    assert run("ops", "reprocess", *cause, "--root", site) == 0
+    assert run("ops", "watch", "--root", site, "--until-idle", "0.5", "--quiet") == 0
+    capsys.readouterr()
+
+    # The flat has another name and the same content: the second stages were made again, and gave
+    # the same products, so the stack was not.
+    after = status(site, capsys)
+    assert after["jobs"]["DONE"] == before["jobs"]["DONE"] + len(told["owed"])
+    assert run("ops", "reprocess", *cause, "--root", site, "--dry-run") == 0
+    assert "0 of 8 tasks would be done again" in capsys.readouterr().out
+
+
+def renamed(cache, kind):
+    """Add a context in which a reference has another name."""
+    folder = next(cache.rglob("jwst_0001.pmap")).parent
+    chain = [f"jwst_niriss_{kind}_%04d.rmap", "jwst_niriss_%04d.imap", "jwst_%04d.pmap"]
+    named = f"jwst_niriss_{kind}_%04d.fits"
+    for name in chain:
+        text = (folder / (name % 1)).read_text()
+        text = re.sub(r"'sha1sum' : '\w+'", "'sha1sum' : 'SUM'", text)
+        text = text.replace(name % 1, name % 2).replace(named % 1, named % 2)
+        (folder / (name % 2)).write_bytes(with_checksum(text))
+        named = name
+    first = next(cache.rglob(f"jwst_niriss_{kind}_0001.fits"))
+    shutil.copy(first, first.with_name(f"jwst_niriss_{kind}_0002.fits"))
 
 
 def test_operators_hold_release_and_are_told_what_cannot_be(demo, tmp_path, capsys):
