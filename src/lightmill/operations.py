@@ -22,6 +22,7 @@ from lightmill.yaml_files import read_yaml
 __all__ = ["Observing"]
 
 OF_CANDIDATE = re.compile(r"\('([^']+)',\s*'[^']*'\)")
+NEED = {"start": 400, "times": 4}  # MB, and a factor: of a pipeline nobody has measured
 DISCOVERED = "a3001"  # what the field calls associations that no candidate asked for
 
 
@@ -192,8 +193,20 @@ class Observing:
             (folder / given).write_text(json.dumps(job.document, indent=2))
         words = [sys.executable, "-m", "lightmill", "run", job.pipeline, given]
         words += ["--output-dir", "out", "--quiet", *self.options]
-        factor = float(self.facts.get("memory", {}).get(job.pipeline, 4))
-        return words, job.size / 1e6 * factor
+        return words, self._need(job.pipeline, job.size / 1e6)
+
+    def _need(self, pipeline: str, size: float) -> float:
+        """Return the memory that a job needs, from the size of its inputs, both in MB."""
+        told = self.facts.get("memory", {}).get(pipeline, NEED)
+        try:
+            return float(told["start"]) + float(told["times"]) * size
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(
+                "the observatory does not say what memory a pipeline needs",
+                place=f"{self.home / 'operations.yaml'}[memory.{pipeline}]",
+                found=told,
+                expected="start [MB], times (the size of the inputs)",
+            ) from error
 
     def makes(self, pipeline: str, name: str, document: Mapping[str, Any] | None) -> set[str]:
         """Return what a task makes that others may wait for: names of files, without endings.

@@ -100,7 +100,7 @@ class Dispatch:
                 break
             folder = self.jobs / str(job.job_id)
             try:
-                command, memory = self._prepared(job, folder)
+                command, memory = self._prepared(job, folder, room.largest_mb)
             except Unavailable:
                 raise
             except LightmillError as error:
@@ -108,7 +108,6 @@ class Dispatch:
                     self.store.finish(job.job_id, Outcome(False, str(error)))
                 continue
             room = self.engine.room()
-            memory = min(memory, room.largest_mb)
             if room.cores < 1 or room.memory_mb < memory:
                 break  # the next of this priority must not be overtaken for ever
             if self.store.start(job.job_id, self.engine.name, memory, command):
@@ -126,11 +125,11 @@ class Dispatch:
         self.store.submitted(job.job_id, handle)
         return True
 
-    def _prepared(self, job: Startable, folder: Path) -> tuple[list[str], float]:
+    def _prepared(self, job: Startable, folder: Path, largest_mb: float) -> tuple[list[str], float]:
         """Make the job's folder, from the archive."""
         sources = {name: self.archive / path for name, path in job.inputs.items()}
         try:
-            return prepared(job, folder, sources, self.maker)
+            return prepared(job, folder, sources, self.maker, largest_mb=largest_mb)
         except OSError as error:
             if is_of_the_file(error):
                 raise DataError(
@@ -148,6 +147,7 @@ class Dispatch:
         return outcome_of(
             one, folder, self.archive, self.maker, self.store.inputs_of,
             is_full=self._free_mb() < min(self.reserve_mb, FULL_MB),
+            is_largest=self._submitted[one.job_id][1] >= self.engine.room().largest_mb,
         )  # fmt: skip
 
     def _has_disk(self, job: Startable) -> bool:

@@ -235,6 +235,8 @@ class Service:
                 arrival = replace(
                     arrival, path=archived(one, self.archive, arrival.program, keep=keep)
                 )
+            except Unavailable:
+                raise
             except LightmillError as error:
                 self._refuse(path, error)
                 continue
@@ -252,8 +254,8 @@ class Service:
         state = _state(path)
         if self._refused.get(path) == state:
             return
-        self._refused[path] = state
         self.store.tell("FileRefused", {"path": path.name, "reason": str(error)})
+        self._refused[path] = state
         log.warning("%s is not taken in: %s", path.name, error)
 
     # -- associations ----------------------------------------------------------------------------

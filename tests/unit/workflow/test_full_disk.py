@@ -7,12 +7,14 @@ import time
 
 import pytest
 
-from lightmill.workflow.arrivals import archived, checksum
+from lightmill.workflow.arrivals import Gate, archived, checksum
 from lightmill.workflow.engines.interface import Ended
 from lightmill.workflow.jobs import outcome_of
 from lightmill.workflow.patience import Unavailable
+from lightmill.workflow.service import Service
 from lightmill.workflow.store import Store, create_store
 from tests.disk import SmallDisk
+from tests.end_to_end.stand_in import StandIn, delivered
 
 
 @pytest.fixture
@@ -85,3 +87,21 @@ def test_a_job_that_found_no_room_has_not_failed_by_its_own_fault(tmp_path, log,
     assert outcome.is_no_fault
     assert "the disk was full" in outcome.reason
     assert not (tmp_path / "out").exists()
+
+
+def test_a_delivery_that_found_no_room_is_not_taken_for_a_bad_file(disk, tmp_path):
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    create_store(tmp_path / "store")
+    store = Store(tmp_path / "store")
+    service = Service(disk.folder, store, None, StandIn(), gate=Gate(inbox, settle=0.0))
+    delivered(inbox, "p1-a-0")
+    disk.fill()
+    with pytest.raises(Unavailable):
+        service.tick()
+    assert list(inbox.iterdir())
+
+    disk.free()
+    assert service.tick().taken == 1
+    assert not list(inbox.iterdir())
+    store.close()

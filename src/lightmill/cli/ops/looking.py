@@ -104,6 +104,7 @@ def why(task: int, root: Path) -> None:
         print(
             f"job {job.id}, attempt {job.number}: {job.state}"
             + (f", {job.reason}" if job.reason else "")
+            + _memory(job)
         )
         if job.command:
             print("  " + _shell(job.command, root / "jobs" / str(job.id)))
@@ -112,6 +113,11 @@ def why(task: int, root: Path) -> None:
         told = {key: value for key, value in event.told.items() if key not in {"from", "to"}}
         change = f" {event.told.get('from')} → {event.told.get('to')}" if "to" in event.told else ""
         print(f"  {event.seq} {_when(event.at)} {event.kind}{change} {_words(told)}")
+
+
+def _memory(job: Any) -> str:
+    used = "" if job.peak_mb is None else f", used {job.peak_mb:.0f} MB"
+    return f"; asked {job.memory_mb:.0f} MB{used}" if job.memory_mb else ""
 
 
 def _shell(words: list[str], folder: Path) -> str:
