@@ -160,6 +160,36 @@ def test_operators_hold_release_and_are_told_what_cannot_be(demo, tmp_path, caps
     assert run("ops", "why", 999, *told) == 5
 
 
+def test_programs_are_told_what_happened(demo, capsys):
+    assert run("ops", "events", "--root", demo / "site", "--after", 0, "--json",
+               "--kind", "TaskSucceeded") == 0  # fmt: skip
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    assert len(events) == 9
+    assert {event["told"]["to"] for event in events} == {"DONE"}
+    assert run("ops", "events", "--root", demo / "site") == 0
+    assert "RUNNING → DONE" in capsys.readouterr().out
+
+
+def test_operators_say_what_becomes_of_files(demo, tmp_path, capsys):
+    site = tmp_path / "site"
+    shutil.copytree(demo / "site", site)
+    told = ("--root", site)
+    raw = min((demo / "raw").glob("*_uncal.fits")).name
+
+    assert run("ops", "set", raw, "title=Stars", "targname=B", *told) == 0
+    assert "'B'" in capsys.readouterr().out
+    assert run("ops", "set", raw, "nonsense", *told) == 2
+    assert run("ops", "quarantine", raw, "--reason", "shutter closed", *told) == 0
+    assert run("ops", "why", 1, *told) == 0
+    assert run("ops", "events", *told) == 0
+    assert "shutter closed" in capsys.readouterr().out
+    assert run("ops", "accept", raw, *told) == 0
+    assert run("ops", "accept", raw, *told) == 5
+    assert run("ops", "reprocess", *told) == 2
+    assert run("ops", "reprocess", "--because", "whim", *told) == 2
+
+
 def test_a_file_that_is_no_exposure_is_left_and_reported(demo, tmp_path, capsys):
     site = tmp_path / "site"
     shutil.copytree(demo / "site", site)

@@ -17,47 +17,16 @@ from fastapi import HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from lightmill.dashboard.queries import LARGEST, Questions
+from lightmill.dashboard.queries import LARGEST
+from lightmill.workflow.store.following import BATCH, Follower
 
-__all__ = ["Follower", "events"]
+__all__ = ["events"]
 
 PAUSE = 1.0  # seconds between two looks at the store
 LIFE = 600.0  # seconds of a stream
 ALIVE = 15.0  # seconds without an event after which a sign of life is sent
 AGAIN = 2000  # ms after which a browser comes back
-WINDOW = 200  # events before the last one that are looked at again
-BATCH = 500
 MOST = 200  # streams at the same time
-
-
-class Follower:
-    """Follows the events of a store.
-
-    Where several processes write a store, an event may be seen before one with a smaller number:
-    numbers are given before transactions end. Events just before the last one are looked at again.
-
-    Parameters
-    ----------
-    questions : Questions
-    after : int
-        The last event that is known already.
-    """
-
-    def __init__(self, questions: Questions, after: int) -> None:
-        self.questions, self.after = questions, after
-        self.seen: set[int] | None = None
-
-    def new(self) -> list[dict[str, Any]]:
-        """Return events not seen yet, in order; at most a batch of them."""
-        low = self.after - WINDOW
-        rows = self.questions.events_after(low, WINDOW + BATCH)
-        if self.seen is None:
-            self.seen = {row["seq"] for row in rows if row["seq"] <= self.after}
-        found = [row for row in rows if row["seq"] not in self.seen]
-        self.seen |= {row["seq"] for row in found}
-        self.after = max([self.after, *(row["seq"] for row in found)])
-        self.seen = {seq for seq in self.seen if seq > self.after - WINDOW}
-        return found
 
 
 async def events(request: Request) -> Response:
@@ -85,7 +54,7 @@ async def events(request: Request) -> Response:
     if state.streams >= MOST:
         raise HTTPException(503, "too many look on; the page can be loaded again by hand")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    follower = Follower(state.questions, after)
+    follower = Follower(state.questions.events_after, after)
     return StreamingResponse(
         _told(state, follower), media_type="text/event-stream", headers=headers
     )

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from lightmill.dashboard.stream import Follower
+from lightmill.workflow.store.following import Follower
 
 
 def told(text):
@@ -87,7 +87,7 @@ def test_an_event_that_is_seen_late_is_told(fill, app):
         fill.row(t.events, seq=seq, at=0.0, kind="k", subject="task", told={})
 
     event(10)
-    follower = Follower(app.state.questions, 5)
+    follower = Follower(app.state.questions.events_after, 5)
     assert [row["seq"] for row in follower.new()] == [10]
     event(12)
     event(9)

@@ -1,4 +1,4 @@
-"""``lightmill ops status``, ``tasks`` and ``why``: what there is, and what it waits for."""
+"""``lightmill ops status``, ``tasks``, ``why``, ``events``: what there is, and what happened."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from lightmill.cli.commands import argument, command
 from lightmill.cli.ops.place import root_option, site_of
 from lightmill.errors import UnknownNameError
 
-__all__ = ["status", "tasks", "why"]
+__all__ = ["events", "status", "tasks", "why"]
+
+LATEST = 50  # events that are printed if nobody says which
+PAUSE = 0.5  # seconds between two looks at the store
 
 
 @command("status")
@@ -66,6 +69,47 @@ def tasks(
               f"{row.name}{waits}{reason}")  # fmt: skip
 
 
+@command("events")
+@root_option
+@click.option("--after", type=click.IntRange(0), metavar="NUMBER",
+              help="Begin after this event. [default: the last 50; with --follow: none before now]")  # fmt: skip
+@click.option("--kind", multiple=True, metavar="KIND",
+              help="Only those of a kind, as DatasetReplaced or TaskSucceeded; repeatable.")  # fmt: skip
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+def events(
+    root: Path, after: int | None, kind: tuple[str, ...], follow: bool, as_json: bool
+) -> None:
+    """Tell what happened, for people or for programs that act on it."""
+    from lightmill.workflow.store.following import Follower
+
+    store = site_of(root).opened()
+    if after is None:
+        after = max(0, store.last_event() - (0 if follow else LATEST))
+    follower = Follower(store.events_after, after)
+    try:
+        while True:
+            found = follower.new()
+            for row in found:
+                if not kind or row["kind"] in kind:
+                    print(json.dumps(row) if as_json else _line(row), flush=True)
+            if not found and not follow:
+                return
+            if not found:
+                time.sleep(PAUSE)
+    except KeyboardInterrupt:
+        return
+    finally:
+        store.close()
+
+
+def _line(row: dict[str, Any]) -> str:
+    told = {key: value for key, value in row["told"].items() if key not in {"from", "to"}}
+    change = f" {row['told'].get('from')} → {row['told'].get('to')}" if "to" in row["told"] else ""
+    about = f"{row['subject']} {row['subject_id']}" if row["subject_id"] else row["subject"]
+    return f"{row['seq']} {_when(row['at'])} {row['kind']} {about}{change} {_words(told)}".rstrip()
+
+
 @command("why")
 @argument("task", type=int, metavar="TASK", help="Number of a task.")
 @root_option
@@ -85,11 +129,14 @@ def why(task: int, root: Path) -> None:
         jobs = connection.execute(
             select(t.jobs).where(t.jobs.c.task_id == task).order_by(t.jobs.c.number)
         ).all()
-        events = connection.execute(
-            select(t.events)
-            .where(t.events.c.subject == "task", t.events.c.subject_id == task)
-            .order_by(t.events.c.seq)
-        ).all()
+        happened = [
+            dict(one)
+            for one in connection.execute(
+                select(t.events)
+                .where(t.events.c.subject == "task", t.events.c.subject_id == task)
+                .order_by(t.events.c.seq)
+            ).mappings()
+        ]
     store.close()
     state = TaskState(row.state)
     print(
@@ -97,6 +144,8 @@ def why(task: int, root: Path) -> None:
         + (f", {row.reason}" if row.reason else "")
     )
     print(f"  {state.guarantee}")
+    if row.changed:
+        print(f"  put off until what it is made of is settled: {row.changed}")
     print(f"watch list ({row.missing} missing):")
     for one in watch:
         print(f"  {'there  ' if one.is_present else 'MISSING'} {one.name} ({one.role})")
@@ -109,10 +158,8 @@ def why(task: int, root: Path) -> None:
         if job.command:
             print("  " + _shell(job.command, root / "jobs" / str(job.id)))
     print("events:")
-    for event in events:
-        told = {key: value for key, value in event.told.items() if key not in {"from", "to"}}
-        change = f" {event.told.get('from')} → {event.told.get('to')}" if "to" in event.told else ""
-        print(f"  {event.seq} {_when(event.at)} {event.kind}{change} {_words(told)}")
+    for event in happened:
+        print("  " + _line(event))
 
 
 def _memory(job: Any) -> str:

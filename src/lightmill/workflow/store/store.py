@@ -468,6 +468,17 @@ class Store:
         with self.engine.begin() as connection:
             note(self, connection, kind, "store", None, dict(told), who=who)
 
+    def last_event(self) -> int:
+        """Return the number of the newest event; 0 if nothing has happened yet."""
+        with self.reading() as connection:
+            return int(connection.execute(select(func.max(t.events.c.seq))).scalar() or 0)
+
+    def events_after(self, seq: int, limit: int = 500) -> list[dict[str, Any]]:
+        """Return what happened after an event, in order."""
+        query = select(t.events).where(t.events.c.seq > seq).order_by(t.events.c.seq).limit(limit)
+        with self.reading() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
     def is_idle(self) -> bool:
         """Say whether nothing is queued, runs, or has to be associated."""
         with self.reading() as connection:
