@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import shutil
 import signal
 import subprocess
 
@@ -19,6 +18,7 @@ from lightmill.testing.engines import (
 )
 from lightmill.workflow import processes
 from lightmill.workflow.engines.local import LocalEngine
+from tests.slurm import in_full, running_slurm
 
 
 class TestProcessesOfThisMachine(EngineConformance):
@@ -91,6 +91,7 @@ class TestDaskByItsAddress(EngineConformance):
         assert not (works[2].folder / "worker.json").exists()
 
 
+@in_full
 @pytest.mark.slow
 class TestDaskOfOurOwn(EngineConformance):
     outlives_service = False
@@ -130,31 +131,11 @@ def test_a_package_that_is_missing_says_how_to_install_it(monkeypatch):
 def slurm(root, tmp_path_factory):
     """A Slurm of one node on this machine, on its own ports; ended afterwards if it was ours."""
     pytest.importorskip("dask_jobqueue", reason="NO DASK: pip install 'lightmill[cluster]'")
-    script = root.parent / "shared" / "tools" / "slurm-localhost.sh"
-    if not script.exists() or shutil.which("sinfo") is None or shutil.which("slurmctld") is None:
-        pytest.skip(f"NO SLURM: apt-get install slurm-wlm munge; {script}")
-    folder = tmp_path_factory.mktemp("slurm")
-    ours = {"SLURM_LOCAL_DIR": str(folder), "SLURM_LOCAL_PORT": "16917"}
-
-    def told(word):
-        return subprocess.run(
-            ["bash", script, word],
-            env=os.environ | ours,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-
-    with pytest.MonkeyPatch.context() as patch:
-        told("start")
-        try:
-            patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
-            patch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
-            yield folder
-        finally:
-            told("stop")
+    with running_slurm(root, tmp_path_factory.mktemp("slurm"), 16917) as folder:
+        yield folder
 
 
+@in_full
 @pytest.mark.slow
 class TestSlurm(EngineConformance):
     outlives_service = False

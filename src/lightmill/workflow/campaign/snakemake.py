@@ -22,6 +22,9 @@ SHARED: Mapping[str, Any] = {
     "rerun-incomplete": True,
     "rerun-triggers": ["mtime"],
     "show-failed-logs": True,
+    # A lock would outlive a kill, and somebody would have to come. Steps that two run at the same time
+    # do no harm: each attempt has its own folder, and what is done is written in one go.
+    "nolock": True,
 }
 
 
