@@ -203,7 +203,11 @@ def keyword_wcs_of(model: Model) -> Any:
         warnings.simplefilter("ignore", fits_wcs.FITSFixedWarning)
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
         try:
-            wcs = fits_wcs.WCS(fits.Header.fromstring(text.decode("latin-1")), naxis=2)
+            header_of_cards = fits.Header.fromstring(text.decode("latin-1"))
+            for axis, order in (("CTYPE1", "A_ORDER"), ("CTYPE2", "B_ORDER")):
+                if order in header_of_cards and str(header_of_cards[axis]).endswith("-TAN"):
+                    header_of_cards[axis] += "-SIP"  # left out by some observatories, and meant
+            wcs = fits_wcs.WCS(header_of_cards, naxis=2)
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptFileError(
                 "the keywords of the world coordinates contradict each other",
