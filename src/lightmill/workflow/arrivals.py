@@ -18,6 +18,7 @@ from pathlib import Path
 
 from lightmill.errors import DataError
 from lightmill.workflow.patience import Unavailable, is_of_the_file
+from lightmill.workflow.watching import Polling, Watch
 
 __all__ = ["Delivered", "Gate", "archived", "checksum", "removed"]
 
@@ -50,12 +51,15 @@ class Gate:
     folder : Path
         With everything below it.
     settle : float
-        Seconds that size and time of change must have stood still.
+        Seconds that size and time of change must have stood still. With 0, whoever delivers gives a
+        file its name when it is complete: what is hidden or ends in ``.part`` and the like is not.
     sentinel : str
         If not empty, a file counts when one of the same name and this ending is beside it, for
         instance ``.done``; the sentinels themselves are no data.
     clock : callable
         Seconds, of a clock that never goes back.
+    watch : Watch, optional
+        Tells when the folder has to be looked through; always, by default.
     """
 
     def __init__(
@@ -65,28 +69,51 @@ class Gate:
         settle: float = 2.0,
         sentinel: str = "",
         clock: Callable[[], float] = time.monotonic,
+        watch: Watch | None = None,
     ) -> None:
         self.folder, self.settle, self.sentinel, self.clock = folder, settle, sentinel, clock
+        self.watch = watch or Polling()
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
+        self._announced: set[Path] = set()  # those with a sentinel
 
     def complete(self) -> list[Path]:
         """Return the files that are complete now, by name; the folder is looked through once."""
-        now, seen, found = self.clock(), {}, []
-        for path, state in self._files():
-            before = self._seen.get(path)
-            since = before[1] if before is not None and before[0] == state else now
-            seen[path] = (state, since)
-            if self.sentinel:
-                if Path(f"{path}{self.sentinel}").exists():
-                    found.append(path)
-            elif now - since >= self.settle:
-                found.append(path)
-        self._seen = seen
-        return sorted(found)
+        self._look()
+        if self.sentinel:
+            return sorted(self._announced)
+        now = self.clock()
+        return sorted(path for path, (_, since) in self._seen.items() if now - since >= self.settle)
 
     def waiting(self) -> list[Path]:
         """Return all files that are there, complete or not."""
-        return [path for path, _ in self._files()]
+        self._look()
+        return list(self._seen)
+
+    def take_away(self, path: Path) -> None:
+        """Remove a file that is in the archive from where it was delivered."""
+        removed(path, self.sentinel)
+        self._seen.pop(path, None)
+        self._announced.discard(path)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something may have arrived, at most so long."""
+        self.watch.wait(seconds)
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self.watch.close()
+
+    def _look(self) -> None:
+        """Look through the folder, unless it is known to be as it was."""
+        if not self.watch.has_changed():
+            return
+        now, seen = self.clock(), {}
+        for path, state in self._files():
+            before = self._seen.get(path)
+            seen[path] = (state, before[1] if before is not None and before[0] == state else now)
+        self._seen = seen
+        if self.sentinel:
+            self._announced = {path for path in seen if Path(f"{path}{self.sentinel}").exists()}
 
     def _files(self) -> Iterator[tuple[Path, tuple[int, int]]]:
         for folder, folders, names in os.walk(self.folder):

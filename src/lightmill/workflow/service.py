@@ -100,7 +100,9 @@ class Service:
         self._refused: dict[Path, tuple[int, int]] = {}
 
     def close(self) -> None:
-        """Let go of the engine, whose work runs on, and of the store."""
+        """Let go of the engine, whose work runs on, of the store and of the folder."""
+        if self.gate is not None:
+            self.gate.close()
         if self.engine is not None:
             self.engine.close()
         self.store.close()
@@ -181,7 +183,7 @@ class Service:
             elif until_idle is not None and time.monotonic() - idle_since >= until_idle:
                 return
             if not done:
-                time.sleep(pause)
+                self.gate.wait(pause) if self.gate is not None else time.sleep(pause)
 
     def is_idle(self) -> bool:
         """Say whether nothing is delivered, queued or running, as far as it is this process's."""
@@ -246,7 +248,7 @@ class Service:
         for number, (path, _), verdict in zip(places, taken, found, strict=True):
             verdicts[number] = verdict
             if not keep:
-                removed(path, self.gate.sentinel if self.gate is not None else "")
+                self.gate.take_away(path) if self.gate is not None else removed(path)
         return verdicts
 
     def _refuse(self, path: Path, error: LightmillError) -> None:
