@@ -23,6 +23,7 @@ __all__ = ["Observing"]
 
 OF_CANDIDATE = re.compile(r"\('([^']+)',\s*'[^']*'\)")
 NEED = {"start": 400, "times": 4}  # MB, and a factor: of a pipeline nobody has measured
+RECORD = "record.json"  # in the folder of a job: what ran, also of a job that failed
 DISCOVERED = "a3001"  # what the field calls associations that no candidate asked for
 
 
@@ -192,7 +193,7 @@ class Observing:
             given = str(Path("in", job.name))
             (folder / given).write_text(json.dumps(job.document, indent=2))
         words = [sys.executable, "-m", "lightmill", "run", job.pipeline, given]
-        words += ["--output-dir", "out", "--quiet", *self.options]
+        words += ["--output-dir", "out", "--record", RECORD, "--quiet", *self.options]
         return words, self._need(job.pipeline, job.size / 1e6)
 
     def _need(self, pipeline: str, size: float) -> float:

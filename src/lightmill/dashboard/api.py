@@ -38,7 +38,7 @@ def task_facts(state: Any, task_id: int) -> dict[str, Any] | None:
     task: dict[str, Any] | None = state.questions.task(task_id)
     if task is None:
         return None
-    task["jobs"] = [_job(state, job) for job in task["jobs"]]
+    task["jobs"] = [_job(state, job, is_whole=not k) for k, job in enumerate(task["jobs"])]
     task["actions"] = allowed(task["state"])
     task["guarantee"] = guarantee("tasks", task["state"])
     task["events"] = state.questions.events_of("task", task_id)
@@ -78,11 +78,13 @@ def guarantee(what: str, state: str) -> str:
     return states(state).guarantee if state in list(states) else ""
 
 
-def _job(state: Any, job: Mapping[str, Any]) -> dict[str, Any]:
+def _job(state: Any, job: Mapping[str, Any], *, is_whole: bool = True) -> dict[str, Any]:
+    """Return a job with what it left in its folder; the record only of one that is shown whole."""
     files = state.job_files
     return {
         **job,
         "log": files.log(job["id"]),
+        "record": files.record(job["id"]) if is_whole else None,
         "host": files.host(job["id"]),
         "again": files.again(job["id"], job["command"]),
     }

@@ -201,6 +201,9 @@ def _box(
     row: Mapping[str, Any], x: float, y: float, link: Callable[[int], str], *, is_first: bool
 ) -> Markup:
     name = str(row["name"])
+    ending = f"_{row['suffix']}"  # it is told below the name
+    stem, dot, _ = name.rpartition(".")
+    brief = stem.removesuffix(ending) if dot and stem.endswith(ending) else name
     about = f"{row['suffix'] or row['kind']} · {row['state'].lower()}"
     if row["revision"] > 1:
         about += f" · revision {row['revision']}"
@@ -210,7 +213,7 @@ def _box(
         '<text class="about" x="{:.1f}" y="{:.1f}">{}</text></a>'
     ).format(
         link(row["id"]), name, str(row["state"]).lower(), " first" if is_first else "",
-        x, y, _BOX, _TALL, x + 10, y + 18, _middle_cut(name, 29), x + 10, y + 34, about,
+        x, y, _BOX, _TALL, x + 10, y + 18, _middle_cut(brief, 29), x + 10, y + 34, about,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from lightmill.errors import DataError, LightmillError
 __all__ = ["SIZES", "Previews"]
 
 SIZES = {"thumb": 192, "preview": 960}  # longest side [pixel]
+LOOK = 2  # how pictures look; with another number they are made anew
 LARGEST = 40_000  # pixels of a side; what claims more is no image of ours
 LEGIBLE = 640  # pixels of the longest side that a preview has at least, or a few less
 
@@ -58,7 +59,7 @@ class Previews:
         """
         if not re.fullmatch(r"[0-9a-f]{64}", sha256):
             raise DataError("the dataset has no checksum", found=sha256)
-        kept = self.folder / sha256[:2] / f"{sha256}-{size}.png"
+        kept = self.folder / sha256[:2] / f"{sha256}-{size}.{LOOK}.png"
         with contextlib.suppress(OSError):
             return kept.read_bytes()
         with self._lock:

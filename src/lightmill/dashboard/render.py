@@ -138,7 +138,13 @@ def _environment() -> Any:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        when=_when, size=_size, seconds=_seconds, told=_told, change=_change, json=_json
+        when=_when,
+        moment=_moment,
+        size=_size,
+        seconds=_seconds,
+        told=_told,
+        change=_change,
+        json=_json,
     )
     environment.globals.update(rate_charts=charts.rate_charts, lineage_chart=charts.lineage_chart)
     return environment
@@ -159,6 +165,13 @@ def _when(at: float | None, now: float) -> Markup:
     )
 
 
+def _moment(at: float) -> Markup:
+    """Return a moment as a date [UTC]."""
+    moment = time.gmtime(at)
+    iso, text = time.strftime("%Y-%m-%dT%H:%M:%SZ", moment), time.strftime("%Y-%m-%d %H:%M", moment)
+    return Markup('<time datetime="{}">{} UTC</time>').format(iso, text)
+
+
 def _seconds(value: float | None) -> str:
     """Return a duration as people say it."""
     if value is None:
@@ -166,6 +179,8 @@ def _seconds(value: float | None) -> str:
     for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
         if value >= size:
             return f"{value / size:.0f} {name}"
+    if 0 < value < 0.1:
+        return f"{1e3 * value:.0f} ms" if value >= 0.001 else "< 1 ms"
     return f"{value:.0f} s" if value >= 10 or value == int(value) else f"{value:.1f} s"
 
 
@@ -191,7 +206,9 @@ def _told(event: Mapping[str, Any]) -> str:
     for key, value in told.items():
         if key in {"from", "to"} or value in (None, "", [], {}):
             continue
-        if isinstance(value, list):
+        if key == "sha256":
+            text = str(value)[:12]
+        elif isinstance(value, list):
             text = ", ".join(map(str, value[:5])) + (" …" if len(value) > 5 else "")
         else:
             text = str(value)
@@ -203,4 +220,6 @@ def _change(event: Mapping[str, Any]) -> str:
     """Return the change of state an event tells."""
     told = event["told"] if isinstance(event["told"], dict) else {}
     before, after = told.get("from"), told.get("to")
-    return f"{before} → {after}" if after and before != after else ""
+    if not after or before == after:
+        return ""
+    return f"{before} → {after}" if before else str(after)

@@ -250,6 +250,64 @@ def test_a_long_log_is_shown_from_its_end(fill, browser, tmp_path):
     assert browser.ask(f"/api/jobs/{job}/log").text.startswith("line 0\n")
 
 
+RECORD = {
+    "outcomes": [{"status": "FAILED", "record": {
+        "pipeline": "calwebb_image2", "context": "c_1.pmap", "software": {"lightmill": "0.1.0"},
+        "steps": [
+            {"name": "photom", "status": "COMPLETE", "wall_s": 0.25,
+             "parameters": {"inverse": {"value": False, "origin": "default"}},
+             "references": {"photom": {"name": "photom_1.fits"}}},
+            {"name": "resample", "status": "PLANNED",
+             "parameters": {"pixfrac": {"value": 0.7, "origin": HOSTILE},
+                            "kernel": {"value": HOSTILE, "origin": "command line"}}},
+            {"name": HOSTILE, "status": "SKIPPED", "reason": HOSTILE}]}}]
+}  # fmt: skip
+
+
+def write_record(fill, job, content):
+    folder = fill.root / "jobs" / str(job)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "record.json").write_text(content)
+
+
+def test_a_job_tells_with_which_parameters_it_ran_or_would_have(fill, browser):
+    task = fill.task(state="FAILED")
+    first, last = (fill.job(task, number, state="FAILED") for number in (1, 2))
+    for job in (first, last):
+        write_record(fill, job, json.dumps(RECORD))
+
+    photom, resample, _ = browser.ask(f"/api/jobs/{last}").json["record"]["steps"]
+    assert (photom["usual"], photom["references"]) == (
+        [["inverse", "false", "default"]],
+        [["photom", "photom_1.fits"]],
+    )
+    assert resample["chosen"][0] == ["pixfrac", "0.7", HOSTILE]
+    assert resample["wall_s"] is None
+    jobs = browser.ask(f"/api/tasks/{task}").json["jobs"]
+    assert [one["record"] is None for one in jobs] == [False, True]  # of the newest alone
+    for path in (f"/tasks/{task}", f"/jobs/{last}"):
+        text = browser.ask(path).text
+        assert "pixfrac = 0.7" in text
+        assert "photom_1.fits" in text
+        assert "<script>document" not in text
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"outcomes": []}', '{"outcomes": [3]}', '{"outcomes": [{}, {}]}',
+     '{"outcomes": [{"record": {"steps": 3}}]}', '{"outcomes": [{"record": {"steps": ["a"]}}]}',
+     '{"outcomes": [{"record": {"steps": [{"parameters": [1]}]}}]}', "[" * 100_000,
+     '{"outcomes": [{"record": {"steps": [{"parameters": {"a": null}}]}}]}'],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_a_record_that_is_none_is_not_shown(fill, browser, content):
+    job = fill.job(fill.task(state="FAILED"), state="FAILED")
+    write_record(fill, job, content)
+
+    assert browser.ask(f"/api/jobs/{job}").json["record"] is None
+    assert browser.ask(f"/jobs/{job}").status == 200
+
+
 @pytest.mark.usefixtures("night")
 def test_metrics_are_what_prometheus_reads(browser):
     answer = browser.ask("/metrics")

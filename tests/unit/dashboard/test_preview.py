@@ -12,7 +12,7 @@ from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightmill.dashboard.picture import png, shrunk, stretched
-from lightmill.dashboard.preview import SIZES, Previews
+from lightmill.dashboard.preview import LOOK, SIZES, Previews
 from lightmill.errors import DataError
 
 SHA = "ab" * 32
@@ -88,7 +88,9 @@ def test_a_picture_is_made_once_and_kept(previews, tmp_path):
     path.unlink()
 
     assert previews.picture("p/a.fits", SHA, "thumb") == made
-    assert [one.name for one in (tmp_path / "previews" / "ab").iterdir()] == [f"{SHA}-thumb.png"]
+    assert [one.name for one in (tmp_path / "previews" / "ab").iterdir()] == [
+        f"{SHA}-thumb.{LOOK}.png"
+    ]
     width = int.from_bytes(made[16:20], "big")
     assert 96 < width <= SIZES["thumb"]
 

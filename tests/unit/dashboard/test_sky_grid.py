@@ -15,7 +15,7 @@ from numpy.testing import assert_array_equal
 
 from lightmill.dashboard.lettering import haloed, written
 from lightmill.dashboard.picture import with_grid
-from lightmill.dashboard.preview import Previews
+from lightmill.dashboard.preview import LOOK, Previews
 from lightmill.dashboard.sky_grid import Label, SkyGrid, sky_grid
 
 SHA = "cd" * 32
@@ -227,7 +227,7 @@ def test_the_preview_of_a_product_has_the_lines_of_its_keywords(picture):
 def test_small_images_are_enlarged_and_large_ones_binned(picture, tmp_path):
     assert picture(system(), shape=(60, 100)).shape == (360, 600)
     (tmp_path / "archive" / "a.fits").unlink()
-    (tmp_path / "previews" / "cd" / f"{SHA}-preview.png").unlink()
+    (tmp_path / "previews" / "cd" / f"{SHA}-preview.{LOOK}.png").unlink()
 
     large = picture(system(), shape=(1500, 2000))
 
