@@ -20,6 +20,7 @@ NAMES = {
     "references": "rules beside the official client's: loading, memory, one selection, a million",
     "rules-fuzz": "ten thousand mangled rules: no crash, no hang, no answer from a wrong checksum",
     "refs-serve": "two hundred clients of one reference server: latencies, and no error",
+    "soak": "memory of an observatory over an hour: the service and the dashboard",
     "resume": "kill the run at random moments; resumed products are bit-identical",
 }
 
