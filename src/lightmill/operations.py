@@ -163,6 +163,7 @@ class Observing:
         pool, _ = check_pool(whole.folded())  # without rows whose names would lead elsewhere
         made = associate(pool, self._rules, Options(ids=tuple(candidates)))
         pattern = self._rules.shared.get("file_name")
+        targets = {row.name.rpartition("_")[0]: _target(row.facts) for row in rows}
         plans = []
         for one in made:
             pipeline = self.facts["associations"].get(one.type)
@@ -177,7 +178,7 @@ class Observing:
                     file_name(one, **({"pattern": pattern} if pattern else {})),
                     one.type, one.level, pipeline,
                     {m["expname"]: m["exptype"] for m in members},
-                    program, one.candidate, one.target, document,
+                    program, one.candidate, _targets(members, targets) or one.target, document,
                     description=frozenset(self.facts.get("description", ())),
                 )
             )  # fmt: skip
@@ -267,10 +268,21 @@ def _exposure(one: Delivered, cells: dict[str, str]) -> Arrival:
         "exposure",
         suffix_of(one.path),
         cells.get("program", ""),
-        cells.get("targname", cells.get("target", "")),
+        _target(cells),
         cells,
         dict.fromkeys(names),
     )
+
+
+def _target(cells: Mapping[str, str]) -> str:
+    """Return what people call the target of an exposure; associations number them."""
+    return cells.get("targname", cells.get("target", ""))
+
+
+def _targets(members: Sequence[Mapping[str, str]], targets: Mapping[str, str]) -> str:
+    """Return the targets of the exposures that members were made of."""
+    found = {targets.get(member["expname"].rpartition("_")[0], "") for member in members}
+    return ", ".join(sorted(found - {""}))[:120]
 
 
 def _companion(one: Delivered) -> Arrival:
