@@ -13,7 +13,7 @@ from lightmill.cli.demo import write_cache_beside
 from lightmill.cli.report import write_report
 from lightmill.errors import LightmillError
 
-__all__ = ["Clock", "members_of", "run_field", "write_field_report"]
+__all__ = ["Clock", "associations_of", "members_of", "run_field", "write_field_report"]
 
 Progress = Callable[[str, int, int], None]
 Run = Callable[..., Mapping[str, Any]]
@@ -75,7 +75,7 @@ def run_field(
         made = runs(STAGES[1], one.uncal, products, save_calibrated_ramp=number < SHOWN)
         exposures.append({"uncal": one.uncal, "truth": one.truth, "title": one.title, **made})
     clock.lap("stage 1: ramps to count rates")
-    associations = _associations([one.uncal for one in observed], products)
+    associations = associations_of([one.uncal for one in observed], products)
     clock.lap("associate the exposures")
     of_level = {
         level: [path for path in associations if f"_image{level}_" in path.name] for level in (2, 3)
@@ -162,8 +162,21 @@ class Clock:
         return time.perf_counter() - self.begin
 
 
-def _associations(files: Sequence[Path], folder: Path) -> list[Path]:
-    """Write the associations of exposures beside their products."""
+def associations_of(files: Sequence[Path], folder: Path) -> list[Path]:
+    """Write the associations of exposures beside their products.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Raw exposures.
+    folder : Path
+        Gets the associations, and the pool they are made of.
+
+    Returns
+    -------
+    paths : list of Path
+        Of the associations.
+    """
     from lightmill.association.engine import associate
     from lightmill.association.output import write_associations
     from lightmill.association.pool import write_pool

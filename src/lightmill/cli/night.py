@@ -61,6 +61,8 @@ def demo(
     from lightmill.pipeline.logs import configured
     from lightmill.simulate import Scene
 
+    if scene in _leaves_with_demos():
+        return _play(scene, directory, seed, quiet=quiet)
     observed = Scene.named(NIGHTS.get(scene, scene))
     facts = _facts(instrument or observed.instrument)
     if where["engine"] != "local" and scene not in NIGHTS:
@@ -103,6 +105,41 @@ def demo(
             print(f"lightmill view {mosaic} shows it")
         if product is not None:
             print(f"lightmill explain {product} tells how it was made")
+    return 0
+
+
+def _leaves_with_demos() -> dict[str, str]:
+    """Return the modules of demonstrations that instruments keep in their folders, by scene."""
+    home = Path(__file__).parents[1] / "observatories"
+    return {
+        path.parent.name: ".".join(("lightmill", "observatories", *path.parts[-3:-1], "demo"))
+        for path in sorted(home.glob("*/*/demo.py"))
+    }
+
+
+def _play(scene: str, directory: Path, seed: int, *, quiet: bool) -> int:
+    """Play the demonstration of an instrument's folder, and write its report."""
+    import importlib
+
+    from lightmill import app
+    from lightmill.cli.field import associations_of
+    from lightmill.cli.report.story import write_story
+    from lightmill.pipeline.logs import configured
+    from lightmill.simulate.story import Tools
+
+    app.discover()
+    module = importlib.import_module(_leaves_with_demos()[scene])
+    bar = somebody_looks() and not quiet
+    level = "WARNING" if bar or quiet else "INFO"
+    with configured(level, format="%(message)s"), shown_progress(shown=bar) as progress:
+        tools = Tools(_running, associations_of, progress or (lambda *_: None), seed)
+        story = module.play(tools, directory)
+        report = write_story(directory, story, {"command": " ".join(["lightmill", *sys.argv[1:]])})
+    if not quiet:
+        print(f"{report} shows what came out")
+        if story.product is not None:
+            print(f"lightmill view {story.product} shows it")
+            print(f"lightmill explain {story.product} tells how it was made")
     return 0
 
 

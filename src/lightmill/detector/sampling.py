@@ -130,12 +130,14 @@ class SampleReads(Step):
             frame = self._weighted(ramp, times, noise)
         else:
             frame = _sampled(ramp, times, noise, "utr" if mode == "utr" else "mcds", coadds)
+        span = self._span(times, coadds if mode != "utr" else 1) * len(ramp.data)
         if parameters.output == "counts":
-            span = self._span(times, coadds if mode != "utr" else 1) * len(ramp.data)
             for name in frame.keys() - {"dq"}:
                 frame[name] *= np.float32(span**2 if name.startswith("var_") else span)
         model = RateModel(meta=ramp.meta, **frame)
         descend(model, ramp)
+        if ramp.meta.get("exposure.exposure_time") is None:
+            model.meta.update({"exposure.exposure_time": span})
         if parameters.output == "counts":
             model.meta.update({"bunit_data": "DN", "bunit_err": "DN"})
         return model

@@ -7,7 +7,7 @@ in one cannot hide behind the same error in the other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,12 @@ CORE, HALO, HALO_SHARE = (
     4.5,
     0.3,
 )  # [pixel] widths of a star's image, and the light in the halo
+EVEN = 400.0  # [DN/s] brightness of the light that flats are taken of
 REACH = 32  # [pixel] half size of a star's image
 START = "2026-11-29"
+GAP = 0.03  # of a detector's side: between the detectors of the mosaic
+# Where the centre of the mosaic is, seen from each detector, in half sides of it.
+MOSAIC = {"IMG1": (1, 1), "IMG2": (-1, 1), "IMG3": (1, -1), "IMG4": (-1, -1)}
 # Flags of the masks of 2021, by the names of their DQ_DEF table.
 FLAGS = {"DO_NOT_USE": 1, "HOT": 2048, "DEAD": 1024, "NO_FLAT_FIELD": 1 << 18}
 
@@ -150,6 +154,11 @@ class Field:
         flux = faintest * rng.uniform(0.02, 1.0, stars) ** -0.9
         return cls(262.4, -28.9, plane[0], plane[1], flux, sky)
 
+    def empty(self) -> Field:
+        """Return the same field without its stars."""
+        none = np.zeros(0)
+        return replace(self, xi=none, eta=none, flux=none)
+
     def radec(self) -> tuple[np.ndarray, np.ndarray]:
         """Return right ascension and declination of the stars [deg]."""
         xi, eta = np.radians(self.xi), np.radians(self.eta)
@@ -271,7 +280,7 @@ def expose(
     planes = {"RATE": light * here.flat, "LIGHT": light, "DARK": here.dark}
     fits.HDUList(
         [
-            fits.PrimaryHDU(header=header),
+            fits.PrimaryHDU(header=_without_kind(header)),
             *(fits.ImageHDU(one.astype(np.float32), name=name) for name, one in planes.items()),
             fits.BinTableHDU(catalog, name="CATALOG"),
         ]
@@ -302,13 +311,13 @@ def observe(
         Gets the raw exposures, the references, and the cache in ``crds``.
     camera : Camera, optional
     detectors : sequence of str
-        They look at the same time, at fields beside each other.
+        They look at the same time, at parts of the field beside each other.
     dithers : sequence of (float, float)
         Where the centre of the field falls, one for each science exposure [pixel].
     skies, darks, flats : int
         Exposures of an empty field whose brightness changes, without light, and of even light.
     stars : int
-        Stars in the field.
+        Stars on each detector, about.
     faintest : float
         Least flux of a star [DN/s].
     sky : float
@@ -327,17 +336,24 @@ def observe(
     """
     camera = camera or Camera()
     made: list[SimulatedExposure] = []
+    together = len(detectors) > 1
+    rng = np.random.default_rng((seed, 999))
+    width = camera.size * ((2.0 + GAP) if together else 0.8)
+    number = 4 * stars if together else stars
+    scene = Field.of(number, width, rng, sky=sky, faintest=faintest)
+    empty, even = replace(scene.empty(), sky=sky), replace(scene.empty(), sky=EVEN)
     for place, detector in enumerate(detectors):
-        rng = np.random.default_rng((seed, 1000 + place))
-        pixels = Pixels.of(camera, rng)
-        scene = Field.of(stars, 0.8 * camera.size, rng, sky=sky, faintest=faintest)
-        empty = Field.of(0, 1.0, rng, sky=sky)
-        even = Field.of(0, 1.0, rng, sky=400.0)
+        pixels = Pixels.of(camera, np.random.default_rng((seed, 1000 + place)))
         chosen = {"detector": detector, "filter": "K", **more}
         references = write_references(
             directory, camera, pixels, detector, str(chosen["filter"]), seed=seed + place
         )
-        plan = [(scene, Exposure("SCI", n, at, **chosen)) for n, at in enumerate(dithers, 1)]
+        half = camera.size * (1 + GAP) / 2 if together else 0.0
+        dx, dy = (half * side for side in MOSAIC.get(detector, (0, 0)))
+        plan = [
+            (scene, Exposure("SCI", n, (x + dx, y + dy), **chosen))
+            for n, (x, y) in enumerate(dithers, 1)
+        ]
         plan += [
             (empty, Exposure("SKY", 100 + n, brightness=1.0 + 0.06 * n, **chosen))
             for n in range(1, skies + 1)
@@ -430,6 +446,13 @@ def _flag_table() -> Any:
     rows = [(value.bit_length() - 1, value, name, "") for name, value in FLAGS.items()]
     kinds = [("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S40"), ("DESCRIPTION", "S80")]
     return fits.BinTableHDU(np.array(rows, np.dtype(kinds)), name="DQ_DEF")
+
+
+def _without_kind(header: Any) -> Any:
+    """Return the header for a file that is no exposure."""
+    copy = header.copy()
+    del copy["DATAMODL"]
+    return copy
 
 
 def _system(exposure: Exposure, camera: Camera, scene: Field) -> dict[str, Any]:
