@@ -477,3 +477,29 @@ def test_a_description_of_an_association_changes_without_a_new_version(store):
 
     (row,) = tasks(store)
     assert row.document["notes"] == "second"
+
+
+def test_products_of_what_is_gone_are_retired_and_another_maker_s_take_their_place(store):
+    def plan(candidate):
+        return TaskPlan(f"of {candidate}", "same", "two", 2, f"two of {candidate}", {"a": "science"},
+                        "p1", candidate)  # fmt: skip
+
+    store.ingest([
+        Arrival("a", digest("a"), 1, "1", "a", program="p1", candidates={"o1": None, "c1": None})
+    ])  # fmt: skip
+    store.plan([plan("o1"), plan("c1")])
+    store.plan([TaskPlan("3", "three", "three", 3, "three", {"same_out": "science"})])
+    finish_all(store)
+    assert store.status()["datasets"] == {"CURRENT": 3, "SUPERSEDED": 1}  # one name, two makers
+    rows = store.due_candidates(-1)
+
+    store.plan([plan("o1")], candidates=rows, program="p1")
+    assert store.status()["datasets"]["RETIRED"] == 1
+    (again,) = store.startable()
+    assert again.name == "three"
+    finish_all(store)
+
+    store.plan([], candidates=store.due_candidates(-1) or rows, program="p1")
+    assert store.status()["datasets"]["RETIRED"] == 2
+    three = next(row for row in tasks(store) if row.name == "three")
+    assert (three.state, three.missing) == ("DONE", 1)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "change",
     "describe",
+    "instate",
     "is_fed_by_work",
     "retire_others",
     "retire_products",
@@ -199,8 +200,7 @@ def withdraw(
 
 def retire_products(store: Store, connection: Any, task_id: int, reason: str) -> None:
     """Retire what a task made that is current."""
-    rows = _products(connection, [task_id])
-    withdraw(store, connection, rows, DatasetState.RETIRED, reason)
+    _retire(store, connection, _products(connection, [task_id]), reason)
 
 
 def retire_others(store: Store, connection: Any, task_id: int, names: Collection[str]) -> None:
@@ -209,7 +209,53 @@ def retire_others(store: Store, connection: Any, task_id: int, names: Collection
     identity = connection.execute(select(k.identity).where(k.id == task_id)).scalar_one()
     rows = _products(connection, _versions(connection, identity))
     gone = [row for row in rows if row.name not in names]
-    withdraw(store, connection, gone, DatasetState.RETIRED, "no longer among the products")
+    _retire(store, connection, gone, "no longer among the products")
+
+
+def _retire(store: Store, connection: Any, rows: Sequence[Any], reason: str) -> None:
+    """Retire products; what somebody else made under the same name takes their place."""
+    d, j, k = t.datasets.c, t.jobs.c, t.tasks.c
+    withdraw(store, connection, rows, DatasetState.RETIRED, reason)
+    for row in rows:
+        heir = connection.execute(
+            select(t.datasets)
+            .outerjoin(t.jobs, j.id == d.job_id)
+            .outerjoin(t.tasks, k.id == j.task_id)
+            .where(
+                d.name == row.name,
+                d.state == DatasetState.SUPERSEDED,
+                k.id.is_(None) | k.state.not_in([TaskState.SUPERSEDED, TaskState.CANCELLED]),
+            )
+            .order_by(d.revision.desc())
+            .limit(1)
+        ).first()
+        if heir is not None:
+            instate(store, connection, heir, "DatasetRestored")
+
+
+def instate(store: Store, connection: Any, row: Any, kind: str, *, who: str = "") -> None:
+    """Make a dataset that was kept current, and wake what waits for it.
+
+    Parameters
+    ----------
+    store : Store
+    connection : Connection
+        In a transaction.
+    row : Row
+        Of the table of datasets; no other of its name is current.
+    kind : str
+        Of the event that says so.
+    who : str
+    """
+    connection.execute(
+        update(t.datasets)
+        .where(t.datasets.c.id == row.id)
+        .values(state=DatasetState.CURRENT, reason="")
+    )
+    told = {"name": row.name, "generation": row.generation, "revision": row.revision}
+    note(store, connection, kind, "dataset", row.id, told, who=who)
+    one = Arrival(row.name, row.sha256, row.size, row.generation, row.path, content=row.content)
+    wake(store, connection, [(one, Verdict.NEWER)], is_approved=True)
 
 
 def _versions(connection: Any, identity: str) -> list[int]:

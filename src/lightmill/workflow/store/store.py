@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 
 from lightmill.errors import UnknownNameError
 from lightmill.workflow.machine import (
@@ -27,14 +27,19 @@ from lightmill.workflow.states import DatasetState, JobState, TaskState
 from lightmill.workflow.store import tables as t
 from lightmill.workflow.store.intake import take
 from lightmill.workflow.store.opening import open_engine
-from lightmill.workflow.store.planning import close_candidate, drop_unplanned, ensure
+from lightmill.workflow.store.planning import (
+    close_candidate,
+    drop_unplanned,
+    ensure,
+    give_up_candidate,
+)
 from lightmill.workflow.store.records import note, step
 from lightmill.workflow.store.staleness import (
     describe,
+    instate,
     is_fed_by_work,
     retire_others,
     settle,
-    wake,
     withdraw,
 )
 from lightmill.workflow.store.values import Arrival, Outcome, Startable, TaskPlan, Verdict
@@ -112,14 +117,18 @@ class Store:
 
     # -- candidates and tasks --------------------------------------------------------------------
 
-    def due_candidates(self, quiet: float, limit: int = 200) -> list[Any]:
+    def due_candidates(
+        self, quiet: float, patience: float | None = None, limit: int = 200
+    ) -> list[Any]:
         """Return candidates of which associations have to be made.
 
         Parameters
         ----------
         quiet : float
-            Seconds without an arrival after which one that is not complete, or of which nobody
-            knows how many exposures it has, is taken as it is.
+            Seconds without an arrival after which one is due of which nobody knows how many
+            exposures it has.
+        patience : float, optional
+            And one that lacks some; as `quiet`, by default.
         limit : int
             Most to return.
 
@@ -128,12 +137,17 @@ class Store:
         rows : list
             With id, program, name, expected, present, changed_at.
         """
-        c = t.candidates.c
-        complete = and_(c.expected.is_not(None), c.present >= c.expected)
+        c, now = t.candidates.c, self.clock()
+        waited = now - (quiet if patience is None else patience)
+        due = or_(
+            c.present >= c.expected,
+            and_(c.expected.is_(None), c.changed_at <= now - quiet),
+            and_(c.present < c.expected, c.changed_at <= waited),
+        )
         with self.reading() as connection:
             found = connection.execute(
                 select(t.candidates)
-                .where(c.is_dirty, complete | (c.changed_at <= self.clock() - quiet))
+                .where(c.is_dirty, due)
                 .order_by(c.id)
                 .limit(limit)
             ).all()
@@ -183,6 +197,12 @@ class Store:
             for row in rows:
                 close_candidate(self, connection, row)
         return made
+
+    def give_up(self, candidates: Iterable[Any]) -> None:
+        """Note that no associations are made of candidates that lack exposures."""
+        with self.engine.begin() as connection:
+            for row in candidates:
+                give_up_candidate(self, connection, row)
 
     # -- jobs ------------------------------------------------------------------------------------
 
@@ -440,15 +460,7 @@ class Store:
                 .where(d.name == name, d.state == DatasetState.CURRENT)
                 .values(state=DatasetState.SUPERSEDED, reason="an operator accepted another")
             )
-            connection.execute(
-                update(t.datasets)
-                .where(d.id == row.id)
-                .values(state=DatasetState.CURRENT, reason="")
-            )
-            told = {"name": name, "generation": row.generation, "revision": row.revision}
-            note(self, connection, "DatasetAccepted", "dataset", row.id, told, who=who)
-            one = Arrival(name, row.sha256, row.size, row.generation, row.path, content=row.content)
-            wake(self, connection, [(one, Verdict.NEWER)], is_approved=True)
+            instate(self, connection, row, "DatasetAccepted", who=who)
 
     # -- questions -------------------------------------------------------------------------------
 
@@ -462,6 +474,15 @@ class Store:
                 ).all()
                 found[table.name] = {str(state): int(count) for state, count in sorted(rows)}
         return found
+
+    def short_candidates(self, program: str = "", name: str = "") -> list[Any]:
+        """Return candidates that lack exposures: program, name, state, present, expected and so on."""
+        c = t.candidates.c
+        query = select(t.candidates).where(c.present < c.expected).order_by(c.changed_at)
+        if name:
+            query = query.where(c.program == program, c.name == name)
+        with self.reading() as connection:
+            return list(connection.execute(query).all())
 
     def tell(self, kind: str, told: Mapping[str, Any], *, who: str = "") -> None:
         """Write an event that changes nothing."""
@@ -486,7 +507,8 @@ class Store:
             busy = connection.execute(
                 select(j.id).where(j.state.in_([JobState.QUEUED, JobState.RUNNING])).limit(1)
             ).first()
-            dirty = connection.execute(select(c.id).where(c.is_dirty).limit(1)).first()
+            knows = or_(c.expected.is_(None), c.present >= c.expected)  # else it waits for data
+            dirty = connection.execute(select(c.id).where(c.is_dirty, knows).limit(1)).first()
         return busy is None and dirty is None
 
     def setting(self, name: str, default: Any = None) -> Any:
