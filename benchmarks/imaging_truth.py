@@ -1,10 +1,13 @@
 """Mosaics and catalogs against the sky that was simulated, ours beside the peer's.
 
-    python -m benchmarks imaging-truth             of what `benchmarks imaging` made (made if absent)
-    python -m benchmarks imaging-truth --mosaic    of two detectors, two filters (scene mosaic), ours
+    python -m benchmarks imaging-truth               of what `benchmarks imaging` made (made if absent)
+    python -m benchmarks imaging-truth --of mosaic   of two detectors (scene mosaic), ours
+    python -m benchmarks imaging-truth --of filters  of two filters, eight exposures each, ours
+    python -m benchmarks imaging-truth --of demo     of two filters, four exposures each, ours
 
-Bright stars are those with S/N > 50; positions are compared after the offset that all have in
-common, which no alignment between exposures can know.
+Bright stars are those with S/N > 50; those alone have less than one percent of their own light
+from others within 0.8 arcsec. Positions are compared after the offset that all have in common,
+which no alignment between exposures can know.
 """
 
 from __future__ import annotations
@@ -18,11 +21,28 @@ import numpy as np
 from benchmarks import cases, imaging
 from benchmarks.measure import measured, table
 from lightmill import app, models
-from lightmill.cli.report.sky import Mosaic, alignment, match, read_mosaic, read_sky
+from lightmill.cli.report.sky import (
+    Mosaic,
+    Residuals,
+    alignment,
+    magnitude_column,
+    match,
+    read_mosaic,
+    read_sky,
+)
 from lightmill.models.dq import PIXEL
+from lightmill.simulate import InstrumentFacts, Scene, observe
 
+INSTRUMENTS = Path(app.__file__).parent / "observatories" / "jwst"
+SEED = 1
 RAYS = {"faint": (3.0, 10.0), "bright": (10.0, np.inf)}  # S/N
 FAINTEST = 26  # AB magnitude of the last bin of completeness
+NEAR, LITTLE = 0.8, 0.01  # arcsec; light of others there, over a star's, that leaves it alone
+SCENES = {  # what is simulated: scene, and what of it is changed
+    "mosaic": ("mosaic", {}),
+    "filters": ("imaging-wide", {"filters": ("F150W", "F200W")}),
+    "demo": ("imaging", {}),
+}
 
 
 def products(folder: Path) -> list[Mosaic]:
@@ -91,22 +111,44 @@ def rows_of(mosaic: Mosaic, sources: np.ndarray) -> list[tuple[str, str]]:
     """Return what is to be said of a mosaic and its catalog: name and value."""
     found = match(mosaic, sources)
     bright = found.bright_stars
-    rows = [("stars with S/N > 50", f"{int(bright.sum())}")]
+    rows = _of_fluxes(found, "stars with S/N > 50", "")
+    rows += _of_fluxes(match(mosaic, sources[alone(mosaic, sources)]), "those alone", "… alone: ")
     if bright.any():
-        off, scatter = _middle(found.difference[bright])
-        pull, width = _middle(found.pull[bright])
-        rows += [
-            ("total magnitude, median", f"{off:+.4f}"),
-            ("… scatter", f"{scatter:.4f}"),
-            ("pulls of their fluxes: median, width", f"{pull:+.2f}, {width:.2f}"),
-            ("positions, scatter a coordinate, mas", f"{alignment(found)[2]:.2f}"),
-        ]
+        rows.append(("positions, scatter a coordinate, mas", f"{alignment(found)[2]:.2f}"))
     for low, high, number, fraction in found.bins:
         if number > 9 and high <= FAINTEST:
             row = f"found of those of AB {low:.0f} to {high:.0f}"
             rows.append((row, f"{100 * fraction:.1f} % of {number}"))
     rows.append(("sources; near none simulated", f"{found.found}; {found.unmatched}"))
     return rows
+
+
+def _of_fluxes(found: Residuals, name: str, start: str) -> list[tuple[str, str]]:
+    """Return how the fluxes of bright stars compare."""
+    bright = found.bright_stars
+    rows = [(name, f"{int(bright.sum())}")]
+    if bright.any():
+        off, scatter = _middle(found.difference[bright])
+        pull, width = _middle(found.pull[bright])
+        rows += [
+            (f"{start}total magnitude, median", f"{off:+.4f}"),
+            (f"{start}… scatter", f"{scatter:.4f}"),
+            (f"{start}pulls of their fluxes: median, width", f"{pull:+.2f}, {width:.2f}"),
+        ]
+    return rows
+
+
+def alone(mosaic: Mosaic, sources: np.ndarray) -> np.ndarray:
+    """Say which sources have next to no light of others near them."""
+    from scipy.spatial import KDTree
+
+    light = 10 ** (-0.4 * np.asarray(sources[magnitude_column(sources, mosaic.filter)], float))
+    ra, dec = sources["ra"], sources["dec"]
+    east = (ra - ra[0]) * np.cos(np.radians(dec[0])) * 3600
+    tree = KDTree(np.stack([east, (dec - dec[0]) * 3600], axis=1))
+    near = tree.query_ball_point(tree.data, NEAR)
+    others = np.array([light[which].sum() for which in near]) - light
+    return others < LITTLE * light
 
 
 def _middle(values: np.ndarray) -> tuple[float, float]:
@@ -128,28 +170,30 @@ def exposure_rows(folder: Path, simulated: Path) -> list[tuple[str, str]]:
     ]
 
 
-def run_mosaic(bench: cases.Bench) -> tuple[Path, Path]:
-    """Simulate two detectors and make mosaics; return the folders of both."""
-    folder, out = bench.work / "mosaic", bench.work / "mosaic-ours"
+def run_scene(bench: cases.Bench, name: str) -> tuple[Path, Path]:
+    """Simulate a scene and make mosaics of it; return the folders of both."""
+    folder, out = bench.work / f"truth-{name}", bench.work / f"truth-{name}-ours"
     if not sorted(folder.glob("*_rate.fits")):
-        command = [*bench.command, "simulate", "mosaic", str(folder), "--level", "rate"]
-        measured(command, bench.logs / "mosaic.make")
+        scene, changes = SCENES[name]
+        leaf = INSTRUMENTS / (Scene.named(scene).instrument or "NIRISS").lower()
+        facts = InstrumentFacts.from_yaml(leaf / "simulate.yaml")
+        observe(facts, scene, seed=SEED, directory=folder, level="rate", **changes)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     given = ["--references", str(folder), "--output-dir", str(out), "--quiet"]
     rates = [str(path) for path in sorted(folder.glob("*_rate.fits"))]
     second = [*bench.command, "run", "calwebb_image2", *rates, *given, "--skip", "resample"]
-    measured(second, bench.logs / "mosaic.ours2")
+    measured(second, bench.logs / f"truth-{name}.ours2")
     filters: dict[str, list[str]] = {}
     for path in sorted(out.glob("*_cal.fits")):
         meta = models.open(path).meta
-        name = "_".join(str(meta.get(f"instrument.{key}")) for key in ("filter", "pupil"))
-        filters.setdefault(name.lower(), []).append(path.name)
-    for name, members in filters.items():
-        asn = imaging.association(out, members, name=name)
+        wheels = "_".join(str(meta.get(f"instrument.{key}")) for key in ("filter", "pupil"))
+        filters.setdefault(wheels.lower(), []).append(path.name)
+    for wheels, members in filters.items():
+        asn = imaging.association(out, members, name=wheels)
         measured(
             [*bench.command, "run", "calwebb_image3", str(asn), *given],
-            bench.logs / f"mosaic.{name}",
+            bench.logs / f"truth-{name}.{wheels}",
         )
     return folder, out
 
@@ -157,12 +201,12 @@ def run_mosaic(bench: cases.Bench) -> tuple[Path, Path]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks imaging-truth", description=__doc__)
     cases.add_arguments(parser)
-    parser.add_argument("--mosaic", action="store_true")
+    parser.add_argument("--of", choices=SCENES, help="what is simulated instead")
     options = parser.parse_args()
     bench = cases.Bench(options)
     app.discover()
-    if options.mosaic:
-        simulated, ours = run_mosaic(bench)
+    if options.of:
+        simulated, ours = run_scene(bench, options.of)
         folders = [("Lightmill", ours)]
     else:
         simulated, ours = imaging.simulated(bench), bench.work / "imaging-ours"
@@ -174,7 +218,7 @@ def main() -> int:
     for name, folder in folders:
         for mosaic in products(folder):
             columns[f"{name}, {mosaic.filter}"] = dict(rows_of(mosaic, sources))
-        if not options.mosaic and folder.exists():
+        if not options.of and folder.exists():
             columns[f"{name}, {mosaic.filter}"] |= dict(exposure_rows(folder, simulated))
     names = list(dict.fromkeys(row for column in columns.values() for row in column))
     rows = [[row, *(column.get(row, "–") for column in columns.values())] for row in names]

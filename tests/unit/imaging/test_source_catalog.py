@@ -489,6 +489,28 @@ def test_circles_are_those_of_the_filter():
 
 
 @pytest.mark.parametrize(
+    ("least", "ratio", "energy"),
+    [
+        (0.0, 1.0, 50),  # aperture_ee3
+        (1.5, 1.0, 50),
+        (1.6, 1.0, 70),
+        (1.6, 0.5, 70),  # pixels of the detector sample the star, however fine the mosaic
+        (1.6, 1.6, 80),  # and so do large ones of the mosaic
+        (9.0, 1.0, 80),  # the largest there is
+    ],
+)
+def test_the_circle_of_total_fluxes_is_wide_enough_for_the_pixels(least, ratio, energy):
+    rows = [("F1", e, r, 1 / e, 8, 12) for e, r in ((0.3, 1), (0.5, 1.5), (0.7, 2.5), (0.8, 3.5))]
+    table = np.array(rows, [TABLE.dtype.descr[0], *TABLE.dtype.descr[2:]])
+
+    total = apertures_of_table(table, {"filter": "F1"}, (30, 50), ratio, least).total
+
+    assert total.energy == energy
+    radius, correction = {50: (1.5, 2.0), 70: (2.5, 1 / 0.7), 80: (3.5, 1.25)}[energy]
+    assert_allclose([total.radius, total.correction], [radius / ratio, correction])
+
+
+@pytest.mark.parametrize(
     ("setting", "energies", "told"),
     [
         ({"filter": "F9"}, (30, 50, 70), "filter F9"),

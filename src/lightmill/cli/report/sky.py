@@ -11,7 +11,15 @@ import numpy as np
 
 from lightmill import models
 
-__all__ = ["Mosaic", "Residuals", "alignment", "match", "read_mosaic", "read_sky"]
+__all__ = [
+    "Mosaic",
+    "Residuals",
+    "alignment",
+    "magnitude_column",
+    "match",
+    "read_mosaic",
+    "read_sky",
+]
 
 RADIUS = 0.15  # arcsec, within which a source of the catalog is the one simulated
 COMMON = 0.6  # arcsec, the largest error that all pointings may have in common
@@ -134,7 +142,7 @@ def match(mosaic: Mosaic, sources: np.ndarray) -> Residuals:
     sources : structured ndarray
         With ra, dec [deg], kind, and abmag_FILTER.
     """
-    truth = np.asarray(sources[_column(sources, mosaic.filter)], float)
+    truth = np.asarray(sources[magnitude_column(sources, mosaic.filter)], float)
     x, y = mosaic.wcs.world_to_pixel_values(sources["ra"], sources["dec"])
     ny, nx = mosaic.data.shape
     inside = (x > 0) & (x < nx - 1) & (y > 0) & (y < ny - 1)
@@ -208,7 +216,7 @@ def alignment(residuals: Residuals) -> tuple[float, float, float]:
     return float(np.median(east)), float(np.median(north)), float(np.hypot(*scatter) / np.sqrt(2))
 
 
-def _column(sources: np.ndarray, wanted: str) -> str:
+def magnitude_column(sources: np.ndarray, wanted: str) -> str:
     """Return the column of magnitudes of a filter."""
     names = [name for name in sources.dtype.names or () if name.startswith("abmag_")]
     parts = wanted.lower().split("+")
