@@ -17,13 +17,6 @@ from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightmill.cli import main
-from lightmill.cli.view.page import page
-from lightmill.cli.view.planes import binned, limits, overview, summary
-from lightmill.cli.view.product import TILE, Product
-from lightmill.cli.view.server import serving
-from lightmill.cli.view.sky import Sky, fit_plane
-from lightmill.cli.view.sources import Sources
-from lightmill.cli.view.viewer import Viewer
 from lightmill.errors import CorruptFileError, DataError, UnknownNameError
 from lightmill.models import (
     CalModel,
@@ -34,6 +27,13 @@ from lightmill.models import (
     dq,
     put_wcs,
 )
+from lightmill.viewing.page import page
+from lightmill.viewing.planes import binned, limits, overview, summary
+from lightmill.viewing.product import TILE, Product
+from lightmill.viewing.server import serving
+from lightmill.viewing.sky import Sky, fit_plane
+from lightmill.viewing.sources import Sources
+from lightmill.viewing.viewer import Viewer
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -503,8 +503,8 @@ def test_a_port_that_is_taken_is_said(cal, capsys):
 
 
 def test_once_ends_when_the_page_is_closed(cal, monkeypatch):
-    monkeypatch.setattr("lightmill.cli.view.server._GONE", 0.01)
-    monkeypatch.setattr("lightmill.cli.view.server._HEARTBEAT", 0.01)
+    monkeypatch.setattr("lightmill.viewing.server._GONE", 0.01)
+    monkeypatch.setattr("lightmill.viewing.server._HEARTBEAT", 0.01)
     with serving(Viewer([Product(cal)]), once=True) as server:
         link = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
         link.request("GET", f"/{server.token}/alive")
@@ -553,7 +553,7 @@ def test_the_page_carries_its_picture_to_four_digits(tmp_path, cal, noise):
     import base64
     import zlib
 
-    from lightmill.cli.view.page import write_page
+    from lightmill.viewing.page import write_page
 
     text = write_page(Viewer([Product(cal)]), tmp_path / "p.html").read_text()
     (facts,) = re.findall(r'id="facts">(.*?)</script>', text)

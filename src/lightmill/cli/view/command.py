@@ -12,7 +12,7 @@ from lightmill.cli.commands import argument, command
 from lightmill.errors import UsageError
 
 if TYPE_CHECKING:
-    from lightmill.cli.view.viewer import Viewer
+    from lightmill.viewing.viewer import Viewer
 
 __all__ = ["view"]
 
@@ -63,9 +63,9 @@ def view(
             raise UsageError("--ds9 goes with none of --catalog, --html and --plane")
         return _send(files, extension)
     from lightmill import app
-    from lightmill.cli.view.product import Product
-    from lightmill.cli.view.sources import Sources
-    from lightmill.cli.view.viewer import Viewer
+    from lightmill.viewing.product import Product
+    from lightmill.viewing.sources import Sources
+    from lightmill.viewing.viewer import Viewer
 
     app.discover()  # what the observatories' files call things
     viewer = Viewer(
@@ -75,7 +75,7 @@ def view(
         planes=_numbers(plane),
     )
     if html is not None:
-        from lightmill.cli.view.page import write_page
+        from lightmill.viewing.page import write_page
 
         print(write_page(viewer, html))
         return 0
@@ -97,8 +97,8 @@ def _numbers(plane: str | None) -> list[int]:
 
 
 def _send(files: tuple[Path, ...], extension: str | None) -> int:
-    from lightmill.cli.view.samp import send_images
     from lightmill.models import open as open_model
+    from lightmill.viewing.samp import send_images
 
     for file in files:
         open_model(file)  # says what is wrong with it better than a viewer does
@@ -108,7 +108,7 @@ def _send(files: tuple[Path, ...], extension: str | None) -> int:
 
 
 def _serve(viewer: Viewer, port: int, *, browser: bool, once: bool) -> int:
-    from lightmill.cli.view.server import serving
+    from lightmill.viewing.server import serving
 
     with serving(viewer, port, once=once) as server:
         print(f"{server.url}  (Ctrl-C ends it)", flush=True)

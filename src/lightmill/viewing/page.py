@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightmill.cli.view.planes import summary
 from lightmill.models import Region
+from lightmill.viewing.planes import summary
 
 if TYPE_CHECKING:
-    from lightmill.cli.view.sources import Sources
-    from lightmill.cli.view.viewer import Viewer
+    from lightmill.viewing.sources import Sources
+    from lightmill.viewing.viewer import Viewer
 
 __all__ = ["page", "write_page"]
 
@@ -45,7 +45,7 @@ def page(facts: dict[str, Any]) -> tuple[bytes, str]:
     policy : str
         Value of the header Content-Security-Policy; it is in the page, too.
     """
-    here = resources.files("lightmill.cli.view")
+    here = resources.files("lightmill.viewing")
     style = (here / "viewer.css").read_text(encoding="utf-8")
     parts = [(here / name).read_text(encoding="utf-8") for name in _SCRIPTS]
     script = '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();"

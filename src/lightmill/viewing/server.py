@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from lightmill.cli.view.page import page
-from lightmill.cli.view.viewer import Viewer
 from lightmill.errors import ConfigurationError, LightmillError
+from lightmill.viewing.page import page
+from lightmill.viewing.viewer import Viewer
 
 __all__ = ["serving"]
 

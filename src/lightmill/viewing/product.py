@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.cli.view.planes import Overview, binned, overview
-from lightmill.cli.view.sky import Sky
 from lightmill.errors import DataError, UnknownNameError
 from lightmill.models import LazyArray, Model, Region, dq
 from lightmill.models import open as open_model
+from lightmill.viewing.planes import Overview, binned, overview
+from lightmill.viewing.sky import Sky
 
 __all__ = ["TILE", "Layer", "Product"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.cli.view.sky import Sky
 from lightmill.errors import CorruptFileError, DataError
 from lightmill.models.lazy import FileBytes
+from lightmill.viewing.sky import Sky
 
 __all__ = ["Sources"]
 

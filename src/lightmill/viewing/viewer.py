@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.cli.view.planes import summary
-from lightmill.cli.view.product import Product
-from lightmill.cli.view.sources import Sources
+from lightmill.viewing.planes import summary
+from lightmill.viewing.product import Product
+from lightmill.viewing.sources import Sources
 
 __all__ = ["Viewer"]
 
