@@ -2,32 +2,149 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lightmill.commands import Commands, argument, command
+from lightmill.observatories.hst.wfpc2.previews import DEFAULT_POLICY, POLICIES
 
 __all__ = ["commands"]
 
 _HERE = __name__
 _DIFFERS = 3  # exit status, as of other bad data
+_STORE = argument("store", help="Folder of the store, or its URL.")
+_ARCHIVE = argument(
+    "archive", type=click.Path(path_type=Path), help="Folder: archive.sqlite, jitter files."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
 
 @click.group(
     "wfpc2",
     cls=Commands,
-    places={"check": f"{_HERE}:check_command"},
+    places={
+        "submit": f"{_HERE}:submit_command",
+        "run": f"{_HERE}:run_command",
+        "status": f"{_HERE}:status_command",
+        "why": f"{_HERE}:why_command",
+        "check": f"{_HERE}:check_command",
+    },
     no_args_is_help=True,
 )
 def commands() -> None:
     """Keep associations of WFPC2 exposures true to a changing archive."""
 
 
+@command("submit")
+@_STORE
+@_ARCHIVE
+@click.option("--delivery", multiple=True, type=int, help="Number of a delivery; by default all.")
+@_JSON
+def submit_command(store: str, archive: Path, delivery: tuple[int, ...], as_json: bool) -> None:
+    """Take deliveries in, and begin the store if there is none."""
+    from lightmill.observatories.hst.wfpc2.request import submit
+
+    with _opened(store, create=True) as maintained, _instance(archive) as instance:
+        taken = submit(maintained, instance, delivery or None)
+    if as_json:
+        click.echo(json.dumps({"deliveries": taken}))
+    else:
+        for number, count in taken.items():
+            click.echo(f"delivery {number}: {count} arrivals")
+        if not taken:
+            click.echo("nothing new")
+
+
+@command("run")
+@_STORE
+@_ARCHIVE
+@click.option(
+    "--products",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for association tables (.asn); without it none are written.",
+)
+@click.option(
+    "--policy",
+    type=click.Choice(list(POLICIES)),
+    default=DEFAULT_POLICY,
+    show_default=True,
+    help="When the product of an association is made again.",
+)
+@click.option("--again", is_flag=True, help="Also try jitter files that could not be read before.")
+@_JSON
+def run_command(
+    store: str, archive: Path, products: Path | None, policy: str, again: bool, as_json: bool
+) -> None:
+    """Do all that is owed: extract pointings, build associations, make products."""
+    from lightmill.observatories.hst.wfpc2.request import run
+
+    with _opened(store) as maintained, _instance(archive) as instance:
+        done = run(maintained, instance, products=products, policy=policy, again=again)
+    if as_json:
+        click.echo(json.dumps(asdict(done), indent=2))
+        return
+    changed = done.associations
+    click.echo(
+        f"{len(done.extracted)} pointings extracted, {len(done.unreadable)} unreadable; "
+        f"{len(done.built)} proposals built, {len(done.failed)} failed; "
+        f"associations: {len(changed.new)} new, {len(changed.content_changed)} changed, "
+        f"{len(changed.retired)} retired; {len(done.previews[policy])} products made"
+    )
+
+
+@command("status")
+@_STORE
+@_JSON
+def status_command(store: str, as_json: bool) -> None:
+    """Tell how the archive stands: flags, what is owed, what failed and why."""
+    from lightmill.observatories.hst.wfpc2.request import status
+
+    with _opened(store) as maintained:
+        found = status(maintained.state)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(
+        f"{found['exposures']} exposures, {found['associations']} associations of "
+        f"{found['members']} members, {found['retired']} retired"
+    )
+    for flags, count in found["flags"].items():
+        click.echo(f"  {flags}: {count}")
+    for title in ("to_extract", "to_queue", "to_build"):
+        if found[title]:
+            click.echo(f"{title.replace('_', ' ')}: {len(found[title])}")
+    owed = ", ".join(f"{count} by {name}" for name, count in found["previews_owed"].items())
+    click.echo(f"previews owed: {owed}")
+    for one in (*found["unreadable"], *found["failures"]):
+        title = one.get("dataset") or one["of"]
+        click.echo(f"{title}, tried {one['attempts']} times: {one['story']}")
+    for alarm in found["alarms"]:
+        click.echo(f"ALARM {alarm}")
+
+
+@command("why")
+@_STORE
+@argument("name", help="Name of an exposure or an association.")
+@_JSON
+def why_command(store: str, name: str, as_json: bool) -> None:
+    """Explain why an exposure is where it is, or who is in an association and why."""
+    from lightmill.observatories.hst.wfpc2.explain import explain_association, explain_exposure
+
+    with _opened(store) as maintained:
+        explain = explain_association if name[-1:] in {"A", "B"} else explain_exposure
+        found = explain(maintained.state, name)
+    click.echo(json.dumps(asdict(found), indent=2) if as_json else found.text())
+
+
 @command("check")
 @argument("folder", type=click.Path(path_type=Path), help="Archive: archive.sqlite, jitter files.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@_JSON
 @click.option(
     "--result",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -52,14 +169,43 @@ def check_command(folder: Path, as_json: bool, result: Path | None) -> int:
             f"{record['associations']} associations with {record['members']} members"
         )
         for one in found.deliveries:
-            previews = ", ".join(f"{n} by {policy}" for policy, n in one["previews"].items())
-            click.echo(
-                f"delivery {one['delivery']}: {one['jep_ok']} pointings extracted, "
-                f"{one['jep_failed']} unreadable, {one['ab_pep_ids']} proposals built, "
-                f"{one['content_changed'] + one['new']} associations new or changed, "
-                f"{one['retired']} retired; previews: {previews}"
-            )
+            click.echo(_line_of(one))
         for line in record["differences"]:
             click.echo(line)
         click.echo(f"{record['mismatches']} mismatches")
     return _DIFFERS if found.differences else 0
+
+
+def _line_of(one: dict[str, Any]) -> str:
+    previews = ", ".join(f"{n} by {policy}" for policy, n in one["previews"].items())
+    return (
+        f"delivery {one['delivery']}: {one['jep_ok']} pointings extracted, "
+        f"{one['jep_failed']} unreadable, {one['ab_pep_ids']} proposals built, "
+        f"{one['content_changed'] + one['new']} associations new or changed, "
+        f"{one['retired']} retired; previews: {previews}"
+    )
+
+
+@contextlib.contextmanager
+def _opened(store: str, *, create: bool = False) -> Iterator[Any]:
+    """Open the archive of a store; what is recorded is written when it is closed."""
+    from lightmill.observatories.hst.wfpc2.log import EventLog
+    from lightmill.observatories.hst.wfpc2.maintenance import Archive
+
+    log = EventLog(store, create=create)
+    try:
+        yield Archive(log.state(), log.append)
+        log.flush()
+    finally:
+        log.engine.dispose()
+
+
+@contextlib.contextmanager
+def _instance(folder: Path) -> Iterator[Any]:
+    from lightmill.observatories.hst.wfpc2.instance import Instance
+
+    instance = Instance(folder)
+    try:
+        yield instance
+    finally:
+        instance.close()

@@ -12,7 +12,7 @@ from lightmill.observatories.hst.wfpc2.exposures import Exposure
 from lightmill.observatories.hst.wfpc2.jitter import Pointing
 
 __all__ = [
-    "Arrived", "BuildFailed", "Built", "Changed", "Described", "Event", "Extracted", "PreviewFailed",
+    "Arrived", "BuildFailed", "Built", "Changed", "Delivered", "Described", "Event", "Extracted", "PreviewFailed",
     "Previewed", "Queued", "Unreadable", "event_of", "record_of",
 ]  # fmt: skip
 
@@ -56,6 +56,13 @@ class Changed:
     dataset: str
     column: str
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """All that a delivery brought is in the log: it is not taken in again."""
+
+    delivery: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +161,13 @@ class PreviewFailed:
 
 
 Event = (
-    Described | Arrived | Changed | Extracted | Unreadable | Queued | Built | BuildFailed
+    Described | Arrived | Changed | Delivered | Extracted | Unreadable | Queued | Built | BuildFailed
     | Previewed | PreviewFailed
 )  # fmt: skip
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Described, Arrived, Changed, Extracted, Unreadable, Queued, Built, BuildFailed, Previewed,
+        Described, Arrived, Changed, Delivered, Extracted, Unreadable, Queued, Built, BuildFailed, Previewed,
         PreviewFailed,
     )
 }  # fmt: skip

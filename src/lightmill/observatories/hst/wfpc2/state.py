@@ -93,6 +93,8 @@ class State:
         Identity → number of its version, counted from 1 over retirements.
     retired : dict
         Identity → Tombstone.
+    deliveries : dict
+        Numbers of the deliveries that were taken in, as keys.
     failures : dict
         Proposal, or (policy, identity) → (attempts, story), until it succeeds.
     alarms : list of str
@@ -113,6 +115,7 @@ class State:
         self.of_proposal: dict[int, tuple[str, ...]] = {}
         self.member_of: dict[str, str] = {}
         self.retired: dict[str, Tombstone] = {}
+        self.deliveries: dict[int, None] = {}
         self.failures: dict[Any, tuple[int, str]] = {}
         self.alarms: list[str] = []
         self.built: dict[int, str] = {}
@@ -129,6 +132,7 @@ class State:
             events.Described: self._described,
             events.Arrived: self._arrived,
             events.Changed: self._changed,
+            events.Delivered: self._delivered,
             events.Extracted: self._extracted,
             events.Unreadable: self._unreadable,
             events.Queued: self._queued,
@@ -298,6 +302,23 @@ class State:
         self.proposals.setdefault(exposure.pep_id, {})[exposure.root] = None
         self._mark(exposure.root)
 
+    def knows(self, event: events.Arrived) -> bool:
+        """Return whether an arrival would change nothing: the same bytes are there already.
+
+        Parameters
+        ----------
+        event : Arrived
+            What came.
+
+        Returns
+        -------
+        known : bool
+            Then it need not be written down.
+        """
+        received = self.received.get((root_of(event.dataset), event.archive_class))
+        known = received.generations.get(event.gen_date_str) if received else None
+        return known is not None and event.content in {"", known.content}
+
     def _arrived(self, event: events.Arrived) -> None:
         root = root_of(event.dataset)
         received = self.received.setdefault((root, event.archive_class), Received(event.dataset))
@@ -337,6 +358,9 @@ class State:
         self.exposures[root] = self.exposures[root].changed(event.column, event.value)
         self.flags[root] = after(self.flags[root], Happening.CHDB)
         self._mark(root)
+
+    def _delivered(self, event: events.Delivered) -> None:
+        self.deliveries[event.delivery] = None
 
     # ------------------------------------------------------------------------------- pointings
 

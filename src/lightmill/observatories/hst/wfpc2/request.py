@@ -1,0 +1,176 @@
+"""A request: take a delivery in, do what is owed, tell how it stands; each can die and go on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightmill.errors import NothingSelectedError
+from lightmill.observatories.hst.wfpc2 import events
+from lightmill.observatories.hst.wfpc2.asn import remove_asn, write_asn
+from lightmill.observatories.hst.wfpc2.associations import Association
+from lightmill.observatories.hst.wfpc2.instance import Instance
+from lightmill.observatories.hst.wfpc2.jitter import Pointing
+from lightmill.observatories.hst.wfpc2.maintenance import Archive, Round, maintain
+from lightmill.observatories.hst.wfpc2.previews import DEFAULT_POLICY
+from lightmill.observatories.hst.wfpc2.state import Generation, State
+
+__all__ = ["Products", "run", "status", "submit"]
+
+
+@dataclass(frozen=True)
+class Products:
+    """Reads an archive's jitter files, and writes association tables as the product.
+
+    Parameters
+    ----------
+    instance : Instance
+        The archive.
+    folder : path or None
+        Where association tables go; None writes none.
+    """
+
+    instance: Instance
+    folder: Path | None
+
+    def extract(self, dataset: str, gen_date_str: str, generation: Generation) -> Pointing:
+        """Measure the pointing in a pair of jitter files; see `Instance.extract`."""
+        return self.instance.extract(dataset, gen_date_str, generation)
+
+    def preview(self, association: Association) -> None:
+        """Write the table of an association."""
+        if self.folder is not None:
+            write_asn(self.folder, association, self.instance.rules)
+
+
+def submit(
+    archive: Archive, instance: Instance, deliveries: Iterable[int] | None = None
+) -> dict[int, int]:
+    """Take deliveries in; those taken in before are left alone.
+
+    Parameters
+    ----------
+    archive : Archive
+        Takes what is new.
+    instance : Instance
+        Where the deliveries are.
+    deliveries : iterable of int, optional
+        Their numbers; by default all.
+
+    Returns
+    -------
+    taken : dict
+        Delivery → events written. A delivery that was half taken in when a run was killed is
+        completed: what is known already is not written twice.
+
+    Raises
+    ------
+    NothingSelectedError
+        If there is no such delivery.
+    """
+    wanted = instance.deliveries if deliveries is None else list(deliveries)
+    if unknown := sorted(set(wanted) - set(instance.deliveries)):
+        raise NothingSelectedError(
+            "there is no such delivery",
+            place=instance.path,
+            found=unknown,
+            expected=f"of {instance.deliveries}",
+        )
+    state, taken = archive.state, {}
+    if not state.exposures or any(one not in state.deliveries for one in wanted):
+        for described in instance.exposures():
+            if described.exposure.root not in state.exposures:
+                archive.record(described)
+    for delivery in wanted:
+        if delivery in state.deliveries:
+            continue
+        before = [one for one in instance.arrivals(delivery) if not state.knows(one)]
+        after: list[events.Event] = [*instance.changes(delivery), events.Delivered(delivery)]
+        for event in (*before, *after):
+            archive.record(event)
+        taken[delivery] = len(before)
+    return taken
+
+
+def run(
+    archive: Archive,
+    instance: Instance,
+    *,
+    products: Path | None = None,
+    policy: str = DEFAULT_POLICY,
+    again: bool = False,
+) -> Round:
+    """Do all that is owed, and remove the products of associations that are no more.
+
+    Parameters
+    ----------
+    archive : Archive
+        After deliveries were taken in.
+    instance : Instance
+        Where jitter files are.
+    products : path, optional
+        Where association tables go.
+    policy : str
+        By which they are owed.
+    again : bool
+        Also try what could not be read before.
+
+    Returns
+    -------
+    round : Round
+        What was done.
+    """
+    if products is not None:
+        products.mkdir(parents=True, exist_ok=True)
+    done = maintain(archive, Products(instance, products), policies=[policy], again=again)
+    if products is not None:
+        for assoc_id in archive.state.retired:
+            remove_asn(products, assoc_id)
+    return done
+
+
+def status(state: State) -> dict[str, Any]:
+    """Tell how an archive stands.
+
+    Parameters
+    ----------
+    state : State
+        Of the archive.
+
+    Returns
+    -------
+    status : dict
+        Counts, what is owed, what failed and why.
+    """
+    flags = Counter(state.flags.values())
+    owed = [pep_id for pep_id in state.to_look_at if state.build_is_owed(pep_id)]
+    return {
+        "deliveries": sorted(state.deliveries),
+        "exposures": len(state.exposures),
+        "associations": len(state.associations),
+        "members": len(state.member_of),
+        "retired": len(state.retired),
+        "flags": {f"CAL {one.cal!r} OMS {one.oms!r}": flags[one] for one in sorted(flags)},
+        "to_extract": sorted(state.to_extract),
+        "to_queue": sorted(state.to_queue),
+        "to_build": sorted(owed),
+        "previews_owed": {
+            policy: len(some)
+            for policy, some in state.owed.items()
+            if policy == DEFAULT_POLICY or state.previewed[policy]
+        },
+        "unreadable": [
+            {"dataset": state.received[root, "OMS"].dataset, "generation": generation,
+             "attempts": attempts, "story": story}
+            for (root, generation), (_, attempts, story) in sorted(state.unreadable.items())
+            if root not in state.pointings or state.pointings[root].gen_date_str < generation
+        ],
+        "failures": [
+            {"of": str(key), "attempts": attempts, "story": story}
+            for key, (attempts, story) in sorted(state.failures.items(), key=str)
+        ],
+        "alarms": state.alarms,
+    }  # fmt: skip
