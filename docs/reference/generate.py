@@ -101,6 +101,7 @@ def all_steps() -> dict[str, Any]:
         package = importlib.import_module(f"lightmill.{name}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
+    importlib.import_module("lightmill.app").steps()  # instruments have steps of their own, too
     root = lightmill.__name__ + "."
     return {
         name: cls for name, cls in sorted(known_steps().items()) if cls.__module__.startswith(root)
