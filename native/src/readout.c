@@ -11,7 +11,7 @@
 #include "readout_chunk.h"
 #include "readout_check.h"
 
-enum { CHUNKS_OF_A_PART = 16, HUGE = 2 << 20 };
+enum { CHUNKS_OF_A_PART = 16, BLOCKS = LM_CHUNK / LM_BLOCK, HUGE = 2 << 20 };
 
 struct lm_readout {
     lm_readout_parameters parameters;
@@ -19,7 +19,7 @@ struct lm_readout {
     double span; /* of the ramps folded */
     lm_pool *pool;
     lm_histories histories;
-    lm_chunk all; /* planes; is_mixed one byte a chunk */
+    lm_chunk all; /* planes; is_mixed by chunks */
     lm_coadd coadd;
 };
 
@@ -62,7 +62,7 @@ size_t lm_readout_bytes(const lm_readout_parameters *parameters)
     if (lm_readout_check(parameters))
         return 0;
     const size_t n_pixels = parameters->n_rows * parameters->n_cols;
-    return n_pixels * bytes_of_pixel(parameters) + (n_pixels + LM_CHUNK - 1) / LM_CHUNK + sizeof(lm_readout) +
+    return n_pixels * bytes_of_pixel(parameters) + (n_pixels + LM_CHUNK - 1) / LM_CHUNK * BLOCKS + sizeof(lm_readout) +
            lm_histories_bytes(LM_MAX_HISTORIES);
 }
 
@@ -71,7 +71,7 @@ static lm_status allocate(lm_readout *r)
     const size_t n = r->n_pixels;
     const size_t of_coadd = r->parameters.n_coadds > 1;
     r->all = (lm_chunk){plane_of(n * sizeof(double)), plane_of(n * sizeof(double)), plane_of(n * sizeof(uint16_t)),
-                        plane_of(r->n_chunks)};
+                        plane_of(r->n_chunks * BLOCKS)};
     if (of_coadd)
         r->coadd = (lm_coadd){plane_of(n * sizeof(double)), plane_of(n * sizeof(float)), plane_of(n * sizeof(float)),
                               plane_of(n * sizeof(float)), plane_of(n)};
@@ -95,8 +95,10 @@ lm_status lm_readout_begin(const lm_readout_parameters *parameters, lm_readout *
     r->n_pixels = parameters->n_rows * parameters->n_cols;
     r->n_chunks = (r->n_pixels + LM_CHUNK - 1) / LM_CHUNK;
     status = lm_histories_open(&r->histories, parameters, LM_MAX_HISTORIES);
-    if (!status)
+    if (!status) {
+        lm_histories_touch(&r->histories);
         status = allocate(r);
+    }
     if (!status)
         status = lm_pool_open(&r->pool, parameters->n_threads ? parameters->n_threads : 1);
     if (status)
@@ -129,7 +131,7 @@ static void run_part(void *context, size_t part, size_t thread)
     const size_t first = part * CHUNKS_OF_A_PART;
     for (size_t k = first; k < first + CHUNKS_OF_A_PART && k < r->n_chunks; k++) {
         const size_t pixel = k * LM_CHUNK, left = r->n_pixels - pixel;
-        const lm_chunk chunk = {r->all.a + pixel, r->all.b + pixel, r->all.history + pixel, r->all.is_mixed + k};
+        const lm_chunk chunk = {r->all.a + pixel, r->all.b + pixel, r->all.history + pixel, r->all.is_mixed + k * BLOCKS};
         lm_coadd coadd = {0};
         if (r->coadd.numerator)
             coadd = (lm_coadd){r->coadd.numerator + pixel, r->coadd.weight + pixel, r->coadd.read + pixel,

@@ -1,16 +1,15 @@
 /* The reads of some neighbouring pixels, and the frame that comes of them. */
 #ifndef LM_READOUT_CHUNK_H
 #define LM_READOUT_CHUNK_H
+#include "lanes.h"
 #include "readout_history.h"
-
-enum { LM_CHUNK = 1024 }; /* pixels: sums, counts and five coefficients of them fit the first cache */
 
 /* What is kept of a chunk of pixels in this ramp. Up the ramp: mean, sum of products. Fowler: sums of the
  * first and of the last group. */
 typedef struct {
     double *a, *b;
     uint16_t *history;
-    uint8_t *is_mixed; /* one for the chunk: some history is not 0 */
+    uint8_t *is_mixed; /* [LM_CHUNK / LM_BLOCK] of each block: some history is not 0 */
 } lm_chunk;
 
 /* What is kept of the ramps before; NULL pointers where there is one ramp only. */

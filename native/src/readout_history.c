@@ -81,7 +81,7 @@ static void depart(lm_history *h, const lm_histories *all, lm_read_kind kind)
         break;
     case LM_READ_FULL:
         if (all->sampling == LM_FOWLER && all->phase == LM_BETWEEN_GROUPS) {
-            h->passing_dq = LM_SATURATED; /* of the quick look only */
+            h->passing_dq = all->n_group ? LM_SATURATED : 0; /* of the quick look only */
         } else {
             h->dq |= LM_SATURATED;
             h->is_stopped = 1;
@@ -105,17 +105,31 @@ lm_status lm_histories_open(lm_histories *h, const lm_readout_parameters *parame
     const size_t n = parameters->n_reads, k = parameters->n_fowler;
     *h = (lm_histories){.sampling = parameters->sampling, .n_expected = n, .capacity = capacity};
     h->n_group = n && n - k < k ? n - k : k; /* reads in both groups cancel */
-    h->now = calloc(capacity, sizeof *h->now);
-    h->before = calloc(capacity, sizeof *h->before);
-    h->next = calloc(capacity, sizeof *h->next);
-    h->estimates = calloc(capacity + 1, sizeof *h->estimates);
+    h->now = malloc(capacity * sizeof *h->now);
+    h->before = malloc(capacity * sizeof *h->before);
+    h->next = malloc(capacity * sizeof *h->next);
+    h->estimates = malloc((capacity + 1) * sizeof *h->estimates);
     if (!h->now || !h->before || !h->next || !h->estimates) {
         lm_histories_close(h);
         return LM_NO_MEMORY;
     }
+    for (size_t x = 0; x < LM_CHUNK; x++) {
+        h->limit[x] = parameters->saturation_level > 0 ? parameters->saturation_level : NAN;
+        h->no_limit[x] = NAN; /* which nothing reaches */
+    }
     pthread_mutex_init(&h->lock, NULL);
     lm_histories_restart(h);
     return LM_OK;
+}
+
+void lm_histories_touch(lm_histories *h)
+{
+    memset(h->now, 0, h->capacity * sizeof *h->now);
+    memset(h->before, 0, h->capacity * sizeof *h->before);
+    memset(h->estimates, 0, (h->capacity + 1) * sizeof *h->estimates);
+    for (size_t k = 0; k < h->capacity; k++)
+        for (size_t kind = 0; kind < LM_N_READ_KINDS; kind++)
+            atomic_init(&h->next[k][kind], 0);
 }
 
 void lm_histories_close(lm_histories *h)

@@ -10,6 +10,11 @@
 
 #include "lightmill/readout.h"
 
+enum {
+    LM_CHUNK = 1024, /* pixels: sums, counts and five coefficients of them fit the first cache */
+    LM_BLOCK = 128   /* of them: all in step, unless one loses a read */
+};
+
 /* What a read is to a pixel. */
 typedef enum {
     LM_READ_GOOD = 0,
@@ -61,6 +66,7 @@ typedef struct {
     lm_history *now, *before; /* after and before the present read */
     atomic_ushort (*next)[LM_N_READ_KINDS];
     lm_estimate *estimates;
+    float limit[LM_CHUNK], no_limit[LM_CHUNK]; /* saturation where it is the same for all pixels */
     atomic_int is_full;
     pthread_mutex_t lock;
 } lm_histories;
@@ -68,6 +74,9 @@ typedef struct {
 size_t lm_histories_bytes(size_t capacity);
 lm_status lm_histories_open(lm_histories *h, const lm_readout_parameters *parameters, size_t capacity);
 void lm_histories_close(lm_histories *h);
+
+/* Have all memory really there, so that no page is found missing later. */
+void lm_histories_touch(lm_histories *h);
 
 /* Forget the ramp. */
 void lm_histories_restart(lm_histories *h);

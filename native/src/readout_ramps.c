@@ -14,10 +14,11 @@ enum { CHUNKS_OF_A_PART = 16 };
 /* What a thread needs to itself. */
 typedef struct {
     lm_histories histories;
-    double a[LM_CHUNK], b[LM_CHUNK], numerator[LM_CHUNK];
+    _Alignas(64) double a[LM_CHUNK]; /* an unaligned row takes two lines for every register */
+    double b[LM_CHUNK], numerator[LM_CHUNK];
     float weight[LM_CHUNK], read[LM_CHUNK], poisson[LM_CHUNK];
     uint16_t history[LM_CHUNK];
-    uint8_t dq[LM_CHUNK], is_mixed;
+    uint8_t dq[LM_CHUNK], is_mixed[LM_CHUNK / LM_BLOCK];
 } bench;
 
 typedef struct {
@@ -47,8 +48,6 @@ static void add_ramp(const job *j, bench *at, const lm_chunk *chunk, size_t ramp
         lm_histories_advance(&at->histories, j->times[g]);
         if (!matters(j, &at->histories))
             continue;
-        for (size_t line = 0; line < count * size; line += 64) /* the same of the next chunk */
-            __builtin_prefetch(read + count * size + line, 0, 2);
         lm_chunk_add(j->parameters, &at->histories, chunk, read,
                      j->read_dq ? j->read_dq + lm_plane(j->dq_shape, ramp, g) + pixel : NULL, pixel, count);
     }
@@ -56,7 +55,7 @@ static void add_ramp(const job *j, bench *at, const lm_chunk *chunk, size_t ramp
 
 static void sample_chunk(const job *j, bench *at, size_t pixel, size_t count)
 {
-    const lm_chunk chunk = {at->a, at->b, at->history, &at->is_mixed};
+    const lm_chunk chunk = {at->a, at->b, at->history, at->is_mixed};
     const size_t n_ramps = j->shape->n_ints;
     lm_coadd coadd = {0};
     double span = 0;
@@ -94,7 +93,7 @@ static void linearize_part(void *context, size_t part, size_t thread)
 {
     const job *j = context;
     const size_t first = part * CHUNKS_OF_A_PART, size = lm_read_size(j->parameters->type);
-    double values[LM_CHUNK];
+    _Alignas(64) double values[LM_CHUNK];
     (void)thread;
     for (size_t k = first; k < first + CHUNKS_OF_A_PART && k < j->n_chunks; k++) {
         const size_t pixel = k * LM_CHUNK, left = j->n_pixels - pixel, count = left < LM_CHUNK ? left : LM_CHUNK;
@@ -141,12 +140,14 @@ lm_status lm_readout_ramps(const void *reads, const lm_shape *shape, const doubl
     job j = {.parameters = &p, .reads = reads, .shape = shape, .dq_shape = dq_shape, .times = times,
              .read_dq = read_dq, .planes = planes, .n_pixels = p.n_rows * p.n_cols};
     j.n_chunks = (j.n_pixels + LM_CHUNK - 1) / LM_CHUNK;
-    j.benches = calloc(n_threads, sizeof *j.benches);
+    j.benches = aligned_alloc(_Alignof(bench), n_threads * sizeof *j.benches);
     if (!j.benches)
         return LM_NO_MEMORY;
+    memset(j.benches, 0, n_threads * sizeof *j.benches);
     lm_pool *pool = NULL;
+    const size_t enough = LM_CHUNK * p.n_reads + 1, capacity = enough < LM_MAX_HISTORIES ? enough : LM_MAX_HISTORIES;
     for (size_t k = 0; k < n_threads && !status; k++)
-        status = lm_histories_open(&j.benches[k].histories, &p, LM_MAX_HISTORIES);
+        status = lm_histories_open(&j.benches[k].histories, &p, capacity);
     if (!status)
         status = lm_pool_open(&pool, n_threads);
     if (!status)

@@ -191,10 +191,42 @@ class Readout:
         No such sampling, unit or form.
     """
 
-    def __init__(self, shape: tuple[int, int], dtype: Any = "uint16", **parameters: Any) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        dtype: Any = "uint16",
+        *,
+        sampling: str = "utr",
+        unit: str = "rate",
+        nreads: int | None = None,
+        nfowler: int = 1,
+        ncoadds: int = 1,
+        saturation: Any = None,
+        coeffs: Any = None,
+        form: str = "polynomial",
+        pixeldq: Any = None,
+        gain: Any = 1.0,
+        readnoise: Any = 0.0,
+        nthreads: int = 1,
+    ) -> None:
         self.shape = (int(shape[0]), int(shape[1]))
         self._dtype = np.dtype(dtype)
-        self._parameters, self._planes = _parameters_of(self.shape, self._dtype, **parameters)
+        self._parameters, self._planes = _parameters_of(
+            self.shape,
+            self._dtype,
+            sampling=sampling,
+            unit=unit,
+            nreads=nreads,
+            nfowler=nfowler,
+            ncoadds=ncoadds,
+            saturation=saturation,
+            coeffs=coeffs,
+            form=form,
+            pixeldq=pixeldq,
+            gain=gain,
+            readnoise=readnoise,
+            nthreads=nthreads,
+        )
         self._handle: ctypes.c_void_p | None = None
         handle = ctypes.c_void_p()
         _begin(ctypes.addressof(self._parameters), ctypes.addressof(handle))
@@ -387,8 +419,7 @@ def sample_ramps(
     if readdq is not None:
         readdq = np.asarray(readdq, np.uint8)
         readdq = readdq[None] if readdq.ndim == 3 else readdq
-        if readdq.ndim == 4 and not readdq.flags.c_contiguous:
-            readdq = np.ascontiguousarray(readdq)
+        readdq = readdq if readdq.flags.c_contiguous else readdq.copy()
         dq_shape = _arrays.ramp(readdq, "readdq", np.uint8, reads.shape, read_only=True)
     yx = reads.shape[2:]
     parameters |= {"nreads": reads.shape[1], "ncoadds": reads.shape[0]}
@@ -529,7 +560,7 @@ def _ramps_of(reads: np.ndarray, name: str) -> np.ndarray:
             expected=f"(nreads, ny, nx) or (nramps, nreads, ny, nx) of {', '.join(_TYPES)}",
         )
     reads = reads[None] if reads.ndim == 3 else reads
-    return reads if _arrays.is_walkable(reads) else np.ascontiguousarray(reads)
+    return reads if _arrays.is_walkable(reads) else reads.copy()
 
 
 def _rising(times: Sequence[float] | np.ndarray, nreads: int) -> np.ndarray:
