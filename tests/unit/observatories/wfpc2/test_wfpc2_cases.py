@@ -38,7 +38,7 @@ def test_the_rule_of_1997_misses_what_content_finds(small):
 
 @pytest.mark.parametrize("seed", [20, 21])
 def test_archives_never_seen_before_agree_too(make_archive, seed):
-    found = check(make_archive(seed, 25, "--rearchive-frac", "0.05"))
+    found = check(make_archive(seed, 14, "--rearchive-frac", "0.1"))
 
     assert found.counts["compared_with_truth"]
     assert found.differences == []
