@@ -1,11 +1,16 @@
 """The dashboard as people meet it: a night arrives, a job fails, and somebody retries it.
 
+Most tests look at a store that is filled by hand; the last one at an observatory at work.
+
 The pictures go to ``build/evidence`` (or where LIGHTMILL_EVIDENCE says).
 """
 
 import hashlib
+import json
 import os
 import shutil
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +25,7 @@ from sqlalchemy import insert, update
 from lightmill.dashboard import Tokens, application, export, new_token, running
 from lightmill.workflow.store import create_store, open_engine
 from lightmill.workflow.store import tables as t
+from tests.end_to_end import stand_in
 
 HOSTILE = "<img src=x onerror='document.body.id=1'><script>document.body.id=1</script>.fits"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -44,6 +50,19 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=found, args=QUIET)
         yield chromium
         chromium.close()
+
+
+RECORD = {
+    "outcomes": [{"status": "FAILED", "record": {
+        "pipeline": "calwebb_image3", "context": "jwst_1234.pmap",
+        "software": {"lightmill": "0.1.0"},
+        "steps": [
+            {"name": "tweakreg", "status": "PLANNED", "parameters": {
+                "snr_threshold": {"value": 40.0, "origin": "command line"},
+                "kernel_fwhm": {"value": 2.5, "origin": "default"}}},
+            {"name": "source_catalog", "status": "PLANNED", "parameters": {},
+             "references": {"apcorr": {"name": "jwst_niriss_apcorr_0008.fits"}}}]}}]
+}  # fmt: skip
 
 
 class Night:
@@ -106,6 +125,7 @@ class Night:
         folder.mkdir(parents=True)
         if log:
             (folder / "log.txt").write_text(log)
+            (folder / "record.json").write_text(json.dumps(RECORD))
         return job
 
     def set(self, table, number, **values):
@@ -127,6 +147,10 @@ def galaxy():
     image[:6] = np.nan
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image.astype(np.float32), name="SCI")])
     hdus[0].header.update(DATAMODL="CalModel", TARGNAME="NGC 1365")
+    hdus[1].header.update(
+        CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CRVAL1=53.4015, CRVAL2=-36.1404, CRPIX1=350.0,
+        CRPIX2=300.0, CD1_1=-1.7e-5, CD1_2=5e-6, CD2_1=5e-6, CD2_2=1.7e-5,
+    )  # fmt: skip
     from io import BytesIO
 
     stream = BytesIO()
@@ -274,6 +298,7 @@ def test_a_failed_job_is_opened_and_retried(look, night, acts, evidence):
     page.click("#failed >> text=lm1001_o002_image3_asn.json")
     assert "no stars to align on" in seen.text("#jobs details[open] .log")
     assert "lightmill run imaging2" in seen.text("#jobs details[open] .command")
+    assert "snr_threshold = 40.0" in seen.text("#jobs details[open] .steps")
     assert page.locator("button >> text=Retry").count() == 0
 
     page.click("#actions >> text=Log in")
@@ -357,3 +382,74 @@ def test_a_night_is_kept_as_a_folder_of_files(browser, night, evidence, tmp_path
     assert seen.said == []
     assert all(url.startswith((tmp_path / "kept").as_uri()) for url in seen.asked)
     seen.context.close()
+
+
+class Clouded(stand_in.StandIn):
+    """Cannot stack while there are clouds."""
+
+    def __init__(self, sky):
+        super().__init__(pause=0.05)
+        self.clouds = sky / "clouds"
+
+    def command(self, job, folder):
+        words, need = super().command(job, folder)
+        if job.pipeline == "stage3" and self.clouds.exists():
+            return [sys.executable, "-c", "print('no star is seen'); raise SystemExit(3)"], need
+        return words, need
+
+
+@pytest.fixture
+def observatory(browser, tmp_path, monkeypatch):
+    """An observatory at work, with its real service and engine, and its dashboard's address."""
+    del browser
+    from lightmill.cli.ops.serving import _acting
+
+    root, inbox = tmp_path / "site", tmp_path / "inbox"
+    inbox.mkdir()
+    (tmp_path / "clouds").touch()
+    create_store(root)
+    monkeypatch.setattr(stand_in, "StandIn", lambda _: Clouded(tmp_path))
+    service = stand_in.service_of(root)
+    is_over = threading.Event()
+    working = threading.Thread(
+        target=lambda: service.run(is_over=is_over.is_set, pause=0.02), daemon=True
+    )
+    working.start()
+    app = application(
+        root, archive=root / "archive", tokens=Tokens(root), act=_acting(service.store), pause=0.1
+    )
+    with running(app) as url:
+        yield url, root
+    is_over.set()
+    working.join(60)
+    app.state.questions.close()
+    assert not working.is_alive()
+
+
+def test_an_observatory_at_work_is_watched_and_helped(browser, observatory, tmp_path):
+    address, root = observatory
+    seen = Page(browser, address)
+    page = seen.page
+    assert "Nothing has arrived yet" in seen.text("#arrivals")
+    seen.live()
+
+    for number in (1, 2, 3):  # nobody reloads the page
+        stand_in.delivered(tmp_path / "inbox", f"p1-a-{number}")
+        page.wait_for_selector(f"#arrivals >> text=p1-a-{number}_uncal.txt")
+    page.wait_for_selector("[data-count='tasks-DONE']:text-is('6')")
+    page.click("#failed >> text=p1-a")
+    assert "no star is seen" in seen.text("#jobs details[open] .log")
+    assert page.request.post(page.url + "/retry").status == 401  # nobody is logged in
+
+    (tmp_path / "clouds").unlink()
+    page.click("#actions >> text=Log in")
+    page.fill("input[name=token]", new_token(root, "operate", "Ada"))
+    page.keyboard.press("Enter")
+    page.click("button >> text=Retry")
+    page.wait_for_selector("#head .state.done")
+    page.wait_for_selector("#story >> text=Ada")
+    page.click("#jobs >> text=p1-a_i2d.txt >> nth=0")
+    assert page.locator("#lineage a").count() == 1 + 3 * 3  # the stack, and three stages of three
+
+    seen.context.close()
+    assert [text for text in seen.said if "401" not in text] == []

@@ -161,7 +161,7 @@ def _when(at: float | None, now: float) -> Markup:
     text = time.strftime("%Y-%m-%d %H:%M:%S UTC", moment)
     iso = time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)
     return Markup('<time datetime="{}" title="{}" data-at="{:.0f}">{}</time>').format(
-        iso, text, at, _seconds(max(0.0, now - at))
+        iso, text, at, _seconds(max(0, int(now - at)))
     )
 
 
