@@ -51,3 +51,24 @@ def test_a_misspelled_scene_or_instrument_gets_a_suggestion(capsys, tmp_path, ty
 
     assert status == 5
     assert remedy in err
+
+
+def test_a_scene_that_no_observatory_runs_stays_on_this_machine(capsys, tmp_path):
+    status, _, told = ended(
+        capsys, "demo", tmp_path / "demo", "--scene", "minimal", "--engine", "dask"
+    )
+
+    assert status == 2
+    assert "night" in told
+    assert not (tmp_path / "demo").exists()
+
+
+def test_slurm_has_to_be_told_a_partition(capsys, tmp_path):
+    assert ended(capsys, "ops", "init", "--root", tmp_path)[0] == 0
+
+    status, _, told = ended(
+        capsys, "ops", "watch", tmp_path / "inbox", "--root", tmp_path, "--engine", "slurm"
+    )
+
+    assert status == 2
+    assert "--partition" in told

@@ -15,6 +15,9 @@ from lightmill.workflow.worker import LOG_FILE
 
 __all__ = ["StepFailedError", "run_step"]
 
+GROWTH = (
+    2.0  # of the memory that a step may have, each time it is tried again; as the Snakefile has it
+)
 BAD_DATA = 3  # exit status: the same again will fail again
 SHOWN = 2000  # characters of a log
 
@@ -40,8 +43,8 @@ def run_step(
     cores : int
         That it may use.
     attempt : int
-        How often the workflow manager has tried, with this one. Above 1, a step that failed for bad
-        data is not tried again.
+        How often the workflow manager has tried, with this one. Each may have twice the memory of
+        the one before; above 1, a step that failed for bad data is not tried again.
 
     Returns
     -------

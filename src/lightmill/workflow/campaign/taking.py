@@ -179,8 +179,8 @@ class _Taking:
         inputs: Mapping[str, str] | None,
     ) -> None:
         """Write an attempt down as the job of a task."""
-        command = json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))["command"]
-        self.store.start(job_id, ENGINE, 0.0, command)
+        told = json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))
+        self.store.start(job_id, ENGINE, told["memory_limit_mb"] or 0.0, told["command"])
         self.store.submitted(job_id, handle)
         used = {one.name: one.sha256 for one in self.store.inputs_of(job_id)}
         if inputs is not None and any(inputs.get(name) != used[name] for name in used):
