@@ -21,6 +21,7 @@ NAMES = {
     "rules-fuzz": "ten thousand mangled rules: no crash, no hang, no answer from a wrong checksum",
     "refs-serve": "two hundred clients of one reference server: latencies, and no error",
     "soak": "memory of an observatory over an hour: the service and the dashboard",
+    "wfpc2": "association maintenance of a whole archive: CPU, memory",
     "resume": "kill the run at random moments; resumed products are bit-identical",
 }
 

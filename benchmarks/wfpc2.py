@@ -1,0 +1,114 @@
+"""Association maintenance at the scale of the whole archive: CPU, memory, and the truth.
+
+    python -m benchmarks wfpc2 [--archive FOLDER] [--proposals 3000]
+
+Times are CPU seconds of one process, the least of `--repeats` where a step can be repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.measure import table
+from lightmill.observatories.hst.wfpc2.builder import associate
+from lightmill.observatories.hst.wfpc2.instance import Instance
+from lightmill.observatories.hst.wfpc2.jitter import extract
+from lightmill.observatories.hst.wfpc2.maintenance import Archive, audit, maintain
+from lightmill.observatories.hst.wfpc2.state import State
+
+CASES = Path(__file__).resolve().parents[2] / "shared" / "cases" / "wfpc2"
+ASKED = {
+    "full rebuild": 15.0, "delivery": 2.0, "empty round": 0.1, "pair of jitter files": 0.001,
+}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks wfpc2", description=__doc__.splitlines()[0])
+    parser.add_argument("--archive", type=Path, help="made by make_archive.py; by default made now")
+    parser.add_argument("--proposals", type=int, default=3000, help="of the archive to be made")
+    parser.add_argument("--cases", type=Path, default=CASES, help="folder of the cases")
+    parser.add_argument("--repeats", type=int, default=3, help="the least of so many is told")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        archive = given.archive or made(given.cases, Path(folder) / "archive", given.proposals)
+        rows = [["pair of jitter files", *jitter(given.cases / "small", given.repeats)]]
+        rows += whole(archive, given.repeats)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    for row in rows:
+        row.append(ASKED.get(row[0]))
+    print(table(["step", "of", "CPU [s]", "asked [s]"], rows))
+    print(f"\npeak memory {peak:.0f} MiB (asked 1024)")
+    missed = [row[0] for row in rows if row[3] is not None and row[2] > row[3]]
+    return 1 if missed or peak > 1024 else 0
+
+
+def made(cases: Path, folder: Path, proposals: int) -> Path:
+    command = [sys.executable, cases / "make_archive.py", folder, "--proposals", proposals]
+    command += ["--fits", "none", "--rearchive-frac", "0.008"]
+    subprocess.run([str(one) for one in command], check=True)
+    return folder
+
+
+def least(what: Callable[[], object], repeats: int) -> float:
+    costs = []
+    for _ in range(repeats):
+        began = time.process_time()
+        what()
+        costs.append(time.process_time() - began)
+    return min(costs)
+
+
+def jitter(folder: Path, repeats: int) -> tuple[str, float]:
+    """Read every pair that can be read, header and table, checksums included."""
+    pairs = []
+    for jit in sorted((folder / "jitter").glob("*_jit.fits")):
+        dataset, generation, _ = jit.name.split("_")
+        if jit.stat().st_size > 2880:
+            jif = jit.with_name(jit.name.replace("_jit", "_jif"))
+            pairs.append((jit, jif, dataset.upper(), generation))
+
+    def read() -> None:
+        for jit, jif, dataset, generation in pairs:
+            extract(jit, jif, dataset=dataset, gen_date_str=generation)
+
+    return f"{len(pairs)} pairs, mean", least(read, repeats) / len(pairs)
+
+
+def whole(folder: Path, repeats: int) -> list[list[object]]:
+    """Replay the deliveries; rebuild everything from the pointings there are then."""
+    instance, archive, rows = Instance(folder), Archive(State()), []
+    for described in instance.exposures():
+        archive.record(described)
+    for delivery in instance.deliveries:
+        began = time.process_time()
+        count = 0
+        for arrived in instance.arrivals(delivery):
+            archive.record(arrived)
+            count += arrived.archive_class == "OMS"
+        done = maintain(archive, instance, changes=instance.changes(delivery))
+        cost = time.process_time() - began
+        title = "first load" if delivery == 0 else "delivery"
+        rows.append([title, f"{count} OMS, {len(done.built)} proposals", cost])
+    rows.append(["empty round", "", least(lambda: maintain(archive, instance), repeats)])
+    state = archive.state
+    exposures = [one for root, one in state.exposures.items() if state.generation(root)]
+    generations = {one.root: state.generation(one.root) for one in exposures}
+    for kind, title in (("A", "full rebuild"), ("B", "full rebuild")):
+        cost = least(
+            lambda kind=kind: associate(exposures, state.pointings, generations, kind=kind), repeats
+        )
+        rows.append([title, f"{len(exposures)} exposures, type {kind}", cost])
+    rows.append(["audit", "everything", least(lambda: check(state), 1)])
+    return rows
+
+
+def check(state: State) -> None:
+    if any(audit(state).values()):
+        raise SystemExit("the audit found differences")
