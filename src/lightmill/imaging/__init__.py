@@ -11,7 +11,7 @@ from lightmill.imaging.outlier_detection import DetectOutliers
 from lightmill.imaging.photom import CalibrateFlux
 from lightmill.imaging.reference_making import MakeDark, MakeFlat
 from lightmill.imaging.resample import Resample
-from lightmill.imaging.sky_subtract import SubtractSky
+from lightmill.imaging.sky_subtract import CombineSky, SubtractSky
 from lightmill.imaging.skymatch import MatchSky
 from lightmill.imaging.source_catalog import SourceCatalog
 from lightmill.imaging.tweakreg import AlignExposures
@@ -22,6 +22,7 @@ __all__ = [
     "AssignWcs",
     "CalibrateFlux",
     "CombineFrames",
+    "CombineSky",
     "CorrectFlatField",
     "DetectOutliers",
     "MakeDark",

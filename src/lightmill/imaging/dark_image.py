@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lightmill.models import CalModel, DarkImageModel, Exposures, RateModel, Region
-from lightmill.models.lineage import frame_of
+from lightmill.models.lineage import as_class, frame_of
 from lightmill.pipeline import Step, param
 from lightmill.pipeline.opening import fit
 
@@ -41,7 +41,8 @@ class SubtractDarkImage(Step):
     def apply(self, frames: Any, *, dark: DarkImageModel) -> Any:
         """Subtract the part of the dark that each frame covers."""
         if not isinstance(frames, Exposures):
-            return without_dark(frames, dark, errors=self.parameters.errors)
+            frame = as_class(frames, CalModel) or frames  # a band of rates is no image yet
+            return without_dark(frame, dark, errors=self.parameters.errors)
         members = tuple(
             replace(member, model=self._whole(member.model, dark)) for member in frames.members
         )

@@ -32,6 +32,7 @@ class AssignFitsWcs(Step):
 
     name = "fits_wcs"
     reads, writes = CalModel, CalModel
+    rows = True  # every band gets the system of the whole frame
 
     def apply(self, image: CalModel) -> CalModel | Skipped:
         """Put the system together; no array is touched."""

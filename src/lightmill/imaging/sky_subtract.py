@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,11 +13,11 @@ from lightmill.errors import DataError
 from lightmill.imaging.combine_frames import combined
 from lightmill.models import Exposures, RateModel, Region
 from lightmill.models.dq import PIXEL
-from lightmill.models.lineage import force, frame_of
+from lightmill.models.lineage import descend, force, frame_of
 from lightmill.pipeline import Skipped, Step, param
 from lightmill.pipeline.opening import fit
 
-__all__ = ["Level", "SubtractSky", "block_means", "sky_levels"]
+__all__ = ["CombineSky", "Level", "SubtractSky", "block_means", "mean_sky", "sky_levels"]
 
 log = logging.getLogger("lightmill.imaging")
 
@@ -42,11 +42,15 @@ class SubtractSky(Step):
 
     The sky of the near infrared changes by some percent in minutes, its pattern on the detector
     does not. Each sky frame is divided by its own level before they are combined; the mean is
-    multiplied by the level of the science frame.
+    multiplied by the level of the science frame. Instead of exposures, a sky that was combined
+    before may be given (``--override-sky``).
     """
 
     name = "sky_subtract"
     reads, writes = (Exposures, RateModel), RateModel
+    references = {"sky": RateModel}
+    optional = frozenset({"sky"})
+    rows = True
 
     @dataclass(frozen=True)
     class Parameters:
@@ -55,35 +59,73 @@ class SubtractSky(Step):
             3.0, "values this far from the median are left out", gt=0, unit="sigma"
         )
 
-    def apply(self, exposures: Any) -> Any:
+    def applies_by_rows(self, model: Any) -> bool:
+        """One frame goes through in bands; several exposures do not."""
+        return not isinstance(model, Exposures)
+
+    def survey(self, rows: Any, *, sky: RateModel | None) -> list[Level] | None:
+        """Compare some rows of the frame with the sky, to know their levels."""
+        if sky is None:
+            return None
+        ny, nx = rows.frame
+        dy, dx = _origin(rows.source, sky)
+        size = _block_size(ny, nx)
+        there = block_means(sky.cut, Region(dy, dy + ny, dx, dx + nx), size)
+        return self._settled([there], block_means(rows.cut, Region(0, ny, 0, nx), size))
+
+    def apply(
+        self, exposures: Any, *, sky: RateModel | None = None, survey: list[Level] | None = None
+    ) -> Any:
         """Combine the sky frames in tiles, and subtract them from each science member."""
-        together = isinstance(exposures, Exposures)
-        skies = (
-            [member.model for member in exposures.members if member.role in ROLES]
-            if together
-            else []
-        )
+        if not isinstance(exposures, Exposures):
+            if sky is None or survey is None:
+                return Skipped(exposures, "there are no exposures of the sky")
+            return self._in_band(exposures, sky, survey)
+        skies = [member.model for member in exposures.members if member.role in ROLES]
+        if not skies and sky is not None:
+            skies = [sky]
         if not skies:
             return Skipped(exposures, "there are no exposures of the sky")
-        science = exposures.science
         done = []
-        for model in science:
+        for model in exposures.science:
             levels = self._levels(model, skies)
             done.append(self._subtracted(model, levels[-1], skies, levels[:-1]))
         return exposures.evolve(done)
 
+    def _in_band(self, frame: RateModel, sky: RateModel, levels: Sequence[Level]) -> RateModel:
+        """Return a band of a frame without the sky of the same pixels."""
+        there, here = levels
+        factor = np.float32(here.value / there.value)
+        data, err, dq = _image(frame)
+        sky_data, sky_err, sky_dq = _image(sky)
+        usable = np.isfinite(sky_data) & ((sky_dq & DO_NOT_USE) == 0)
+        variance = (np.where(usable, sky_err, np.float32(0)) * factor) ** 2
+        changes: dict[str, Any] = {
+            "data": data - np.where(usable, sky_data, np.float32(0)) * factor,
+            "dq": dq | np.where(usable, sky_dq, DO_NOT_USE),
+            "err": np.sqrt(err * err + variance),
+        }
+        if frame.has("var_rnoise") and frame.has("var_poisson"):
+            changes["var_rnoise"] = np.asarray(frame.array("var_rnoise")) + variance
+        result: RateModel = frame.evolve(**changes)
+        return _told(result, here.value, scaled=here.error > 0)
+
     def _levels(self, frame: RateModel, skies: Sequence[RateModel]) -> list[Level]:
         """Return the levels of the sky frames, and last that of the science frame."""
-        none = [Level(1.0, 0.0)] * (len(skies) + 1)
-        if not self.parameters.scale:
-            return none
         ny, nx = frame_of(frame)
-        size = BLOCK if min(ny, nx) >= 8 * BLOCK else SMALL_BLOCK
+        size = _block_size(ny, nx)
         blocks = []
         for sky in skies:
             dy, dx = _origin(frame, sky)
-            blocks.append(block_means(sky, Region(dy, dy + ny, dx, dx + nx), size))
-        levels = sky_levels(blocks, block_means(frame, Region(0, ny, 0, nx), size))
+            blocks.append(block_means(sky.cut, Region(dy, dy + ny, dx, dx + nx), size))
+        return self._settled(blocks, block_means(frame.cut, Region(0, ny, 0, nx), size))
+
+    def _settled(self, skies: Sequence[np.ndarray], frame: np.ndarray) -> list[Level]:
+        """Return the levels to scale by; all 1 where skies are to be subtracted as they are."""
+        none = [Level(1.0, 0.0)] * (len(skies) + 1)
+        if not self.parameters.scale:
+            return none
+        levels = sky_levels(skies, frame)
         if not all(level.value > SIGNIFICANT * level.error for level in levels):
             log.info("the sky is too faint to be scaled by its level: it is subtracted as it is")
             return none
@@ -108,7 +150,7 @@ class SubtractSky(Step):
                 _image(sky.cut(Region(y0 + dy, region.y1 + dy, dx, dx + nx)))
                 for sky, (dy, dx) in zip(skies, origins, strict=True)
             ]
-            mean = self._mean(parts, levels)
+            mean = mean_sky(parts, levels, self.parameters.sigma)
             part = frame.cut(region)
             data, err, dq = _image(part)
             rows = region.slices[0]
@@ -123,23 +165,72 @@ class SubtractSky(Step):
             np.sqrt(variance, out=made["err"][rows])
             total += float(sky.sum(dtype=np.float64))
         result: RateModel = frame.evolve(**made)
-        force(result, "background.level", total / (ny * nx))
-        force(result, "background.subtracted", True)
-        force(result, "background.method", "scaled sky" if level.error > 0 else "sky")
-        return result
+        return _told(result, total / (ny * nx), scaled=level.error > 0)
 
-    def _mean(
-        self, parts: Sequence[tuple[np.ndarray, ...]], levels: Sequence[Level]
-    ) -> dict[str, np.ndarray]:
-        """Return the mean of sky frames, each divided by its level."""
-        data, err, dq = (np.stack(planes) for planes in zip(*parts, strict=True))
-        level = np.array([one.value for one in levels])[:, None, None]
-        if len(parts) > 1:  # sums of several in float64
-            data, err = data.astype(np.float64), err.astype(np.float64)
-        return combined(
-            np.divide(data, level, dtype=data.dtype), np.divide(err, level, dtype=err.dtype), dq,
-            sigma=self.parameters.sigma,
-        )  # fmt: skip
+
+class CombineSky(Step):
+    """Combine exposures of empty sky, each scaled to the level of the first, into one sky."""
+
+    name = "combine_sky"
+    reads, writes = Exposures, RateModel
+
+    @dataclass(frozen=True)
+    class Parameters:
+        sigma: float = param(
+            3.0, "values this far from the median are left out", gt=0, unit="sigma"
+        )
+
+    def apply(self, exposures: Exposures) -> RateModel:
+        """Combine the science members in tiles of rows."""
+        frames = exposures.science
+        ny, nx = frame_of(frames[0])
+        for frame in frames[1:]:
+            _origin(frames[0], frame)
+        whole, size = Region(0, ny, 0, nx), _block_size(ny, nx)
+        blocks = [block_means(frame.cut, whole, size) for frame in frames]
+        levels = sky_levels(blocks, blocks[0])[:-1]
+        made = {name: np.empty((ny, nx), np.float32) for name in ("data", "err")}
+        made["dq"] = np.empty((ny, nx), np.uint32)
+        height = max(TILE_BYTES // (24 * nx * len(frames)), 1)
+        for y0 in range(0, ny, height):
+            region = Region(y0, min(y0 + height, ny), 0, nx)
+            parts = [_image(frame.cut(region)) for frame in frames]
+            mean = mean_sky(parts, levels, self.parameters.sigma)
+            rows = region.slices[0]
+            for name in ("data", "err"):
+                np.multiply(mean[name], levels[0].value, out=made[name][rows], casting="same_kind")
+            made["dq"][rows] = mean["dq"]
+        sky = RateModel(meta=frames[0].meta, **made)
+        descend(sky, frames[0])
+        return sky
+
+
+def mean_sky(
+    parts: Sequence[tuple[np.ndarray, ...]], levels: Sequence[Level], sigma: float
+) -> dict[str, np.ndarray]:
+    """Return the mean of sky frames, each divided by its level.
+
+    Parameters
+    ----------
+    parts : sequence of (data, err, dq)
+        Of the frames, (ny, nx) each.
+    levels : sequence of Level
+    sigma : float
+        Values this far from the median are left out [standard errors].
+
+    Returns
+    -------
+    mean : dict
+        As `combined` returns it.
+    """
+    data, err, dq = (np.stack(planes) for planes in zip(*parts, strict=True))
+    level = np.array([one.value for one in levels])[:, None, None]
+    if len(parts) > 1:  # sums of several in float64
+        data, err = data.astype(np.float64), err.astype(np.float64)
+    return combined(
+        np.divide(data, level, dtype=data.dtype), np.divide(err, level, dtype=err.dtype), dq,
+        sigma=sigma,
+    )  # fmt: skip
 
 
 def sky_levels(skies: Sequence[np.ndarray], frame: np.ndarray) -> list[Level]:
@@ -197,13 +288,13 @@ def _typical(values: np.ndarray) -> Level:
         values = kept
 
 
-def block_means(frame: RateModel, region: Region, size: int) -> np.ndarray:
+def block_means(cut: Callable[[Region], RateModel], region: Region, size: int) -> np.ndarray:
     """Return the mean of the usable pixels of each block of a frame.
 
     Parameters
     ----------
-    frame : RateModel
-        Values and flags (y, x).
+    cut : callable
+        Returns part of the frame: values and flags (y, x).
     region : Region
         The part that is looked at; rows and columns that fill no block are left out.
     size : int
@@ -221,7 +312,7 @@ def block_means(frame: RateModel, region: Region, size: int) -> np.ndarray:
     means = np.full((len(rows), columns), np.nan)
     for number, row in enumerate(rows):
         y0 = region.y0 + row * size
-        part = frame.cut(Region(y0, y0 + size, region.x0, region.x0 + columns * size))
+        part = cut(Region(y0, y0 + size, region.x0, region.x0 + columns * size))
         data, _, dq = _image(part)
         good = np.isfinite(data) & ((dq & DO_NOT_USE) == 0)
         shape = (size, columns, size)
@@ -229,6 +320,18 @@ def block_means(frame: RateModel, region: Region, size: int) -> np.ndarray:
         total = np.where(good, data, 0).reshape(shape).sum(axis=(0, 2), dtype=np.float64)
         np.divide(total, count, out=means[number], where=count >= size * size / 2)
     return means
+
+
+def _block_size(ny: int, nx: int) -> int:
+    return BLOCK if min(ny, nx) >= 8 * BLOCK else SMALL_BLOCK
+
+
+def _told(frame: RateModel, level: float, *, scaled: bool) -> RateModel:
+    """Return a frame that says what was subtracted."""
+    force(frame, "background.level", level)
+    force(frame, "background.subtracted", True)
+    force(frame, "background.method", "scaled sky" if scaled else "sky")
+    return frame
 
 
 def _image(frame: RateModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
