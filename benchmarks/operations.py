@@ -18,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.measure import table
 from lightmill.workflow.arrivals import Gate
+from lightmill.workflow.conditions import Expectations
 from lightmill.workflow.engines import Room
 from lightmill.workflow.service import Service
 from lightmill.workflow.store import Arrival, Store, create_store
@@ -75,7 +76,14 @@ def main() -> int:
         inbox.mkdir()
         create_store(options.store or root)
         store = Store(options.store or root)
-        service = Service(root, store, NoRoom(), StandIn(), gate=Gate(inbox, settle=0.0), quiet=0.0)
+        service = Service(
+            root,
+            store,
+            NoRoom(),
+            StandIn(),
+            gate=Gate(inbox, settle=0.0),
+            expectations=Expectations(0.0, 0.0),
+        )
         spent, done = 0.0, 0
         while done < options.exposures:
             for number in range(done, min(done + BATCH, options.exposures)):

@@ -16,6 +16,7 @@ from typing import Any
 
 from lightmill.errors import ConfigurationError, DataError, LightmillError
 from lightmill.workflow.arrivals import Delivered
+from lightmill.workflow.conditions import Conditions, Expectations
 from lightmill.workflow.store import Arrival, Startable, TaskPlan
 from lightmill.yaml_files import read_yaml
 
@@ -62,6 +63,19 @@ class Observing:
 
         return read_rules(self.home / "associations")
 
+    @functools.cached_property
+    def conditions(self) -> Conditions:
+        """When a file that is delivered counts as arrived."""
+        return Conditions.of(self.facts.get("arrivals"), self._place("arrivals"))
+
+    @functools.cached_property
+    def expectations(self) -> Expectations:
+        """When all exposures of an observation are there."""
+        return Expectations.of(self.facts.get("candidates"), self._place("candidates"))
+
+    def _place(self, name: str) -> str:
+        return f"{self.home / 'operations.yaml'}[{name}]"
+
     # -- files -----------------------------------------------------------------------------------
 
     def arrivals(self, files: Sequence[Delivered]) -> list[Arrival | LightmillError]:
@@ -81,7 +95,10 @@ class Observing:
                 continue
             row = next(rows)
             cells = {name: made.pool.column(name)[row] for name in made.pool.columns}
-            found[one.path] = replace(_exposure(one, cells), content=self._content(one.path))
+            found[one.path] = replace(
+                _exposure(one, cells), content=self._content(one.path),
+                announced=self._announced(cells),
+            )  # fmt: skip
         return [found.get(one.path) or self._companion(one) for one in files]
 
     def _companion(self, one: Delivered) -> Arrival:
@@ -93,6 +110,16 @@ class Observing:
         from lightmill.models.substance import substance_of
 
         return substance_of(path, self.facts.get("provenance", ()))
+
+    def _announced(self, cells: Mapping[str, str]) -> dict[str, int]:
+        """Return how many exposures a header announces, of which groups."""
+        found = {}
+        for one in self.facts.get("announced", ()):
+            group = [cells.get(name, "") for name in one["of"]]
+            number = cells.get(one["number"], "")
+            if all(group) and number.isdecimal() and int(number) > 0:
+                found["/".join(group)] = int(number)
+        return found
 
     def products(
         self, files: Sequence[Delivered], inputs: Sequence[Arrival]
@@ -205,7 +232,7 @@ class Observing:
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(
                 "the observatory does not say what memory a pipeline needs",
-                place=f"{self.home / 'operations.yaml'}[memory.{pipeline}]",
+                place=self._place(f"memory.{pipeline}"),
                 found=told,
                 expected="start [MB], times (the size of the inputs)",
             ) from error

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from lightmill.errors import DataError
 from lightmill.workflow.arrivals import Gate
+from lightmill.workflow.conditions import Expectations
 from lightmill.workflow.engines.local import LocalEngine
 from lightmill.workflow.machine import Policy
 from lightmill.workflow.service import Service
 from lightmill.workflow.store import Arrival, Store, TaskPlan
 
 ENDINGS = {"stage1": ("rate",), "stage2": ("cal",), "stage3": ("i2d", "cat")}
-QUIET = 0.5  # s
+QUIET, PATIENCE = 0.5, 1.0  # s
 JOB = """
 import hashlib, pathlib, sys, time
 name, pause, *endings = sys.argv[1:]
@@ -53,7 +54,7 @@ class StandIn:
                         program=inputs[0].program) for one in files]  # fmt: skip
 
     def made_with(self, files):
-        return None
+        del files
 
     def first_stage(self, arrival):
         if arrival.kind != "exposure":
@@ -89,7 +90,13 @@ def service_of(root, place=None, role="both", *, pause=0.02, reserve_mb=0.0):
     gate = None if role == "service" else Gate(root.parent / "inbox", settle=0.05)
     engine = None if role == "watcher" else LocalEngine(cores=2)
     return Service(
-        root, store, engine, StandIn(pause), gate=gate, quiet=QUIET, reserve_mb=reserve_mb
+        root,
+        store,
+        engine,
+        StandIn(pause),
+        gate=gate,
+        expectations=Expectations(quiet=QUIET, patience=PATIENCE),
+        reserve_mb=reserve_mb,
     )
 
 

@@ -8,6 +8,7 @@ pytest.importorskip("alembic", reason="operations need the extra `operations`")
 
 from sqlalchemy import select
 
+from lightmill.workflow.conditions import Expectations
 from lightmill.workflow.engines.local import LocalEngine
 from lightmill.workflow.machine import Policy
 from lightmill.workflow.service import Service
@@ -44,7 +45,7 @@ def jobs_after(tmp_path, largest_mb):
     delivered(inbox, "p1-a-0")
     store = Store(root, policy=Policy(pause=0.0))
     engine = LocalEngine(cores=1, memory_mb=largest_mb)
-    service = Service(root, store, engine, Hungry(), quiet=0.1)
+    service = Service(root, store, engine, Hungry(), expectations=Expectations(quiet=0.1))
     service.ingest(list(inbox.iterdir()))
     service.run(until_idle=0.3, pause=0.02)
     with store.reading() as connection:

@@ -168,6 +168,7 @@ def _run(
     from lightmill.cli.ops.place import FILE, site_of
     from lightmill.cli.ops.running import service_of
     from lightmill.workflow.arrivals import Gate
+    from lightmill.workflow.conditions import Expectations
     from lightmill.workflow.store import create_store
 
     site.mkdir(parents=True)
@@ -179,7 +180,7 @@ def _run(
     service = service_of(
         site_of(site),
         gate=Gate(inbox, settle=SETTLE),
-        quiet=QUIET,
+        expectations=Expectations(quiet=QUIET),
         engine=(engine or engine_of)(site),
     )
     last = [time.monotonic()]

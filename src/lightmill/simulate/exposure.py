@@ -209,7 +209,10 @@ class _Simulation:
             facts.optics, window, detector_size, target, scene.roll, offset
         )
         start = _START + index * (self.pattern.nints * self.pattern.integration_time + 120) / 86400
-        visit = Visit(index + 1, self.count, start, offset, target, scene.name.upper())
+        visit = Visit(
+            index + 1, self.count, start, offset, target, scene.name.upper(),
+            keywords={"NEXPOSUR": self.count},
+        )  # fmt: skip
         catalog = on_detector(self.catalog, pointing)
         rate = render(catalog, self.star, self._sky()) * self.detector.efficiency
         seed = self.seed * 1000 + index

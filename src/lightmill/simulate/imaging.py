@@ -279,7 +279,10 @@ class ImagingObservation:
             visit=pose.visit,
             activity=pose.activity,
             dither=(pose.index + 1, len(scene.dithers)),
-            keywords={"PATTTYPE": scene.pattern},
+            keywords={
+                "PATTTYPE": scene.pattern,
+                "NEXPOSUR": sum(one.visit == pose.visit for one in self.poses),
+            },
         )
         seed = self.seed * 1000 + self.poses.index(pose) + 500 * self.cameras.index(camera)
         path = self.directory / visit.file_name(facts, self.level)

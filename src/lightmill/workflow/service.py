@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from lightmill.errors import LightmillError
 from lightmill.workflow.arrivals import Delivered, Gate, archived, checksum, removed
+from lightmill.workflow.conditions import Expectations
 from lightmill.workflow.dispatch import RESERVE_MB, Dispatch, Maker
 from lightmill.workflow.engines import Engine
 from lightmill.workflow.lock import alone
@@ -72,8 +73,8 @@ class Service:
     planner : Planner
     gate : Gate, optional
         The folder where files are delivered; none: only jobs are looked after.
-    quiet : float
-        Seconds without an arrival after which a candidate is taken as it is.
+    expectations : Expectations, optional
+        When the exposures of a candidate are taken for all.
     reserve_mb : float
         No job is started while less of the disk than this is free.
     """
@@ -86,11 +87,11 @@ class Service:
         planner: Planner,
         *,
         gate: Gate | None = None,
-        quiet: float = 60.0,
+        expectations: Expectations | None = None,
         reserve_mb: float = RESERVE_MB,
     ) -> None:
         self.root, self.store, self.engine, self.planner = root, store, engine, planner
-        self.gate, self.quiet = gate, quiet
+        self.gate, self.expectations = gate, expectations or Expectations()
         self.archive = root / "archive"
         self.dispatch = (
             None
@@ -266,14 +267,20 @@ class Service:
         """Make the associations of candidates that are due; return how many changed."""
         made = 0
         programs: dict[str, list[Any]] = {}
-        for row in self.store.due_candidates(self.quiet):
+        expectations, late = self.expectations, []
+        for row in self.store.due_candidates(expectations.quiet, expectations.waits):
+            if expectations.late == "give up" and row.present < (row.expected or 0):
+                late.append(row)
+                continue
             programs.setdefault(row.program, []).append(row)
+        if late:
+            self.store.give_up(late)
         for program, rows in programs.items():
             plans = self.planner.associations(
                 program, [row.name for row in rows], self.store.exposures_of(program)
             )
             made += len(self.store.plan(plans, candidates=rows, program=program)) or len(rows)
-        return made
+        return made + len(late)
 
 
 def _state(path: Path) -> tuple[int, int]:

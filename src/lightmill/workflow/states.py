@@ -120,6 +120,11 @@ class CandidateState(Described):
         "COMPLETE",
         "Associations were made of all its exposures. A late one makes it form again.",
     )
+    GIVEN_UP = (
+        "GIVEN_UP",
+        "Exposures that were announced never came, and no associations are made of the others. A "
+        "late one makes it form again.",
+    )
     PARTIAL = (
         "PARTIAL",
         "Associations were made without the exposures that never came; it says how many.",

@@ -65,13 +65,14 @@ def snakemake(
     """
     from lightmill.cli.ops.running import planner_of, service_of
     from lightmill.workflow.campaign import Campaign, planned, write_workflow
+    from lightmill.workflow.conditions import Expectations
 
     if directory.exists() and any(directory.iterdir()):
         raise UsageError(
             "there is something in the folder", place=directory, remedy="name one that is new"
         )
     site = site_of(root)
-    service = service_of(site, quiet=quiet_time)
+    service = service_of(site, expectations=Expectations(quiet_time, quiet_time))
     try:
         service.associate()
         steps, left_out = planned(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lightmill.cli.commands import argument, command
+from lightmill.cli.ops.deliveries import deliveries_of, delivery_options
 from lightmill.cli.ops.engines import engine_of, engine_options
 from lightmill.cli.ops.place import FILE, Site, root_option, site_of
 from lightmill.errors import ConfigurationError, UnknownNameError, UsageError
@@ -17,6 +18,7 @@ from lightmill.errors import ConfigurationError, UnknownNameError, UsageError
 if TYPE_CHECKING:
     from lightmill.operations import Observing
     from lightmill.workflow.arrivals import Gate
+    from lightmill.workflow.conditions import Conditions, Expectations
     from lightmill.workflow.engines import Engine
     from lightmill.workflow.service import Service, Ticked
 
@@ -68,13 +70,7 @@ def init(
           type=click.Path(path_type=Path, file_okay=False),
           help="Where files are delivered; without it, only jobs are looked after.")  # fmt: skip
 @root_option
-@click.option("--settle", default=2.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS",
-              help="A file counts as complete when it has not changed for so long.")  # fmt: skip
-@click.option("--sentinel", default="", metavar="ENDING",
-              help="A file counts when one with this ending is beside it, as .done.")  # fmt: skip
-@click.option("--quiet-time", default=60.0, show_default=True, type=click.FloatRange(0),
-              metavar="SECONDS",
-              help="A candidate is taken as it is when nothing came for so long.")  # fmt: skip
+@delivery_options
 @click.option("--intake-only", is_flag=True,
               help="Take in what is delivered, and leave the jobs to another process.")  # fmt: skip
 @engine_options
@@ -84,22 +80,21 @@ def init(
 def watch(
     folder: Path | None,
     root: Path,
-    settle: float,
-    sentinel: str,
-    quiet_time: float,
     intake_only: bool,
     until_idle: float | None,
     quiet: bool,
-    **where: Any,
+    **more: Any,
 ) -> None:
     """Run an observatory: take in what is delivered, and process it."""
     site = site_of(root)
     if folder is None and intake_only:
         raise UsageError("there is nothing to take in", remedy="name the folder of deliveries")
+    planner = planner_of(site)
+    conditions, expectations, where = deliveries_of(planner, more)
     service = service_of(
         site,
-        gate=None if folder is None else _gate(site, folder, settle, sentinel),
-        quiet=quiet_time,
+        gate=None if folder is None else _gate(site, folder, conditions),
+        expectations=expectations,
         engine=None if intake_only else engine_of(site.root, **where),
     )
     stopped = _Stopped()
@@ -125,32 +120,35 @@ def ingest(files: tuple[Path, ...], root: Path, move: bool) -> int:
 
 
 def service_of(
-    site: Site, *, gate: Gate | None = None, quiet: float = 60.0, engine: Engine | None = None
+    site: Site,
+    *,
+    gate: Gate | None = None,
+    expectations: Expectations | None = None,
+    engine: Engine | None = None,
 ) -> Service:
     """Return the service of an observatory; without an engine, it only takes in what is delivered."""
     from lightmill.workflow.service import Service
 
+    planner = planner_of(site)
     return Service(
         site.root,
         site.opened(),
         engine,
-        planner_of(site),
+        planner,
         gate=gate,
-        quiet=quiet,
+        expectations=expectations or planner.expectations,
     )
 
 
-def _gate(site: Site, folder: Path, settle: float, sentinel: str) -> Gate:
+def _gate(site: Site, folder: Path, conditions: Conditions) -> Gate:
     """Return what watches a folder of deliveries."""
-    from lightmill.workflow.arrivals import Gate
-
     folder.mkdir(parents=True, exist_ok=True)
     if folder.resolve() == site.root or folder.resolve() in site.root.parents:
         raise UsageError(
             "the folder of deliveries holds the observatory's own", place=folder,
             remedy="choose one that holds deliveries alone",
         )  # fmt: skip
-    return Gate(folder, settle=settle, sentinel=sentinel)
+    return conditions.gate(folder)
 
 
 def planner_of(site: Site) -> Observing:

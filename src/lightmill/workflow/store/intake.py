@@ -14,6 +14,7 @@ from sqlalchemy import insert, select, update
 
 from lightmill.workflow.states import CandidateState, DatasetState
 from lightmill.workflow.store import tables as t
+from lightmill.workflow.store.announcements import expected_of, merged
 from lightmill.workflow.store.records import chunks, note
 from lightmill.workflow.store.staleness import wake
 from lightmill.workflow.store.values import Arrival, Verdict
@@ -134,28 +135,34 @@ def _one(store: Store, connection: Any, one: Arrival, job_id: int | None) -> Ver
 
 def _join(store: Store, connection: Any, arrivals: Sequence[Arrival], new: int) -> None:
     """Count exposures to their candidates."""
-    counts: Counter[tuple[str, str]] = Counter()
-    expected: dict[tuple[str, str], int] = {}
+    members: dict[tuple[str, str], list[Arrival]] = {}
     for one in arrivals:
-        for name, number in one.candidates.items():
-            key = one.program, name
-            counts[key] += 1
-            if number is not None:
-                expected[key] = max(number, expected.get(key, 0))
+        for name in one.candidates:
+            members.setdefault((one.program, name), []).append(one)
     c, now = t.candidates.c, store.clock()
-    for (program, name), count in counts.items():
+    for (program, name), some in members.items():
         row = connection.execute(
-            select(c.id, c.present, c.expected).where(c.program == program, c.name == name)
-        ).first()
-        number = expected.get((program, name))
-        values = {"changed_at": now, "is_dirty": True, "state": CandidateState.FORMING}
+            select(c.id, c.present, c.expected, c.announced)
+            .where(c.program == program, c.name == name)
+        ).first()  # fmt: skip
+        before = {} if row is None else row.announced
+        groups = merged(before, [one.announced for one in some], new)
+        numbers = [one.candidates[name] for one in some]
+        if groups:
+            numbers.append(expected_of(groups))
+        elif row is not None:
+            numbers.append(row.expected)
+        values = {
+            "changed_at": now, "is_dirty": True, "state": CandidateState.FORMING,
+            "announced": groups,
+            "expected": max((one for one in numbers if one is not None), default=None),
+            "present": len(some) * new + (0 if row is None else row.present),
+        }  # fmt: skip
         if row is None:
-            values |= {"program": program, "name": name, "expected": number, "present": count}
+            values |= {"program": program, "name": name, "present": len(some)}
             connection.execute(insert(t.candidates).values(values))
-            continue
-        known = [one for one in (row.expected, number) if one is not None]
-        values |= {"present": row.present + count * new, "expected": max(known, default=None)}
-        connection.execute(update(t.candidates).where(c.id == row.id).values(values))
+        else:
+            connection.execute(update(t.candidates).where(c.id == row.id).values(values))
 
 
 def _row(

@@ -17,7 +17,7 @@ from lightmill.workflow.store.values import TaskPlan
 if TYPE_CHECKING:
     from lightmill.workflow.store.store import Store
 
-__all__ = ["close_candidate", "drop_unplanned", "ensure"]
+__all__ = ["close_candidate", "drop_unplanned", "ensure", "give_up_candidate"]
 
 OVER = (TaskState.SUPERSEDED, TaskState.CANCELLED)
 
@@ -162,11 +162,22 @@ def drop_unplanned(
 
 def close_candidate(store: Store, connection: Any, row: Any) -> None:
     """Note that the associations of a candidate are made of what it had when it was read."""
-    c = t.candidates.c
     is_partial = row.expected is not None and row.present < row.expected
-    state = CandidateState.PARTIAL if is_partial else CandidateState.COMPLETE
+    _close(
+        store, connection, row, CandidateState.PARTIAL if is_partial else CandidateState.COMPLETE
+    )
+
+
+def give_up_candidate(store: Store, connection: Any, row: Any) -> None:
+    """Note that no associations are made of a candidate, as it was when it was read."""
+    _close(store, connection, row, CandidateState.GIVEN_UP)
+
+
+def _close(store: Store, connection: Any, row: Any, state: CandidateState) -> None:
+    c = t.candidates.c
+    kind = "Candidate" + "".join(word.capitalize() for word in state.split("_"))
     facts = {"name": row.name, "present": row.present, "expected": row.expected}
-    note(store, connection, f"Candidate{state.capitalize()}", "candidate", row.id, facts)
+    note(store, connection, kind, "candidate", row.id, facts)
     connection.execute(  # not if another exposure came meanwhile
         update(t.candidates)
         .where(c.id == row.id, c.changed_at == row.changed_at, c.present == row.present)

@@ -146,10 +146,7 @@ class Store:
         )
         with self.reading() as connection:
             found = connection.execute(
-                select(t.candidates)
-                .where(c.is_dirty, due)
-                .order_by(c.id)
-                .limit(limit)
+                select(t.candidates).where(c.is_dirty, due).order_by(c.id).limit(limit)
             ).all()
         return list(found)
 

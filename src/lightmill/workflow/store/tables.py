@@ -105,6 +105,7 @@ candidates = Table(
     Column("name", String(40), nullable=False),  # o001, c1000 …
     Column("expected", Integer),  # exposures; None where no header tells
     Column("present", Integer, nullable=False, server_default="0"),
+    Column("announced", JSON, nullable=False, server_default="{}"),  # group → [announced, present]
     Column("state", String(12), nullable=False),
     Column("changed_at", Float, nullable=False),  # last arrival
     Column("is_dirty", Boolean, nullable=False),  # its associations are not those of its exposures
@@ -140,7 +141,7 @@ tasks = Table(
     Column("turn", Integer, nullable=False, server_default="0"),  # counts changes: who was first
     UniqueConstraint("identity", "version"),
     CheckConstraint("missing >= 0", name="missing"),
-    Index("ix_tasks_state", "state"),
+    Index("ix_tasks_state_since_at", "state", "since_at"),
     Index("ix_tasks_program", "program"),
 )
 
@@ -181,6 +182,7 @@ jobs = Table(
     Column("made_with", JSON),  # versions of software and steps, context and names of references
     UniqueConstraint("task_id", "number"),
     Index("ix_jobs_state", "state", "not_before"),
+    Index("ix_jobs_state_id", "state", "id"),
     Index("ix_jobs_ended_at", "ended_at"),
 )
 

@@ -33,7 +33,9 @@ class Arrival:
     facts : mapping
         Row of the pool.
     candidates : mapping of str to int or None
-        Candidates it belongs to → how many exposures they have, if a header tells.
+        Candidates it belongs to → how many exposures they have, if somebody knows.
+    announced : mapping of str to int
+        What its header announces: groups of exposures it belongs to → how many they have.
     content : str
         Checksum of what it says, without how and when it was written. Empty: of its bytes.
     """
@@ -49,6 +51,7 @@ class Arrival:
     target: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     candidates: Mapping[str, int | None] = field(default_factory=dict)
+    announced: Mapping[str, int] = field(default_factory=dict)
     content: str = ""
 
 
