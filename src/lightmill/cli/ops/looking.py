@@ -23,15 +23,18 @@ PAUSE = 0.5  # seconds between two looks at the store
 @root_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(root: Path, as_json: bool) -> None:
-    """Count datasets, candidates, tasks and jobs by state."""
+    """Count datasets, candidates, tasks and jobs by state; tell which exposures have not come."""
     store = site_of(root).opened()
     counts = store.status()
+    short = [_short(row) for row in store.short_candidates()]
     store.close()
     if as_json:
-        print(json.dumps(counts, indent=1))
+        print(json.dumps(counts | {"short": short}, indent=1))
         return
     for name, states in counts.items():
         print(f"{name:11s} " + (", ".join(f"{n} {state}" for state, n in states.items()) or "none"))
+    for one in short:
+        print(f"{one['program']}/{one['candidate']}: {_lacks(one)}")
 
 
 @command("tasks")
@@ -137,6 +140,7 @@ def why(task: int, root: Path) -> None:
                 .order_by(t.events.c.seq)
             ).mappings()
         ]
+    short = store.short_candidates(row.program, row.candidate) if row.candidate else []
     store.close()
     state = TaskState(row.state)
     print(
@@ -149,6 +153,8 @@ def why(task: int, root: Path) -> None:
     print(f"watch list ({row.missing} missing):")
     for one in watch:
         print(f"  {'there  ' if one.is_present else 'MISSING'} {one.name} ({one.role})")
+    for one in map(_short, short):
+        print(f"candidate {one['candidate']}: {_lacks(one)}")
     for job in jobs:
         print(
             f"job {job.id}, attempt {job.number}: {job.state}"
@@ -160,6 +166,26 @@ def why(task: int, root: Path) -> None:
     print("events:")
     for event in happened:
         print("  " + _line(event))
+
+
+def _short(row: Any) -> dict[str, Any]:
+    """Return what a candidate lacks."""
+    from lightmill.workflow.store.announcements import lacking
+
+    return {
+        "program": row.program, "candidate": row.name, "state": row.state, "present": row.present,
+        "expected": row.expected, "since_at": row.changed_at, "lacking": lacking(row.announced),
+    }  # fmt: skip
+
+
+def _lacks(one: dict[str, Any]) -> str:
+    groups = ", ".join(
+        f"{name} {present} of {number}" for name, (present, number) in one["lacking"].items()
+    )
+    return (
+        f"{one['state']}, {one['present']} of {one['expected']} exposures, the last "
+        f"{_age(one['since_at'])} ago" + (f": {groups}" if groups else "")
+    )
 
 
 def _memory(job: Any) -> str:
