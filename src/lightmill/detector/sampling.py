@@ -6,6 +6,7 @@ reference file is needed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -74,8 +75,7 @@ class FlagJumpsInReads(Step):
             ramp.data,
             ramp.groupdq,
             ramp.pixeldq,
-            np.full(shape, noise.gain, np.float32),
-            np.full(shape, noise.read * np.sqrt(2.0), np.float32),
+            *_planes(noise, shape),
             nframes=1,
             rejection_threshold=parameters.rejection_threshold,
             three_group_rejection_threshold=parameters.rejection_threshold,
@@ -167,8 +167,7 @@ class SampleReads(Step):
             ramp.data,
             ramp.groupdq,
             ramp.pixeldq,
-            np.full(shape, noise.gain, np.float32),
-            np.full(shape, noise.read * np.sqrt(2.0), np.float32),
+            *_planes(noise, shape),
             group_time=float(np.mean(np.diff(times))) if len(times) > 1 else float(times[0]),
             group_times=None if _even(times) else times.tolist(),
             variances="estimate",
@@ -226,6 +225,18 @@ def _noise(ramp: RampModel, gain: float | None, read_noise: float | None, step: 
                 remedy=f"add the keyword, or give {step}.{name}",
             )
     return _Noise(found["gain"], found["read_noise"] / found["gain"])
+
+
+@functools.lru_cache(maxsize=4)  # bands are many, and of one or two sizes
+def _planes(noise: _Noise, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return gain and noise of the difference of two reads as planes, which nobody may change."""
+    planes = (
+        np.full(shape, noise.gain, np.float32),
+        np.full(shape, noise.read * np.sqrt(2.0), np.float32),
+    )
+    for plane in planes:
+        plane.flags.writeable = False
+    return planes
 
 
 def _times(ramp: RampModel, given: Sequence[float] | None, step: str) -> np.ndarray:

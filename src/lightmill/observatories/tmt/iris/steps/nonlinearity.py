@@ -37,6 +37,8 @@ class CorrectNonlinearity(Step):
     def apply(self, ramp: RampModel, *, nonlincoeff: ReferenceModel) -> RampModel:
         """Evaluate the polynomial in every read below saturation."""
         planes = nonlincoeff.data
+        while len(planes) > 2 and not planes[-1].any():
+            planes = planes[:-1]  # a power that nobody measured
         coefficients = powers(planes) if self.parameters.coefficients == "factor" else planes
         dq = nonlincoeff.dq if nonlincoeff.has("dq") else np.zeros(planes.shape[-2:], np.uint32)
         correct_linearity(
