@@ -115,8 +115,7 @@ def serve(root: Path) -> int:
     from lightmill import app
     from lightmill.instrument import observatories
     from lightmill.operations import Observing
-    from lightmill.workflow.arrivals import Gate
-    from lightmill.workflow.conditions import Expectations
+    from lightmill.workflow.conditions import Conditions, Expectations
     from lightmill.workflow.engines.local import LocalEngine
     from lightmill.workflow.service import Service
     from lightmill.workflow.store import Store
@@ -136,7 +135,7 @@ def serve(root: Path) -> int:
     signal.signal(signal.SIGTERM, lambda number, _: is_over.append(number))
     service = Service(
         root, Store(root), LocalEngine(cores=2), StandIn(home),
-        gate=Gate(root.parent / "inbox", settle=0.5), expectations=Expectations(quiet=10.0),
+        gate=Conditions(settle=0.5).gate(root.parent / "inbox"), expectations=Expectations(quiet=10.0),
     )  # fmt: skip
     service.run(is_over=lambda: bool(is_over), pause=0.2)
     return 0
