@@ -141,7 +141,8 @@ tasks = Table(
     Column("turn", Integer, nullable=False, server_default="0"),  # counts changes: who was first
     UniqueConstraint("identity", "version"),
     CheckConstraint("missing >= 0", name="missing"),
-    Index("ix_tasks_state_since_at", "state", "since_at"),
+    Index("ix_tasks_state_id", "state", "id"),
+    Index("ix_tasks_state_since_at", "state", "since_at"),  # who waits longest
     Index("ix_tasks_program", "program"),
 )
 
