@@ -5,6 +5,7 @@
 #include "codec.h"
 #include "core.h"
 #include "drizzle.h"
+#include "fits.h"
 #include "flags.h"
 #include "ipc.h"
 #include "jump.h"

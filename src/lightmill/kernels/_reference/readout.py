@@ -10,8 +10,8 @@ DO_NOT_USE, SATURATED, JUMP_DET, NO_GAIN_VALUE = 1, 2, 4, 1 << 19
 def linearize(reads, coeffs, *, form="polynomial"):
     """Evaluate the polynomial in float64."""
     counts = np.asarray(reads, np.float64)
-    value = np.zeros(counts.shape)
-    for coefficient in np.asarray(coeffs, np.float64)[::-1]:
+    value = np.broadcast_to(np.float64(coeffs[-1]), counts.shape)
+    for coefficient in np.asarray(coeffs[:-1], np.float64)[::-1]:
         value = value * counts + coefficient
     return value if form == "polynomial" else counts + counts * value
 
