@@ -100,6 +100,21 @@ class InstrumentSuite:
         found = problems_of_rules(instrument)
         assert not found, "\n".join(found)
 
+    def test_its_operations_name_only_what_there_is(self, instrument: Instrument) -> None:
+        """What runs when data arrive are pipelines, whose products the observatory keeps."""
+        from lightmill import app
+        from lightmill.yaml_files import read_yaml
+
+        path = instrument.observatory.home / "operations.yaml"
+        if not path.exists():
+            return
+        facts = read_yaml(path)
+        named = [*facts["exposures"].values(), *facts["associations"].values()]
+        assert not set(named) - set(app.pipelines())
+        for pipeline, products in facts.get("makes", {}).items():
+            assert pipeline in named, f"{path}: {pipeline} is never run"
+            assert set(products) <= set(facts["keep"]), f"{path}: {pipeline}"
+
     def test_a_raw_file_becomes_a_valid_model(self, instrument: Instrument, tmp_path: Path) -> None:
         """What the observatory's headers say survives the way to a file and back."""
         meta = self.raw_metadata(instrument)
