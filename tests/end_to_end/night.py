@@ -34,6 +34,11 @@ def deliveries_of(names, draw):
     return found
 
 
+def waited(seconds):
+    """Let the processes have a while."""
+    time.sleep(seconds)
+
+
 class Night:
     """An observatory in a folder, and the processes that run it."""
 
@@ -93,6 +98,11 @@ class Night:
 
     def end(self):
         """Wait until everything is done, and end."""
+        self.wait()
+        self.stop()
+
+    def wait(self):
+        """Wait until everything is done."""
         store, quiet_since = Store(self.place), time.monotonic()
         end = time.monotonic() + LONGEST
         while time.monotonic() - quiet_since < 1.5:
@@ -106,7 +116,6 @@ class Night:
                 quiet_since = time.monotonic()
             time.sleep(0.05)
         store.close()
-        self.stop()
 
     def stop(self):
         """End the processes as a service manager does."""
