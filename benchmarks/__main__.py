@@ -14,6 +14,7 @@ NAMES = {
     "imaging": "count rates to a mosaic and a catalog, beside the peer: CPU, wall, memory",
     "imaging-truth": "mosaics and catalogs against the simulated sky, beside the peer's",
     "operations": "exposures a second into an observatory, at 1,000 to 100,000 of them",
+    "orders": "the night of a demonstration in random orders of arrival: the same products",
     "overhead": "what the framework costs: no-op steps, start-up",
     "memory": "peak memory against the number of integrations, and a large exposure",
     "fuzz": "a thousand mangled files: no traceback, no hang, nothing left behind",
