@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from lightmill.workflow.machine import Policy, Reprocess
 from lightmill.workflow.states import TaskState
 from lightmill.workflow.store import Arrival, Outcome, Store, TaskPlan
 from lightmill.workflow.store import tables as t
@@ -73,12 +74,13 @@ def products_of(job, inputs):
 class Night:
     """A store, and hands that do what a service would."""
 
-    def __init__(self):
+    def __init__(self, redo="at once"):
         self.now = 0.0
-        self.store = Store("sqlite://", clock=lambda: self.now)
+        self.store = Store("sqlite://", policy=Policy(redo=redo), clock=lambda: self.now)
         t.metadata.create_all(self.store.engine)
         self.running = []
         self.kills = {}
+        self.doubted = set()
 
     def deliver(self, name, generation):
         self.store.ingest([exposure(name, generation)], first_stage)
@@ -121,14 +123,60 @@ class Night:
         made = products_of(job, self.store.inputs_of(job.job_id))
         self.store.finish(job.job_id, Outcome(True, products=made, exit_status=0))
 
+    def approve(self):
+        """Approve whatever waits for that; say whether anything did."""
+        stale = self.tasks(TaskState.STALE)
+        for task_id in stale:
+            self.store.apply(task_id, Reprocess("approved"))
+        return bool(stale)
+
+    def tasks(self, state):
+        with self.store.reading() as connection:
+            k = t.tasks.c
+            return list(
+                connection.execute(select(k.id).where(k.state == state).order_by(k.id)).scalars()
+            )
+
+    def redo(self, draw):
+        """Do something again, although nothing is known to differ."""
+        done = self.tasks(TaskState.DONE)
+        if done:
+            self.store.apply(draw.choice(done), Reprocess("to be sure"))
+
+    def doubt(self, draw):
+        """Take a file out, and after some time in again."""
+        name = f"{draw.choice([*DIRECT, *SPECTRA])}_uncal"
+        if name in self.doubted:
+            self.trust(name)
+        elif self.has(name):
+            self.store.quarantine(name, "doubtful")
+            self.doubted.add(name)
+
+    def has(self, name):
+        return bool(self.generations(name, "CURRENT"))
+
+    def generations(self, name, state):
+        with self.store.reading() as connection:
+            d = t.datasets.c
+            query = select(d.generation).where(d.name == name, d.state == state)
+            return list(connection.execute(query).scalars())
+
+    def trust(self, name):
+        """Take a file in again, unless a newer one has come meanwhile."""
+        if self.generations(name, "QUARANTINED") > self.generations(name, "CURRENT"):
+            self.store.accept(name)
+        self.doubted.remove(name)
+
     def finish(self, draw):
+        for name in sorted(self.doubted):
+            self.trust(name)
         for _ in range(1000):
             self.now += QUIET + 1
             self.associate(QUIET)
             while self.store.startable():
                 self.start(draw)
             self.end(draw)
-            if not self.running and self.store.is_idle():
+            if not self.running and self.store.is_idle() and not self.approve():
                 return
         raise AssertionError("the night does not end")
 
@@ -139,11 +187,11 @@ class Night:
                 select(d.name, d.sha256, d.generation).where(d.state == "CURRENT").order_by(d.name)
             ).all()
             tasks = connection.execute(
-                select(k.identity, k.document, k.state)
+                select(k.identity, k.document, k.state, k.missing, k.changed)
                 .where(k.state != TaskState.SUPERSEDED)
                 .order_by(k.identity)
             ).all()
-        return [tuple(row) for row in files], [(a, str(b), c) for a, b, c in tasks]
+        return [tuple(row) for row in files], [(a, str(b), *rest) for a, b, *rest in tasks]
 
 
 def undisturbed(generations):
@@ -162,15 +210,17 @@ def test_any_order_of_arrivals_ends_in_the_same_store(data):
     deliveries = [(name, g) for name, newest in generations.items() for g in range(1, newest + 1)]
     deliveries += data.draw(st.lists(st.sampled_from(deliveries), max_size=4), label="again")
     deliveries = data.draw(st.permutations(deliveries))
-    night = Night()
+    night = Night(data.draw(st.sampled_from(["at once", "on approval"]), label="redo"))
     draw = random.Random(data.draw(st.integers(0, 2**32), label="seed"))
     for name, generation in deliveries:
         night.deliver(name, generation)
         for _ in range(draw.randrange(4)):
             night.now += draw.choice([0.0, 1.0, QUIET / 2])
             draw.choice([lambda: night.associate(QUIET / 4), lambda: night.start(draw),
-                         lambda: night.end(draw)])()  # fmt: skip
+                         lambda: night.end(draw), lambda: night.end(draw),
+                         lambda: night.start(draw), night.approve, lambda: night.redo(draw),
+                         lambda: night.doubt(draw)])()  # fmt: skip
     night.finish(draw)
 
     assert night.result() == undisturbed(generations)
-    assert all(state == TaskState.DONE for _, _, state in night.result()[1])
+    assert all(rest == [TaskState.DONE, 0, ""] for _, _, *rest in night.result()[1])

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from lightmill.workflow.states import CandidateState, DatasetState
+from lightmill.workflow.states import DatasetState
 from lightmill.workflow.store import tables as t
-from lightmill.workflow.store.announcements import expected_of, merged
+from lightmill.workflow.store.membership import belonging, join
 from lightmill.workflow.store.records import chunks, note
 from lightmill.workflow.store.staleness import wake
 from lightmill.workflow.store.values import Arrival, Verdict
@@ -61,14 +61,20 @@ def take(
     first = [one for one in arrivals if counts[one.name] == 1 and one.name not in known]
     _record_new(store, connection, first, job_id)
     new = {one.name for one in first}
-    verdicts = [
-        Verdict.NEW if one.name in new else _one(store, connection, one, job_id) for one in arrivals
-    ]
+    verdicts, replacing = [], []
+    for one in arrivals:
+        verdict, is_replacing = Verdict.NEW, False
+        if one.name not in new:
+            verdict, is_replacing = _one(store, connection, one, job_id)
+        verdicts.append(verdict)
+        replacing.append(is_replacing)
     fresh = {Verdict.NEW, Verdict.NEWER, Verdict.RENEWED}
-    woken = [pair for pair in zip(arrivals, verdicts, strict=True) if pair[1] in fresh]
+    told = list(zip(arrivals, verdicts, replacing, strict=True))
+    woken = [(one, verdict) for one, verdict, _ in told if verdict in fresh]
     wake(store, connection, woken, is_approved=job_id is not None)
-    _join(store, connection, [one for one, _ in woken if one.name in new], 1)
-    _join(store, connection, [one for one, _ in woken if one.name not in new], 0)
+    for change in (1, 0):
+        some = [one for one, verdict, was in told if verdict in fresh and was is not bool(change)]
+        join(store, connection, some, change)
     return verdicts
 
 
@@ -105,8 +111,8 @@ def _record_new(
     )  # fmt: skip
 
 
-def _one(store: Store, connection: Any, one: Arrival, job_id: int | None) -> Verdict:
-    """Write down one file, which may be known."""
+def _one(store: Store, connection: Any, one: Arrival, job_id: int | None) -> tuple[Verdict, bool]:
+    """Write down one file, which may be known; say whether it replaces one that was current."""
     d = t.datasets.c
     known = connection.execute(
         select(d.id, d.revision, d.generation, d.sha256, d.content, d.state)
@@ -119,7 +125,7 @@ def _one(store: Store, connection: Any, one: Arrival, job_id: int | None) -> Ver
     if verdict is Verdict.DUPLICATE:
         same = next(row for row in known if row.sha256 == one.sha256)
         note(store, connection, "DatasetDuplicate", "dataset", same.id, _told(one, same.revision))
-        return verdict
+        return verdict, True
     state, kind, reason = _STATES[verdict]
     if state is DatasetState.CURRENT and known:
         connection.execute(
@@ -130,39 +136,7 @@ def _one(store: Store, connection: Any, one: Arrival, job_id: int | None) -> Ver
     row = _row(one, len(known) + 1, state, reason, job_id, store.clock())
     dataset_id = connection.execute(insert(t.datasets).values(row)).inserted_primary_key[0]
     note(store, connection, kind, "dataset", dataset_id, _told(one, len(known) + 1))
-    return verdict
-
-
-def _join(store: Store, connection: Any, arrivals: Sequence[Arrival], new: int) -> None:
-    """Count exposures to their candidates."""
-    members: dict[tuple[str, str], list[Arrival]] = {}
-    for one in arrivals:
-        for name in one.candidates:
-            members.setdefault((one.program, name), []).append(one)
-    c, now = t.candidates.c, store.clock()
-    for (program, name), some in members.items():
-        row = connection.execute(
-            select(c.id, c.present, c.expected, c.announced)
-            .where(c.program == program, c.name == name)
-        ).first()  # fmt: skip
-        before = {} if row is None else row.announced
-        groups = merged(before, [one.announced for one in some], new)
-        numbers = [one.candidates[name] for one in some]
-        if groups:
-            numbers.append(expected_of(groups))
-        elif row is not None:
-            numbers.append(row.expected)
-        values = {
-            "changed_at": now, "is_dirty": True, "state": CandidateState.FORMING,
-            "announced": groups,
-            "expected": max((one for one in numbers if one is not None), default=None),
-            "present": len(some) * new + (0 if row is None else row.present),
-        }  # fmt: skip
-        if row is None:
-            values |= {"program": program, "name": name, "present": len(some)}
-            connection.execute(insert(t.candidates).values(values))
-        else:
-            connection.execute(update(t.candidates).where(c.id == row.id).values(values))
+    return verdict, any(row.state == DatasetState.CURRENT for row in known)
 
 
 def _row(
@@ -172,7 +146,7 @@ def _row(
         "name": one.name, "revision": revision, "generation": one.generation,
         "sha256": one.sha256, "content": one.content, "size": one.size, "path": one.path, "kind": one.kind,
         "suffix": one.suffix, "state": state, "reason": reason, "program": one.program,
-        "target": one.target, "facts": dict(one.facts), "job_id": job_id, "arrived_at": now,
+        "target": one.target, "facts": dict(one.facts), "belongs": belonging(one), "job_id": job_id, "arrived_at": now,
     }  # fmt: skip
 
 

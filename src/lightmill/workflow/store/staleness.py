@@ -11,6 +11,7 @@ from lightmill.errors import UnknownNameError
 from lightmill.workflow.machine import Arrived, InputChanged, Lost, Settled
 from lightmill.workflow.states import DatasetState, JobState, TaskState
 from lightmill.workflow.store import tables as t
+from lightmill.workflow.store.membership import join, restored
 from lightmill.workflow.store.records import chunks, note, step
 from lightmill.workflow.store.values import Arrival, Verdict
 
@@ -170,7 +171,7 @@ def withdraw(
     connection : Connection
         In a transaction.
     rows : iterable
-        With id and name.
+        Of the table of datasets.
     state : DatasetState
         What they are from now on.
     reason : str
@@ -196,6 +197,7 @@ def withdraw(
                 .values(is_present=False)
             )
             step(store, connection, task_id, Lost(row.name, reason), who=who)
+        join(store, connection, [restored(row)], -1)
 
 
 def retire_products(store: Store, connection: Any, task_id: int, reason: str) -> None:
@@ -230,10 +232,12 @@ def _retire(store: Store, connection: Any, rows: Sequence[Any], reason: str) -> 
             .limit(1)
         ).first()
         if heir is not None:
-            instate(store, connection, heir, "DatasetRestored")
+            instate(store, connection, heir, "DatasetRestored", is_replacing=False)
 
 
-def instate(store: Store, connection: Any, row: Any, kind: str, *, who: str = "") -> None:
+def instate(
+    store: Store, connection: Any, row: Any, kind: str, *, is_replacing: bool, who: str = ""
+) -> None:
     """Make a dataset that was kept current, and wake what waits for it.
 
     Parameters
@@ -245,6 +249,8 @@ def instate(store: Store, connection: Any, row: Any, kind: str, *, who: str = ""
         Of the table of datasets; no other of its name is current.
     kind : str
         Of the event that says so.
+    is_replacing : bool
+        Whether another was current until now.
     who : str
     """
     connection.execute(
@@ -254,8 +260,9 @@ def instate(store: Store, connection: Any, row: Any, kind: str, *, who: str = ""
     )
     told = {"name": row.name, "generation": row.generation, "revision": row.revision}
     note(store, connection, kind, "dataset", row.id, told, who=who)
-    one = Arrival(row.name, row.sha256, row.size, row.generation, row.path, content=row.content)
+    one = restored(row)
     wake(store, connection, [(one, Verdict.NEWER)], is_approved=True)
+    join(store, connection, [one], 0 if is_replacing else 1)
 
 
 def _versions(connection: Any, identity: str) -> list[int]:
@@ -264,7 +271,7 @@ def _versions(connection: Any, identity: str) -> list[int]:
 
 
 def _products(connection: Any, tasks: Sequence[int]) -> list[Any]:
-    """Return the current datasets that some tasks made: id and name.
+    """Return the current datasets that some tasks made.
 
     One after the other, and the state last: databases without statistics take the index of states
     else, and look at all datasets there are.
@@ -275,7 +282,7 @@ def _products(connection: Any, tasks: Sequence[int]) -> list[Any]:
         row
         for some in chunks(jobs)
         for row in connection.execute(
-            select(d.id, d.name, d.state).where(d.job_id.in_(some)).order_by(d.id)
+            select(t.datasets).where(d.job_id.in_(some)).order_by(d.id)
         ).all()
     ]
     return [row for row in rows if row.state == DatasetState.CURRENT]

@@ -427,7 +427,7 @@ class Store:
         d = t.datasets.c
         with self.engine.begin() as connection:
             rows = connection.execute(
-                select(d.id, d.name).where(d.name == name, d.state == DatasetState.CURRENT)
+                select(t.datasets).where(d.name == name, d.state == DatasetState.CURRENT)
             ).all()
             if not rows:
                 raise UnknownNameError("current dataset", name, ())
@@ -452,12 +452,13 @@ class Store:
             ).first()
             if row is None:
                 raise UnknownNameError("dataset in conflict or quarantine", name, ())
-            connection.execute(
+            replaced = connection.execute(
                 update(t.datasets)
                 .where(d.name == name, d.state == DatasetState.CURRENT)
                 .values(state=DatasetState.SUPERSEDED, reason="an operator accepted another")
             )
-            instate(self, connection, row, "DatasetAccepted", who=who)
+            is_replacing = replaced.rowcount > 0
+            instate(self, connection, row, "DatasetAccepted", is_replacing=is_replacing, who=who)
 
     # -- questions -------------------------------------------------------------------------------
 

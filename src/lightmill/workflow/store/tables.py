@@ -80,6 +80,7 @@ datasets = Table(
     Column("program", String(40), nullable=False, server_default=""),
     Column("target", String(120), nullable=False, server_default=""),
     Column("facts", JSON, nullable=False),  # the row of the pool, for exposures
+    Column("belongs", JSON, nullable=False, server_default="{}"),  # candidates, what it announces
     Column("job_id", _KEY, ForeignKey("jobs.id")),  # that made it
     Column("arrived_at", Float, nullable=False),
     UniqueConstraint("name", "revision"),
