@@ -99,7 +99,11 @@ class Observing:
                 _exposure(one, cells), content=self._content(one.path),
                 announced=self._announced(cells),
             )  # fmt: skip
-        return [found.get(one.path) or self._companion(one) for one in files]
+        return [
+            _damage(one.path, kind) or kind
+            for one in files
+            for kind in [found.get(one.path) or self._companion(one)]
+        ]
 
     def _companion(self, one: Delivered) -> Arrival:
         content = self._content(one.path)
@@ -316,6 +320,20 @@ def _companion(one: Delivered) -> Arrival:
     return Arrival(
         one.path.name, one.sha256, one.size, "", "", "companion", suffix_of(one.path)
     )  # fmt: skip
+
+
+def _damage(path: Path, kind: Arrival | LightmillError) -> LightmillError | None:
+    """Return why a file of FITS cannot be read to its end; nobody could say what it says."""
+    from lightmill.models.fits_reader import read_fits
+    from lightmill.models.lazy import FileBytes
+
+    if isinstance(kind, LightmillError) or kind.content or path.suffix != ".fits":
+        return None
+    try:
+        read_fits(FileBytes(path))
+    except LightmillError as error:
+        return error
+    return None
 
 
 def _generation(path: Path) -> str:

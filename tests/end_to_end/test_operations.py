@@ -202,6 +202,21 @@ def test_a_file_that_is_no_exposure_is_left_and_reported(demo, tmp_path, capsys)
     assert bad.exists()
 
 
+def test_a_file_that_was_cut_short_is_left_until_it_is_whole(demo, tmp_path, capsys):
+    site = tmp_path / "site"
+    shutil.copytree(demo / "site", site)
+    raw = min((demo / "raw").glob("*_uncal.fits"))
+    cut = tmp_path / raw.name
+    cut.write_bytes(raw.read_bytes()[:-20_000])
+
+    assert run("ops", "ingest", cut, "--root", site) == 3
+    assert "1 refused" in capsys.readouterr().out
+
+    shutil.copy(raw, cut)
+    assert run("ops", "ingest", cut, "--root", site) == 0
+    assert "1 duplicate" in capsys.readouterr().out
+
+
 def test_a_folder_that_is_no_observatory_is_named(tmp_path, capsys):
     assert run("ops", "status", "--root", tmp_path) == 5
 
