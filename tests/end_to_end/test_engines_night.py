@@ -79,7 +79,8 @@ def raw(tmp_path_factory):
 
 def prepared(raw, root):
     """Make an observatory that tries again at once."""
-    assert run("ops", "init", "--root", root, f"--run=--crds-path={raw / 'crds'}",
+    assert run("ops", "init", "--root", root, "--observatory", "JWST",
+               f"--run=--crds-path={raw / 'crds'}",
                f"--run=--context={next((raw / 'crds').rglob('*.pmap')).name}") == 0  # fmt: skip
     store = Store(root)
     store.set(policy={"pause": 0.1, "attempts": 2})

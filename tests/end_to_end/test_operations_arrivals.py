@@ -174,7 +174,7 @@ def test_a_member_that_never_comes_is_told_and_dealt_with(tmp_path, late, capsys
     state = {"partial": "PARTIAL", "wait": "FORMING", "give up": "GIVEN_UP"}[late]
     assert counts["candidates"] == {state: 1}
     assert counts["tasks"] == {"DONE": 5 if late == "partial" else 2}
-    (tmp_path / "site" / "observatory.yaml").write_text("{}")
+    (tmp_path / "site" / "observatory.yaml").write_text("observatory: JWST\n")
     told_by_status(tmp_path / "site", f"p1/d: {state}, 2 of 3 exposures", capsys)
 
     taken(service, inbox, "p1-d-2")  # it comes after all

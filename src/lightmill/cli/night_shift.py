@@ -85,7 +85,8 @@ def run_night(
     )
     cache = write_cache_beside(facts, observed, directory / "raw")
     clock.lap("simulate the raw exposures")
-    tasks = _passed(directory, [one.uncal for one in observed], cache, seed, tell, engine)
+    said = {"observatory": str(facts.header.get("TELESCOP", "")), "run": _options(cache)}
+    tasks = _passed(directory, [one.uncal for one in observed], said, seed, tell, engine)
     clock.lap("the night: from deliveries to mosaics and catalogs")
     exposures = _with_ramps(observed[:SHOWN], run(cache), directory / "shown")
     clock.lap("two exposures once more, with their ramps")
@@ -111,19 +112,22 @@ def run_night(
 def _passed(
     directory: Path,
     exposures: Sequence[Path],
-    cache: simulate.SimulatedCache | None,
+    said: Mapping[str, Any],
     seed: int,
     tell: Progress,
     engine: Callable[[Path], Engine] | None,
 ) -> list[tuple[Any, int]]:
-    """Let a night pass over an observatory; return its tasks with the job that did each."""
+    """Let a night pass over an observatory; return its tasks with the job that did each.
+
+    What the observatory's file says (`said`) is whose it is, and words for every run.
+    """
     site, inbox = directory / "site", directory / "inbox"
     for old in (site, inbox, directory / "dashboard"):
         shutil.rmtree(old, ignore_errors=True)
     inbox.mkdir()
     night = threading.Thread(target=_deliver, args=(exposures, inbox, seed), daemon=True)
     night.start()
-    store = _run(site, inbox, cache, night, tell, engine)
+    store = _run(site, inbox, said, night, tell, engine)
     tasks, files = _result(store)
     store.close()
     _kept(files, site / "archive", directory / "products")
@@ -141,6 +145,14 @@ def _with_ramps(
     ]  # fmt: skip
 
 
+def _options(cache: simulate.SimulatedCache | None) -> list[str]:
+    """Return the words that tell every run where its references are."""
+    words = [] if cache is None else ["--crds-path", str(cache.root.resolve())]
+    if cache is not None and cache.context:
+        words += ["--context", str(cache.context)]
+    return words
+
+
 def _deliver(files: Sequence[Path], inbox: Path, seed: int) -> None:
     """Bring exposures as a network would: in any order, with pauses, complete at once."""
     draw = random.Random(seed)  # noqa: S311 - an order of files is no secret
@@ -156,7 +168,7 @@ def _deliver(files: Sequence[Path], inbox: Path, seed: int) -> None:
 def _run(
     site: Path,
     inbox: Path,
-    cache: simulate.SimulatedCache | None,
+    said: Mapping[str, Any],
     night: threading.Thread,
     tell: Progress,
     engine: Callable[[Path], Engine] | None,
@@ -172,10 +184,7 @@ def _run(
     from lightmill.workflow.store import create_store
 
     site.mkdir(parents=True)
-    words = [] if cache is None else ["--crds-path", str(cache.root.resolve())]
-    if cache is not None and cache.context:
-        words += ["--context", str(cache.context)]
-    (site / FILE).write_text(yaml.safe_dump({"run": words}), encoding="utf-8")
+    (site / FILE).write_text(yaml.safe_dump(dict(said)), encoding="utf-8")
     create_store(site)
     service = service_of(
         site_of(site),

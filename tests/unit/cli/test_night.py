@@ -64,7 +64,7 @@ def test_a_scene_that_no_observatory_runs_stays_on_this_machine(capsys, tmp_path
 
 
 def test_slurm_has_to_be_told_a_partition(capsys, tmp_path):
-    assert ended(capsys, "ops", "init", "--root", tmp_path)[0] == 0
+    assert ended(capsys, "ops", "init", "--root", tmp_path, "--observatory", "JWST")[0] == 0
 
     status, _, told = ended(
         capsys, "ops", "watch", tmp_path / "inbox", "--root", tmp_path, "--engine", "slurm"
