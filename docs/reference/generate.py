@@ -37,6 +37,7 @@ def write(folder: Path) -> list[Path]:
     pages[folder / "errors.md"] = errors_page()
     pages[folder / "dq.md"] = dq_page()
     pages[folder / "states.md"] = states_page()
+    pages[folder / "wfpc2-flags.md"] = flags_page()
     pages[folder / "command-line.md"] = command_line_page()
     schemas = all_schemas()
     for name, (path, schema) in schemas.items():
@@ -87,6 +88,42 @@ def states_page() -> str:
         events.setdefault(event, []).append(str(state))
     for event in sorted(events, key=lambda one: one.__name__):
         lines.append(f"| {event.__name__} | {event.__doc__} | {', '.join(events[event])} |")
+    return "\n".join(lines) + "\n"
+
+
+def flags_page() -> str:
+    """Return the flags of WFPC2 association maintenance, and what each event does to them."""
+    from lightmill.observatories.hst.wfpc2.flags import CAL_FLAGS, OMS_FLAGS, transitions
+
+    def spelled(flag: str) -> str:
+        return "blank" if flag == " " else "none" if flag == "-" else flag
+
+    lines = [
+        "# Flags of WFPC2 associations",
+        "",
+        "What `lightmill wfpc2 status` shows of each exposure, as the archive's table had it in 1997.",
+        "",
+        "| CAL | means |", "|---|---|",
+        *(f"| {spelled(flag)} | {text} |" for flag, text in CAL_FLAGS.items()),
+        "",
+        "| OMS | means |", "|---|---|",
+        *(f"| {spelled(flag)} | {text} |" for flag, text in OMS_FLAGS.items()),
+        "",
+        "## What moves them",
+        "",
+        "Flags are written CAL/OMS. What is not listed changes nothing.",
+        "",
+        "| event | from | to |", "|---|---|---|",
+    ]  # fmt: skip
+    moves: dict[Any, dict[str, list[str]]] = {}
+    for before, event, after in transitions():
+        if before != after:
+            to = f"{spelled(after.cal)}/{spelled(after.oms)}"
+            here = f"{spelled(before.cal)}/{spelled(before.oms)}"
+            moves.setdefault(event, {}).setdefault(to, []).append(here)
+    for event, ends in moves.items():
+        for to, begins in ends.items():
+            lines.append(f"| {event.meaning} (`{event}`) | {', '.join(begins)} | {to} |")
     return "\n".join(lines) + "\n"
 
 
