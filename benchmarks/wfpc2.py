@@ -14,18 +14,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measure import table
+from lightmill.observatories.hst.wfpc2.associations import Association
 from lightmill.observatories.hst.wfpc2.builder import associate
+from lightmill.observatories.hst.wfpc2.events import Arrived
 from lightmill.observatories.hst.wfpc2.instance import Instance
-from lightmill.observatories.hst.wfpc2.jitter import extract
+from lightmill.observatories.hst.wfpc2.jitter import Pointing, extract
 from lightmill.observatories.hst.wfpc2.maintenance import Archive, audit, maintain
-from lightmill.observatories.hst.wfpc2.state import State
+from lightmill.observatories.hst.wfpc2.state import Generation, State
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases" / "wfpc2"
 ASKED = {
-    "full rebuild": 15.0, "delivery": 2.0, "empty round": 0.1, "pair of jitter files": 0.001,
+    "full rebuild": 15.0, "delivery of 1,000": 2.0, "empty round": 0.1, "pair of jitter files": 0.001,
 }  # fmt: skip
 
 
@@ -96,6 +99,7 @@ def whole(folder: Path, repeats: int) -> list[list[object]]:
         cost = time.process_time() - began
         title = "first load" if delivery == 0 else "delivery"
         rows.append([title, f"{count} OMS, {len(done.built)} proposals", cost])
+    rows.append(monthly(archive))
     rows.append(["empty round", "", least(lambda: maintain(archive, instance), repeats)])
     state = archive.state
     exposures = [one for root, one in state.exposures.items() if state.generation(root)]
@@ -107,6 +111,41 @@ def whole(folder: Path, repeats: int) -> list[list[object]]:
         rows.append([title, f"{len(exposures)} exposures, type {kind}", cost])
     rows.append(["audit", "everything", least(lambda: check(state), 1)])
     return rows
+
+
+class Again:
+    """Jitter files archived again, every pointing a little other than before."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def extract(self, dataset: str, gen_date_str: str, generation: Generation) -> Pointing:
+        del generation
+        old = self.state.pointings[dataset[:8]]
+        dec = None if old.dec is None else old.dec + 1e-5
+        return replace(old, gen_date_str=gen_date_str, dec=dec)
+
+    def preview(self, association: Association) -> None:
+        """Make nothing."""
+
+
+def monthly(archive: Archive) -> list[object]:
+    """Deliver jitter files of 1,000 exposures of 250 proposals again."""
+    state = archive.state
+    able = [pep_id for pep_id in sorted(state.proposals) if len(state.inputs(pep_id)) >= 4]
+    chosen = able[:: max(1, len(able) // 250)][:250]
+    roots = [root for pep_id in chosen for root in state.inputs(pep_id)[:4]]
+    began = time.process_time()
+    for root in roots:
+        archive.record(Arrived(f"{root}J", "OMS", "209901010000"))
+    done = maintain(archive, Again(state))
+    cost = time.process_time() - began
+    made_ = len(done.previews["content_hash"])
+    return [
+        "delivery of 1,000",
+        f"{len(roots)} OMS, {len(done.built)} proposals, {made_} products",
+        cost,
+    ]
 
 
 def check(state: State) -> None:
