@@ -96,7 +96,8 @@ lm_status lm_readout_begin(const lm_readout_parameters *parameters, lm_readout *
     r->n_chunks = (r->n_pixels + LM_CHUNK - 1) / LM_CHUNK;
     status = lm_histories_open(&r->histories, parameters, LM_MAX_HISTORIES);
     if (!status) {
-        lm_histories_touch(&r->histories);
+        if (r->n_pixels > LM_MAX_HISTORIES) /* smaller frames will not need them all */
+            lm_histories_touch(&r->histories);
         status = allocate(r);
     }
     if (!status)
