@@ -55,8 +55,11 @@ def engine_of(
         Folder of the observatory.
     engine : str
         ``local``, ``dask`` or ``slurm``.
-    cores, address, partition, pilots, interface
-        As the options of these names.
+    cores : int, optional
+        As the option of this name; so are the others.
+    address, partition : str, optional
+    pilots : int
+    interface : str, optional
 
     Raises
     ------
