@@ -32,6 +32,7 @@ __all__ = ["StepInfo", "discover", "pipelines", "register", "run", "steps"]
 CAPABILITIES = (
     "lightmill.detector",
     "lightmill.imaging",
+    "lightmill.spectroscopy",
 )  # the packages whose import defines steps
 
 

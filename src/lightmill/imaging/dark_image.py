@@ -41,8 +41,8 @@ class SubtractDarkImage(Step):
     def apply(self, frames: Any, *, dark: DarkImageModel) -> Any:
         """Subtract the part of the dark that each frame covers."""
         if not isinstance(frames, Exposures):
-            frame = as_class(frames, CalModel) or frames  # a band of rates is no image yet
-            return without_dark(frame, dark, errors=self.parameters.errors)
+            frame: Any = as_class(frames, CalModel)  # a band of rates is no image yet
+            return without_dark(frame or frames, dark, errors=self.parameters.errors)
         members = tuple(
             replace(member, model=self._whole(member.model, dark)) for member in frames.members
         )

@@ -15,6 +15,7 @@ __all__ = [
     "AreaModel",
     "CalModel",
     "ChisqModel",
+    "CubeModel",
     "DarkImageModel",
     "DarkModel",
     "DistortionModel",
@@ -30,6 +31,7 @@ __all__ = [
     "RateIntsModel",
     "RateModel",
     "ReadnoiseModel",
+    "RectificationModel",
     "ReferenceModel",
     "ResampledModel",
     "ResetModel",
@@ -149,6 +151,22 @@ class CalModel(RateModel):
     if TYPE_CHECKING:
         area: np.ndarray | None
         var_flat: np.ndarray | None
+
+
+@define
+class CubeModel(_Exposure):
+    """Spectra of a field [DN/s]: ``data``, ``err``, ``dq`` (channel, y, x), ``wavelength`` [um].
+
+    Channels are of equal width: keywords of the third axis say so, too.
+    """
+
+    schema: ClassVar[str] = "cube-1.0.0"
+    model_type: ClassVar[str] = "CubeModel"
+
+    if TYPE_CHECKING:
+        err: np.ndarray | None
+        dq: np.ndarray | None
+        wavelength: np.ndarray | None
 
 
 @define
@@ -350,6 +368,26 @@ class ReadnoiseModel(ReferenceModel):
     schema: ClassVar[str] = "readnoise-1.0.0"
     model_type: ClassVar[str] = "ReadnoiseModel"
     reftype: ClassVar[str] = "readnoise"
+
+
+@define
+class RectificationModel(ReferenceModel):
+    """Where the light of each spatial element of a spectrograph falls (rectification matrix).
+
+    Flux 1 of element e in column c adds ``weights[e, r, c]`` to row ``rows[e, c] + r``; its
+    wavelength is ``wavelength[e, c]`` [um], its place in a cube ``position[e]``, x and y.
+    Elements are in the order of their rows.
+    """
+
+    schema: ClassVar[str] = "rectmat-1.0.0"
+    model_type: ClassVar[str] = "RectificationModel"
+    reftype: ClassVar[str] = "rectmat"
+
+    if TYPE_CHECKING:
+        weights: np.ndarray
+        rows: np.ndarray
+        wavelength: np.ndarray
+        position: np.ndarray
 
 
 @define

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from lightmill.errors import DataError, ValidationError
 from lightmill.observatories.hst.wfpc2 import events
+from lightmill.observatories.hst.wfpc2.exposures import Exposure
 from lightmill.observatories.hst.wfpc2.flags import Flags
+from lightmill.observatories.hst.wfpc2.fold import fold
 from lightmill.observatories.hst.wfpc2.maintenance import Archive, audit, maintain
 from lightmill.observatories.hst.wfpc2.previews import POLICIES
-from lightmill.observatories.hst.wfpc2.state import State, fold
+from lightmill.observatories.hst.wfpc2.state import State
 from lightmill.observatories.hst.wfpc2.tables import tables
 
 GENERATIONS = ("199801010000", "199802010000", "199803010000")
@@ -315,6 +317,7 @@ def test_every_event_survives_its_way_through_json(archive):
     arrive(found, "UZ010101J", GENERATIONS[1])
     found.record(events.Described(found.state.exposures["UZ010101"]))
     found.record(events.Delivered(1))
+    found.record(events.Refused("story"))
     found.record(events.BuildFailed(90001, "story"))
     found.record(events.PreviewFailed("content_hash", "UZ010101A", "story"))
     maintain(found, workshop, changes=[events.Changed("UZ010101T", "exptime", "50.0")])
@@ -338,10 +341,64 @@ def test_a_change_that_makes_no_sense_is_refused(make_exposure, column, value):
         make_exposure(1).changed(column, value)
 
 
-def test_names_that_lead_elsewhere_are_refused():
-    for name in ("../../etc/p", "U/010101T", "UZ010101", "uz010101t", "UZ010101T\n", None):
-        with pytest.raises(ValidationError):
-            Archive(State()).record(events.Arrived(name, "CAL", GENERATIONS[0]))
+@pytest.mark.parametrize(
+    ("dataset", "kind", "generation"),
+    [
+        *((name, "CAL", GENERATIONS[0]) for name in (
+            "../../etc/p", "U/010101T", "UZ010101", "uz010101t", "UZ010101T\n", None, 7)),
+        ("UZ010101T", "RAW", GENERATIONS[0]),
+        ("UZ010101T", "OMS", GENERATIONS[0]),  # an exposure is not its own jitter
+        ("UZ010101J", "CAL", GENERATIONS[0]),
+        ("UZ010101T", "CAL", "1998"),
+        ("UZ010101T", "CAL", None),
+    ],
+)  # fmt: skip
+def test_an_arrival_that_makes_no_sense_is_an_alarm_and_nothing_else(
+    archive, dataset, kind, generation
+):
+    found, workshop = archive
+    before = tables(found.state)
+
+    found.record(events.Arrived(dataset, kind, generation))
+    done = maintain(found, workshop)
+
+    assert len(found.state.alarms) == 1
+    assert tables(found.state) == before
+    assert done.built == []
+
+
+@pytest.mark.parametrize(
+    ("dataset", "column", "value"),
+    [("UZ019999T", "targname", "X"), ("UZ010101J", "targname", "X"), ("UZ010101T", "exptime", "long"),
+     ("UZ010101T", "pep_id", "1"), ("../..", "targname", "X")],
+)  # fmt: skip
+def test_a_correction_that_makes_no_sense_is_an_alarm(archive, dataset, column, value):
+    found, workshop = archive
+
+    done = maintain(found, workshop, changes=[events.Changed(dataset, column, value)])
+
+    assert len(found.state.alarms) == 1
+    assert done.corrected == done.built == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{}, {"dataset_name": "../../etc/x"}, {"dataset_name": "UZ010101T"},
+     {"dataset_name": "UZ010101T", "pep_id": "many", "exptime": 1.0, "start_time": ""},
+     {"dataset_name": "UZ010101T", "pep_id": 1, "exptime": "long", "start_time": ""}],
+)  # fmt: skip
+def test_a_row_that_describes_no_exposure_is_refused(row):
+    with pytest.raises(ValidationError):
+        Exposure.from_row(row)
+
+
+def test_a_row_without_a_pointing_describes_an_exposure_without_one():
+    row = {"dataset_name": "UZ010101T", "pep_id": 1, "exptime": 1, "start_time": "", "ra_hdr": None}
+
+    exposure = Exposure.from_row(row)
+
+    assert exposure.ra_hdr != exposure.ra_hdr  # NaN
+    assert exposure.imagetyp == "EXT"
 
 
 # ------------------------------------------------------------- scenarios, on the whole machinery

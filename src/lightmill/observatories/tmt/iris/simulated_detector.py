@@ -198,6 +198,7 @@ def write_exposure(
     Returns
     -------
     uncal, truth : Path
+        The exposure; and RATE, LIGHT and DARK of each pixel [DN/s], with what was given.
     """
     from astropy.io import fits
 

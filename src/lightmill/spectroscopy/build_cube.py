@@ -1,0 +1,141 @@
+"""Make a cube of the frame of an integral-field spectrograph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightmill.errors import DataError
+from lightmill.models import CubeModel, RateModel, RectificationModel
+from lightmill.models.dq import PIXEL
+from lightmill.models.lineage import descend, frame_of
+from lightmill.pipeline import Step, param
+from lightmill.spectroscopy.rectification import Spectra, extract, rebinned, signal_of
+
+__all__ = ["BuildCube"]
+
+DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
+ARCSEC = 1.0 / 3600.0  # [deg]
+
+
+class BuildCube(Step):
+    """Take the spectra of all spatial elements out of a frame, and put them into a cube.
+
+    Where on the detector the light of each lenslet, or of each pixel along a slice, falls is said
+    by a rectification matrix; light that falls on several of them is shared out by least squares.
+    """
+
+    name = "build_cube"
+    reads, writes = RateModel, CubeModel
+    references = {"rectmat": RectificationModel}
+
+    @dataclass(frozen=True)
+    class Parameters:
+        wave_min: float | None = param(
+            None, "beginning of the first channel; where all elements are seen", gt=0, unit="um"
+        )
+        wave_max: float | None = param(
+            None, "end of the last channel, at most; where all elements are seen", gt=0, unit="um"
+        )
+        wave_step: float | None = param(
+            None, "width of a channel; the median of the columns by default", gt=0, unit="um"
+        )
+
+    def apply(self, frame: RateModel, *, rectmat: RectificationModel) -> CubeModel:
+        """Extract, bring all spectra to the same channels, and sort them by place."""
+        nx = frame_of(frame)[1]
+        if rectmat.rows.shape[-1] != nx:
+            raise DataError(
+                "the rectification matrix is for another frame",
+                place=rectmat.path,
+                found=f"{rectmat.rows.shape[-1]} columns",
+                expected=f"{nx}",
+            )
+        spectra = _spectra(frame, rectmat)
+        edges = self._edges(rectmat.wavelength)
+        channels, factor = rebinned(spectra, rectmat.wavelength, edges)
+        planes = _cube(channels, rectmat.position)
+        centres = 0.5 * (edges[1:] + edges[:-1])
+        cube = CubeModel(meta=frame.meta, wavelength=centres, **planes)
+        descend(cube, frame)
+        cube.meta.update(_axes(frame, planes["data"].shape, centres, edges))
+        cube.meta.update({"cube.sum_error_factor": factor})
+        return cube
+
+    def _edges(self, wavelength: np.ndarray) -> np.ndarray:
+        """Return the edges of the channels [um]."""
+        parameters = self.parameters
+        step = parameters.wave_step or float(np.median(np.abs(np.diff(wavelength, axis=1))))
+        ends = np.sort(wavelength[:, [0, -1]], axis=1)
+        low = parameters.wave_min or float(ends[:, 0].max())
+        high = parameters.wave_max or float(ends[:, 1].min())
+        count = int((high - low) / step * (1 + 1e-9))
+        if count < 1:
+            raise DataError(
+                "there is no wavelength that all elements share",
+                found=f"{low:.5g} to {high:.5g} um",
+                expected=f"at least one channel of {step:.3g} um",
+                remedy="give build_cube.wave_min and wave_max",
+            )
+        return low + step * np.arange(count + 1)
+
+
+def _spectra(frame: RateModel, rectmat: RectificationModel) -> Spectra:
+    """Return the spectra of all elements.
+
+    The weights of pixels rest on the signal that the spectra themselves explain, found with equal
+    weights before: a pixel that got fewer electrons by chance must not count more for it.
+    """
+    data = frame.data.astype(np.float64)
+    dq = frame.dq if frame.has("dq") else np.zeros(data.shape, np.uint32)
+    usable = ((dq & DO_NOT_USE) == 0) & np.isfinite(data)
+    weights, rows = rectmat.weights.astype(np.float64), rectmat.rows
+    if not (frame.has("var_poisson") and frame.has("var_rnoise")):
+        return extract(data, frame.err.astype(np.float64) ** 2, usable, weights, rows)
+    read = frame.var_rnoise.astype(np.float64)
+    lit = usable & (data > 0)
+    per_signal = frame.var_poisson[lit].sum(dtype=np.float64) / max(data[lit].sum(), 1e-300)
+    first = extract(data, np.ones(data.shape), usable, weights, rows)
+    explained = np.maximum(signal_of(first.flux, weights, rows, data.shape), 0.0)
+    return extract(data, read + per_signal * explained, usable, weights, rows)
+
+
+def _cube(spectra: Spectra, position: np.ndarray) -> dict[str, np.ndarray]:
+    """Put spectra at their places; where there is none, NaN and DO_NOT_USE."""
+    x, y = position[:, 0], position[:, 1]
+    shape = (spectra.flux.shape[1], int(y.max()) + 1, int(x.max()) + 1)
+    data = np.full(shape, np.nan, np.float32)
+    err = np.zeros(shape, np.float32)
+    data[:, y, x] = spectra.flux.T
+    err[:, y, x] = np.sqrt(spectra.variance).T
+    dq = np.where(np.isfinite(data), np.uint32(0), DO_NOT_USE)
+    return {"data": data, "err": err, "dq": dq}
+
+
+def _axes(
+    frame: RateModel, shape: tuple[int, ...], centres: np.ndarray, edges: np.ndarray
+) -> dict[str, Any]:
+    """Return the keywords of the axes of a cube: a tangent plane if it is known, wavelength."""
+    axes: dict[str, Any] = {
+        "wcsinfo.ctype3": "WAVE", "wcsinfo.cunit3": "um", "wcsinfo.crpix3": 1.0,
+        "wcsinfo.crval3": float(centres[0]), "wcsinfo.cdelt3": float(edges[1] - edges[0]),
+        "wcsinfo.wcsaxes": 3,
+    }  # fmt: skip
+    place = next(
+        (one for one in ("wcsinfo", "primary_wcs") if frame.meta.get(f"{one}.crval1")), None
+    )
+    scale = frame.meta.get("instrument.scale")
+    if place is None or scale is None:
+        return axes
+    for n, size, sign in ((1, shape[2], -1.0), (2, shape[1], 1.0)):
+        axes |= {
+            f"wcsinfo.ctype{n}": ("RA---TAN", "DEC--TAN")[n - 1],
+            f"wcsinfo.cunit{n}": "deg",
+            f"wcsinfo.crval{n}": frame.meta.get(f"{place}.crval{n}"),
+            f"wcsinfo.crpix{n}": (size + 1) / 2,
+            f"wcsinfo.cdelt{n}": sign * scale * ARCSEC,
+            **{f"wcsinfo.pc{n}_{m}": frame.meta.get(f"{place}.pc{n}_{m}") for m in (1, 2)},
+        }
+    return {path: value for path, value in axes.items() if value is not None}
