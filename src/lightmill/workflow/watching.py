@@ -77,6 +77,8 @@ class Told:
         from watchdog import events
         from watchdog.observers.inotify import InotifyObserver
 
+        # It warns of events that came while it was stopped.
+        logging.getLogger("watchdog").setLevel(logging.ERROR)
         self._anyway, self._looked = anyway, -anyway
         self._event = threading.Event()
         self._event.set()  # nobody has looked yet
