@@ -26,7 +26,7 @@ class SubtractDarkImage(Step):
     """
 
     name = "dark_image"
-    reads, writes = (Exposures, CalModel), CalModel
+    reads, writes = (Exposures, RateModel), CalModel
     references = {"dark": DarkImageModel}
     rows = True
 
