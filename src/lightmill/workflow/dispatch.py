@@ -147,8 +147,13 @@ class Dispatch:
         return outcome_of(
             one, folder, self.archive, self.maker, self.store.inputs_of,
             is_full=self._free_mb() < min(self.reserve_mb, FULL_MB),
-            is_largest=self._submitted[one.job_id][1] >= self.engine.room().largest_mb,
+            is_largest=self._promised(one) >= self.engine.room().largest_mb,
         )  # fmt: skip
+
+    def _promised(self, one: Ended) -> float:
+        """Return the memory that a job had [MB]."""
+        _, memory = self._submitted.get(one.job_id, ("", 0.0))
+        return memory
 
     def _has_disk(self, job: Startable) -> bool:
         """Say whether the disk has room for a job; tell when that changes."""
