@@ -369,7 +369,7 @@ def test_an_arrival_that_makes_no_sense_is_an_alarm_and_nothing_else(
 
 @pytest.mark.parametrize(
     ("dataset", "column", "value"),
-    [("UZ019999T", "targname", "X"), ("UZ010101J", "targname", "X"), ("UZ010101T", "exptime", "long"),
+    [("UZ019999T", "targname", "X"), ("UZ010101T", "exptime", "inf"), ("UZ010101J", "targname", "X"), ("UZ010101T", "exptime", "long"),
      ("UZ010101T", "pep_id", "1"), ("../..", "targname", "X")],
 )  # fmt: skip
 def test_a_correction_that_makes_no_sense_is_an_alarm(archive, dataset, column, value):

@@ -233,3 +233,19 @@ def test_names_of_files_cannot_lead_out_of_the_archive(cases, tmp_path):
     stories = [story for _, _, story in state.unreadable.values()]
     assert sum("leads out of the archive" in story for story in stories) == 3
     assert not state.pointings  # nothing else is there either, and each pair fails alone
+
+
+def test_an_exposure_without_a_pointing_goes_through_either_database(place, make_exposure):
+    import dataclasses
+    import math
+
+    from lightmill.observatories.hst.wfpc2 import events
+
+    log, archive = opened(place)
+    archive.record(events.Described(dataclasses.replace(make_exposure(1), ra_hdr=math.nan)))
+    log.close()
+
+    log, archive = opened(place)
+    log.close()
+
+    assert math.isnan(archive.state.exposures["UZ010101"].ra_hdr)

@@ -17,6 +17,7 @@ from lightmill.errors import CorruptFileError, LightmillError
 from lightmill.observatories.hst.wfpc2.associations import Association
 from lightmill.observatories.hst.wfpc2.events import Event
 from lightmill.observatories.hst.wfpc2.flags import Flags, Happening, after
+from lightmill.observatories.hst.wfpc2.fold import fold
 from lightmill.observatories.hst.wfpc2.geometry import attitude_of, roll_difference, separation
 from lightmill.observatories.hst.wfpc2.instance import Instance
 from lightmill.observatories.hst.wfpc2.maintenance import audit
@@ -28,7 +29,7 @@ from lightmill.observatories.hst.wfpc2.replay import (
     replay,
     singles_of,
 )
-from lightmill.observatories.hst.wfpc2.state import Generation, State, fold
+from lightmill.observatories.hst.wfpc2.state import Generation, State
 
 __all__ = ["Check", "check", "flag_differences"]
 

@@ -13,7 +13,7 @@ from lightmill.observatories.hst.wfpc2.jitter import Pointing
 
 __all__ = [
     "Arrived", "BuildFailed", "Built", "Changed", "Delivered", "Described", "Event", "Extracted", "PreviewFailed",
-    "Previewed", "Queued", "Unreadable", "event_of", "record_of",
+    "Previewed", "Queued", "Refused", "Unreadable", "event_of", "record_of",
 ]  # fmt: skip
 
 
@@ -63,6 +63,13 @@ class Delivered:
     """All that a delivery brought is in the log: it is not taken in again."""
 
     delivery: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something that came makes no sense, and was left aside: for a person."""
+
+    story: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +168,13 @@ class PreviewFailed:
 
 
 Event = (
-    Described | Arrived | Changed | Delivered | Extracted | Unreadable | Queued | Built | BuildFailed
+    Described | Arrived | Changed | Delivered | Refused | Extracted | Unreadable | Queued | Built | BuildFailed
     | Previewed | PreviewFailed
 )  # fmt: skip
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Described, Arrived, Changed, Delivered, Extracted, Unreadable, Queued, Built, BuildFailed, Previewed,
+        Described, Arrived, Changed, Delivered, Refused, Extracted, Unreadable, Queued, Built, BuildFailed, Previewed,
         PreviewFailed,
     )
 }  # fmt: skip
@@ -186,7 +193,13 @@ def record_of(event: Event) -> dict[str, Any]:
     record : dict
         With ``event``, the name of its kind.
     """
-    return {"event": type(event).__name__, **asdict(event)}
+    record = {"event": type(event).__name__, **asdict(event)}
+    if isinstance(
+        event, Described
+    ):  # a pointing that is missing is NaN, which JSON has no word for
+        exposure = record["exposure"]
+        record["exposure"] = {k: None if v != v else v for k, v in exposure.items()}  # noqa: PLR0124 - NaN only
+    return record
 
 
 def event_of(record: Mapping[str, Any]) -> Event:
@@ -226,7 +239,7 @@ def event_of(record: Mapping[str, Any]) -> Event:
 def _value(name: str, value: Any) -> Any:
     match name:
         case "exposure":
-            return Exposure(**value)
+            return Exposure.from_row(value)
         case "pointing" if isinstance(value, Mapping):
             return Pointing(**{**value, "causes": tuple(value["causes"])})
         case "associations":

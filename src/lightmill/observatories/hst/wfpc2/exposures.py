@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -63,11 +64,36 @@ class Exposure:
 
     @classmethod
     def from_row(cls, row: Any) -> Exposure:
-        """Return the exposure of a database row; columns not known here are left aside."""
+        """Return the exposure of a database row.
+
+        Parameters
+        ----------
+        row : mapping
+            Column → value; columns not known here are left aside. A pointing may be missing: it is
+            NaN then.
+
+        Returns
+        -------
+        exposure : Exposure
+            With values of the types it declares.
+
+        Raises
+        ------
+        ValidationError
+            If its name is none, a column is missing, or a value is not of its type.
+        """
         known = row.keys()
-        given = {name: row[name] for name in cls.__slots__ if name in known}
-        root_of(given["dataset_name"])
-        return cls(**given)
+        dataset = row["dataset_name"] if "dataset_name" in known else None
+        root_of(dataset)
+        values: dict[str, Any] = {}
+        for name, kind, default in _COLUMNS:
+            value = row[name] if name in known else None
+            if value is None and default is None:
+                raise ValidationError(
+                    "the exposure lacks a value", place=dataset, found=None, expected=name
+                )
+            values[name] = default if value is None else _typed(value, kind, f"{dataset}/{name}")
+        return cls(**values)
 
     @property
     def root(self) -> str:
@@ -103,15 +129,7 @@ class Exposure:
                 expected=", ".join(sorted(known)),
             )
         kind = type(getattr(self, column))
-        try:
-            return replace(self, **{column: kind(value)})
-        except ValueError:
-            raise ValidationError(
-                "the new value is of another type",
-                place=f"{self.dataset_name}/{column}",
-                found=value,
-                expected=kind.__name__,
-            ) from None
+        return replace(self, **{column: _typed(value, kind, f"{self.dataset_name}/{column}")})
 
     def left_out(self) -> str | None:
         """Return why the exposure is never associated, or None if it may be (rule R0)."""
@@ -125,7 +143,32 @@ class Exposure:
         return None
 
 
-def root_of(dataset: str) -> str:
+_COLUMNS: tuple[tuple[str, type, Any], ...] = (  # name, type, what stands for no value; None: none may
+    ("dataset_name", str, None), ("pep_id", int, None), ("visit", str, ""), ("targname", str, ""),
+    ("ra_hdr", float, math.nan), ("dec_hdr", float, math.nan), ("pa_v3_hdr", float, math.nan),
+    ("aperture", str, ""), ("filtnam1", str, ""), ("filtnam2", str, ""), ("exptime", float, None),
+    ("start_time", str, None), ("start_time_dmf", int, 0), ("release_date_dmf", int, 0),
+    ("imagetyp", str, "EXT"), ("mtflag", str, "F"),
+)  # fmt: skip
+
+
+def _typed(value: Any, kind: type, place: str) -> Any:
+    """Return a value of a table as what it should be."""
+    try:
+        found = kind(value)
+    except (TypeError, ValueError, OverflowError):
+        found = None
+    if found is None or (kind is float and not math.isfinite(found)):
+        raise ValidationError(
+            "a value is of another type",
+            place=place,
+            found=value,
+            expected="a finite number" if kind is float else kind.__name__,
+        )
+    return found
+
+
+def root_of(dataset: Any) -> str:
     """Return the first eight characters of a dataset's name.
 
     Parameters

@@ -16,7 +16,7 @@ from typing import Any
 from lightmill.errors import CorruptFileError, DataError, ValidationError
 from lightmill.observatories.hst.wfpc2 import events
 from lightmill.observatories.hst.wfpc2.associations import Association
-from lightmill.observatories.hst.wfpc2.exposures import Exposure, root_of
+from lightmill.observatories.hst.wfpc2.exposures import Exposure
 from lightmill.observatories.hst.wfpc2.jitter import Pointing, extract
 from lightmill.observatories.hst.wfpc2.rules import Rules
 from lightmill.observatories.hst.wfpc2.state import Generation
@@ -114,21 +114,19 @@ class Instance:
         """Close the archive's tables."""
         self._connection.close()
 
-    def exposures(self) -> Iterator[events.Described]:
+    def exposures(self) -> Iterator[events.Described | events.Refused]:
         """Yield what the database tells of every exposure.
 
         Yields
         ------
-        event : Described
-            In order of names.
+        event : Described or Refused
+            In order of names; refused is a row that makes no sense.
         """
         for row in self._rows("select * from exposures order by dataset_name"):
             try:
                 yield events.Described(Exposure.from_row(row))
-            except (KeyError, IndexError, TypeError) as error:
-                raise DataError(
-                    "the table of exposures lacks a column", place=self.path, found=error
-                ) from error
+            except ValidationError as error:
+                yield events.Refused(error.story())
 
     def arrivals(self, delivery: int) -> Iterator[events.Arrived]:
         """Yield what a delivery brought, in its order.
@@ -145,8 +143,7 @@ class Instance:
         """
         rows = self._rows("select * from delivery_items where delivery=? order by seq", delivery)
         for row in rows:
-            root_of(row["dataset_name"])
-            files = tuple(row[key] for key in ("jit", "jif") if row[key])
+            files = tuple(str(row[key]) for key in ("jit", "jif") if row[key])
             yield events.Arrived(
                 row["dataset_name"], row["archive_class"], row["gen_date_str"],
                 self._digest(files), files,

@@ -14,6 +14,7 @@ from typing import Any
 
 from lightmill.errors import ConfigurationError
 from lightmill.observatories.hst.wfpc2.events import Event, event_of, record_of
+from lightmill.observatories.hst.wfpc2.fold import apply
 from lightmill.observatories.hst.wfpc2.rules import Rules
 from lightmill.observatories.hst.wfpc2.state import State
 
@@ -107,7 +108,7 @@ class EventLog:
         """
         state = State(rules)
         for event in self.read():
-            state.apply(event)
+            apply(state, event)
         return state
 
     def append(self, event: Event) -> None:

@@ -17,6 +17,7 @@ from lightmill.observatories.hst.wfpc2 import events
 from lightmill.observatories.hst.wfpc2.associations import Association
 from lightmill.observatories.hst.wfpc2.builder import associate
 from lightmill.observatories.hst.wfpc2.exposures import Exposure
+from lightmill.observatories.hst.wfpc2.fold import apply, refusal
 from lightmill.observatories.hst.wfpc2.jitter import Pointing
 from lightmill.observatories.hst.wfpc2.previews import DEFAULT_POLICY
 from lightmill.observatories.hst.wfpc2.state import Generation, State
@@ -93,16 +94,18 @@ class Archive:
         self._write = write
 
     def record(self, event: events.Event) -> None:
-        """Write an event in the log, and let it count.
+        """Write an event in the log, and let it count; what makes no sense becomes an alarm.
 
         Parameters
         ----------
         event : Event
             What happened.
         """
+        if (story := refusal(self.state, event)) is not None:
+            event = events.Refused(story)
         if self._write is not None:
             self._write(event)
-        self.state.apply(event)
+        apply(self.state, event)
 
 
 def maintain(
@@ -142,8 +145,9 @@ def maintain(
         archive.record(events.Queued(_name(state, root)))
         done.queued.append(_name(state, root))
     for change in changes:
+        if refusal(state, change) is None:
+            done.corrected.append(change.dataset)
         archive.record(change)
-        done.corrected.append(change.dataset)
     done.corrected = sorted(set(done.corrected))
     _build(archive, done)
     for policy in policies:

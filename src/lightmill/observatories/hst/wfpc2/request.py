@@ -81,16 +81,17 @@ def submit(
         )
     state, taken = archive.state, {}
     if not state.exposures or any(one not in state.deliveries for one in wanted):
-        for described in instance.exposures():
-            if described.exposure.root not in state.exposures:
-                archive.record(described)
+        for event in instance.exposures():
+            known = isinstance(event, events.Described) and event.exposure.root in state.exposures
+            if not known:
+                archive.record(event)
     for delivery in wanted:
         if delivery in state.deliveries:
             continue
         before = [one for one in instance.arrivals(delivery) if not state.knows(one)]
         after: list[events.Event] = [*instance.changes(delivery), events.Delivered(delivery)]
-        for event in (*before, *after):
-            archive.record(event)
+        for one in (*before, *after):
+            archive.record(one)
         taken[delivery] = len(before)
     return taken
 
