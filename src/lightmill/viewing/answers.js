@@ -25,6 +25,8 @@ const fromServer = () => {
     place: (file, ra, dec) => json("place", { file, ra, dec }),
     sources: (file) => json("sources", { file }),
     row: (row) => json("row", { row }),
+    cut: async (key, x, y) => new Float32Array(await (await ask("cut", { ...key, x, y })).arrayBuffer()),
+    news: (since) => json("news", { since }),
   };
 };
 

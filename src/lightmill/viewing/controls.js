@@ -109,9 +109,14 @@ $("noflags").addEventListener("click", () => everyFlag(false));
 $("cover").addEventListener("input", () => { state.cover = $("cover").value / 100; redraw(); });
 
 // -- which file, extension, plane ------------------------------------------------------------
-facts.files.forEach((one, n) => option($("file"), n, one.name));
-$("files").hidden = facts.files.length < 2;
-$("together").hidden = facts.files.filter((one) => one.sky).length < 2;
+const listFiles = () => {
+  $("file").replaceChildren();
+  facts.files.forEach((one, n) => option($("file"), n, one.name));
+  $("file").value = state.file;
+  $("files").hidden = facts.files.length < 2;
+  $("together").hidden = facts.files.filter((one) => one.sky).length < 2;
+};
+listFiles();
 
 const show = async (numbers, { keep = true } = {}) => { // another file, extension or plane
   const before = { ...key(), x: state.x, y: state.y, scale: state.scale }, turn = ++show.turn;
@@ -140,7 +145,7 @@ const show = async (numbers, { keep = true } = {}) => { // another file, extensi
   if (same) limit(kept.look.low, kept.look.high, kept.limits);
   else if (scaled || !kept) {
     if (!kept && summary.limits.auto) { Object.assign(state.look, { low: pair[0], high: pair[1] }); softened(); }
-    limit(...pair, summary.limits[name] ? name : "minmax");
+    limit(...pair, summary.limits[name] || !summary.limits.minmax ? name : "minmax");
   } else limit(kept.look.low, kept.look.high, "hand");
   if (next.file !== before.file) await overlaid();
   const changedFrame = String(facts.files[before.file].layers[before.layer].shape) !== String(layer().shape);
@@ -269,6 +274,7 @@ const report = (found, x, y, aloud) => {
   $("degrees").textContent = sky ? `${found.ra.toFixed(7)}  ${found.dec < 0 ? "−" : "+"}${Math.abs(found.dec).toFixed(7)}` : "–";
   $("dq").textContent = inside ? (found.flags || []).join(" ") || "none" : "–";
   Object.assign($("readout").dataset, { told: Number($("readout").dataset.told || 0) + 1, x, y, value: inside ? found.value : "", ra: sky ? found.ra : "", dec: sky ? found.dec : "" });
+  cutThrough(x, y);
   shown = sky ? $("degrees").textContent.replace("−", "-") : $("xy").textContent;
   if (aloud) $("spoken").textContent = `x ${Math.round(x)}, y ${Math.round(y)}, value ${$("value").textContent}${found.flags?.length ? ", flags " + found.flags.join(", ") : ""}`;
 };

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["page", "write_page"]
 
-_SCRIPTS = ("colours.js", "answers.js", "picture.js", "controls.js")
+_SCRIPTS = ("colours.js", "answers.js", "picture.js", "controls.js", "cuts.js", "news.js")
 _WIDEST = 1024  # bins along the longer side of a picture inside a page: about 2 MB
 _CELLS = 400_000  # of a catalog inside a page: about 5 MB
 # The mantissa keeps 14 of its 24 bits, which is 3e-5 of the value and halves the page.
@@ -56,7 +56,7 @@ def page(facts: dict[str, Any]) -> tuple[bytes, str]:
     )
     pieces = {
         "POLICY": html.escape(policy),
-        "TITLE": html.escape(", ".join(file["name"] for file in facts["files"])),
+        "TITLE": html.escape(", ".join(file["name"] for file in facts["files"]) or "live"),
         "STYLE": style,
         "FACTS": _harmless(facts),
         "SCRIPT": script,

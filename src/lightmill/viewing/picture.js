@@ -32,16 +32,19 @@ const named = (kind, [bin, tx, ty]) => `${kind} ${state.file} ${state.layer} ${s
 const request = () => {
   while (asked < AT_ONCE && wanted.length) {
     const { name, kind, place: [bin, tx, ty], numbers } = wanted.shift();
-    if (tiles.has(name)) continue;
+    const held = tiles.get(name);
+    if (held && !held.stale) continue;
     const [ny, nx] = facts.files[numbers.file].layers[numbers.layer].shape, step = TILE * bin;
     const width = Math.ceil((Math.min(nx, (tx + 1) * step) - tx * step) / bin), height = Math.ceil((Math.min(ny, (ty + 1) * step) - ty * step) / bin);
-    const one = { width, height, values: null, canvas: null, version: -1 };
+    const one = held?.width === width && held.height === height ? held : { width, height, values: null, canvas: null, version: -1 };
+    Object.assign(one, { stale: false, asking: true });
     tiles.set(name, one);
     asked++;
+    const of = facts.files[numbers.file].version;
     answers[kind]({ ...numbers, bin, tx, ty })
-      .then((values) => { one.values = values; failed = ""; })
+      .then((values) => { Object.assign(one, { values, version: -1, of }); failed = ""; })
       .catch((error) => { tiles.delete(name); failed = String(error.message || error); wanted = []; })
-      .finally(() => { asked--; tell(); redraw(); });
+      .finally(() => { one.asking = false; asked--; tell(); redraw(); });
   }
 };
 
@@ -97,13 +100,14 @@ const draw = () => {
     if (kind === "flags" && !there) complete = false; // half-covered twice would look denser
     else for (const place of coarse) paint(context, kind, place, whole);
     for (const place of fine) if (kind === "tile" || there) complete = paint(context, kind, place, bin) && complete;
-    missing.push(...[...coarse, ...fine].filter((place) => !tiles.has(named(kind, place))).map((place) => ({ name: named(kind, place), kind, place, numbers: key() })));
+    missing.push(...[...coarse, ...fine].filter((place) => { const held = tiles.get(named(kind, place)); return !held || (held.stale && !held.asking); }).map((place) => ({ name: named(kind, place), kind, place, numbers: key() })));
   }
   context.restore();
   wanted = failed ? [] : missing;
   request();
   while (tiles.size > KEPT) tiles.delete(tiles.keys().next().value);
   canvas.dataset.bin = bins.tile;
+  if (complete && file().version) canvas.dataset.news = Math.min(...grid(bins.tile).map((place) => tiles.get(named("tile", place))?.of ?? 0));
   canvas.dataset.drawn = complete ? `${state.file} ${state.layer} ${state.plane} ${bins.tile} ${state.version} ${state.flagVersion}` : "";
   mark(width, height, ratio);
   tell();

@@ -78,9 +78,9 @@ class _Server(http.server.ThreadingHTTPServer):
         super().__init__((HOST, port), _Handler)
         self.viewer = viewer
         self.token = secrets.token_urlsafe(18)
+        self.policy = page(viewer.facts())[1]
         self.once = once
         self.over = threading.Event()  # the viewer ends
-        self.page, self.policy = page(viewer.facts())
         self._open = 0
         self._closing: threading.Timer | None = None
         self._lock = threading.Lock()
@@ -143,7 +143,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         question = address.path.split("/", 2)[2]
         if question == "":
-            self._send(200, "text/html; charset=utf-8", self.server.page)
+            text, self.server.policy = page(self.server.viewer.facts())  # files may have come
+            self._send(200, "text/html; charset=utf-8", text)
         elif question == "alive":
             self._stay()
         else:

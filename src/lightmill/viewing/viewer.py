@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lightmill.models import Region
 from lightmill.viewing.planes import summary
 from lightmill.viewing.product import Product
 from lightmill.viewing.sources import Sources
@@ -87,7 +88,7 @@ class Viewer:
         Parameters
         ----------
         question : str
-            ``tile``, ``flags``, ``summary``, ``at``, ``sky``, ``place``, ``sources`` or ``row``.
+            ``tile``, ``flags``, ``summary``, ``at``, ``cut``, ``sky``, ``place``, ``sources`` or ``row``.
         asked : dict
             Names → numbers.
 
@@ -101,6 +102,7 @@ class Viewer:
             "flags": self._flags,
             "summary": self._summary,
             "at": self._at,
+            "cut": self._cut,
             "sky": self._sky,
             "place": self._pixels,
             "sources": self._sources,
@@ -161,6 +163,16 @@ class Viewer:
             ra, dec = product.sky.degrees(x, y)
             facts |= {"ra": _number(ra), "dec": _number(dec)}
         return facts
+
+    def _cut(self, asked: Numbers) -> np.ndarray:
+        """Return the row through a pixel, and after it the column."""
+        product, layer, plane = self._plane(asked)
+        one = product.layers[layer]
+        ny, nx = one.frame
+        x, y = _index(asked, "x", nx), _index(asked, "y", ny)
+        row = one.read(Region(y, y + 1, 0, nx), plane)[0]
+        column = one.read(Region(0, ny, x, x + 1), plane)[:, 0]
+        return np.concatenate([row, column]).astype(np.float32)
 
     def _sky(self, asked: Numbers) -> dict[str, Any]:
         sky = self._file(asked).sky

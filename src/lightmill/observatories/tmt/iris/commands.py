@@ -11,9 +11,12 @@ from lightmill.commands import Commands, argument, command
 __all__ = ["commands"]
 
 _HERE = __name__
+_LIVE = f"{__package__}.live.commands"
 
 
-@click.group("iris", cls=Commands, places={"simulate": f"{_HERE}:simulate"}, no_args_is_help=True)
+@click.group("iris", cls=Commands, no_args_is_help=True, places={
+    "simulate": f"{_HERE}:simulate", "play": f"{_LIVE}:play", "live": f"{_LIVE}:live",
+})  # fmt: skip
 def commands() -> None:
     """Simulate IRIS, and follow its detectors as they are read."""
 
