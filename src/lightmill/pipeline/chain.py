@@ -134,7 +134,7 @@ class Chain:
         if step.applies_by_rows(model):
             self._waiting.append(stage)
             return model, True
-        model = run.computation.whole(stage, self._flush(model))
+        model = run.computation.whole(stage, accept(step, self._flush(model)))
         run.record.step(stage)
         run.saver.save_beside(stage)
         return model, True

@@ -124,6 +124,16 @@ def test_one_pass_gives_what_several_give(night, made):
         assert file["SCI"].header["S_REGION"] == other["SCI"].header["S_REGION"]
 
 
+def test_one_frame_is_enough_for_a_sky_and_a_flat(night, made):
+    lone = night.given | {"output_dir": night.folder / "lone"}
+
+    for pipeline in ("iris_sky", "iris_flat"):
+        (product,) = made(app.run(pipeline, night.skies[:1], **lone))
+        data, _, dq = planes(product)
+        level = 1.0 if pipeline == "iris_flat" else 20.0 * 1.06
+        assert_allclose(np.median(data[dq == 0]), level, rtol=5e-3)
+
+
 def test_stars_have_their_brightness_and_their_places(night):
     ratios, weights = [], []
     for product, path in zip(night.cals, night.truths, strict=False):
