@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightmill.errors import ValidationError
-from lightmill.observatories.hst.wfpc2.builder import associate, candidates, distances
+from lightmill.observatories.hst.wfpc2.builder import associate, candidates, distances, leaders
 from lightmill.observatories.hst.wfpc2.geometry import attitude_of, coordinates_of, moved
 from lightmill.observatories.hst.wfpc2.rules import Rules
 
@@ -247,15 +247,15 @@ def plain_leaders(rows, rules):
 
     leader = {}
     for _, group in itertools.groupby(range(len(rows.group)), key=lambda n: rows.group[n]):
-        members, leaders = list(group), []
+        members, chiefs = list(group), []
         for one in members:
-            if not any(relation(one, other)[1] for other in leaders):
-                leaders.append(one)
+            if not any(relation(one, other)[1] for other in chiefs):
+                chiefs.append(one)
         for one in members:
-            if one in leaders:
+            if one in chiefs:
                 leader[one] = one
                 continue
-            near = [(relation(one, other), other) for other in leaders]
+            near = [(relation(one, other), other) for other in chiefs]
             best = min(away for (away, inside), _ in near if inside)
             leader[one] = next(o for (away, inside), o in near if inside and away == best)
     return leader
@@ -263,17 +263,15 @@ def plain_leaders(rows, rules):
 
 @given(crowd)
 def test_all_groups_at_once_are_each_group_by_itself(make_exposure, make_pointing, rows):
-    from lightmill.observatories.hst.wfpc2.builder import _leaders
-
     exposures = exposures_of(rows, make_exposure)
     pointings = {
         one.root: make_pointing(one, row[-1]) for one, row in zip(exposures, rows, strict=True)
     }
     found = candidates(exposures, pointings, dict.fromkeys(pointings, "1"), kind="A", rules=Rules())
 
-    leaders = _leaders(found, Rules())
+    leader = leaders(found, Rules())
 
-    assert dict(enumerate(leaders.tolist())) == plain_leaders(found, Rules())
+    assert dict(enumerate(leader.tolist())) == plain_leaders(found, Rules())
 
 
 @given(crowd, st.randoms(use_true_random=False))

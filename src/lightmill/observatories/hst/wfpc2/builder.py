@@ -29,7 +29,15 @@ from lightmill.observatories.hst.wfpc2.geometry import (
 from lightmill.observatories.hst.wfpc2.jitter import Pointing
 from lightmill.observatories.hst.wfpc2.rules import Rules
 
-__all__ = ["Built", "Candidates", "associate", "candidates", "distances", "first_of_each"]
+__all__ = [
+    "Built",
+    "Candidates",
+    "associate",
+    "candidates",
+    "distances",
+    "first_of_each",
+    "leaders",
+]
 
 MICRO = 1e6  # distances are compared in micro-arcsec: the last bits of a sine decide nothing
 NANO = 1e9  # and rolls in nano-degrees
@@ -119,7 +127,7 @@ def associate(
     """
     rules = rules or Rules()
     rows = candidates(exposures, pointings, generations, kind=kind, rules=rules)
-    leader = _leaders(rows, rules)
+    leader = leaders(rows, rules)
     size = np.bincount(leader, minlength=len(leader))
     alone = [*rows.alone, *(rows.exposures[i].dataset_name for i in np.flatnonzero(size == 1))]
     taking_part = np.flatnonzero(size[leader] > 1)
@@ -253,8 +261,21 @@ def first_of_each(group: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.r_[True, group[1:] != group[:-1]]) if len(group) else np.zeros(0, int)
 
 
-def _leaders(rows: Candidates, rules: Rules) -> np.ndarray:
-    """Return the row of each row's leader, its own where it leads (rules R3 to R5)."""
+def leaders(rows: Candidates, rules: Rules) -> np.ndarray:
+    """Return the row of each row's leader, its own where it leads (rules R3 to R5).
+
+    Parameters
+    ----------
+    rows : Candidates
+        In the order leaders are looked for.
+    rules : Rules
+        Tolerances.
+
+    Returns
+    -------
+    leader : (n,) ndarray of int64
+        The nearest of those within the tolerances; one that takes nobody leads itself alone.
+    """
     count = len(rows.group)
     best = np.full(count, np.inf)
     leader = np.arange(count)
@@ -298,16 +319,16 @@ def _associations(
     rows: Candidates, leader: np.ndarray, order: np.ndarray, rules: Rules
 ) -> dict[str, Association]:
     """Return the associations of member rows `order`, whose leaders are rows `leader`."""
-    members, leaders = rows.attitude.take(order), rows.attitude.take(leader)
-    away, turned = distances(members, leaders)
+    members, chiefs = rows.attitude.take(order), rows.attitude.take(leader)
+    away, turned = distances(members, chiefs)
     # To 0.0001 pixel, as published; plus zero: the shift of a leader is 0, not -0.
-    shifts = np.round(chip_shifts(members, leaders), 4) + 0.0
+    shifts = np.round(chip_shifts(members, chiefs), 4) + 0.0
     pointing = _pointings(leader, shifts[:, WF4], rules)
     largest = np.hypot(shifts[..., 0], shifts[..., 1]).max(axis=1, initial=0.0)
     distance = np.rint(away / 1000).astype(np.int64).tolist()
     roll = np.round(turned / NANO, 6).tolist()
     listed = shifts.tolist()
-    places = coordinates_of(leaders)
+    places = coordinates_of(chiefs)
     starts = [*first_of_each(leader).tolist(), len(order)]
     found: dict[str, Association] = {}
     for begin, end in itertools.pairwise(starts):

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightmill.errors import UnknownNameError
 from lightmill.observatories.hst.wfpc2.associations import Association
-from lightmill.observatories.hst.wfpc2.builder import Candidates, candidates, distances
+from lightmill.observatories.hst.wfpc2.builder import Candidates, candidates, distances, leaders
 from lightmill.observatories.hst.wfpc2.exposures import root_of
 from lightmill.observatories.hst.wfpc2.geometry import CHIPS
 from lightmill.observatories.hst.wfpc2.rules import Rules
@@ -131,10 +131,10 @@ def explain_exposure(state: State, dataset: str) -> Explanation:
         why = rows.alone.get(dataset, "R0: its calibrated data have not arrived")
         return Explanation(dataset, f"alone, {why}", facts=facts)
     me = names_.index(dataset)
-    leaders = {state.associations[one].leader for one in state.of_proposal.get(exposure.pep_id, ())}
+    chief = leaders(rows, state.rules)
     group = [n for n in range(len(names_)) if rows.group[n] == rows.group[me] and n != me]
     mine = state.member_of.get(dataset)
-    shown = [n for n in group if names_[n] in leaders] if mine else group
+    shown = [n for n in group if chief[n] == n] if mine else group
     held = _held(rows, shown, me, state.rules)
     leader = state.associations[mine].leader if mine else None
     chosen = []
