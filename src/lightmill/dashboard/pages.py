@@ -53,6 +53,7 @@ def overview_facts(state: Any, by: str = "minute") -> dict[str, Any]:
         "running": questions.running(),
         "hosts": state.job_files.host,
         "waiting": questions.waiting(),
+        "short": questions.short(),
         "alarms": questions.alarms(6),
         "rates": rates(questions, by, state.clock()),
         "events": questions.newest_events(12),

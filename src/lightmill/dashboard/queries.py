@@ -218,6 +218,16 @@ class Questions:
             row["awaits"] = [one["name"] for one in found]
         return rows
 
+    def short(self, limit: int = 6) -> list[dict[str, Any]]:
+        """Return the candidates that lack exposures their headers announced, the longest first."""
+        c = t.candidates.c
+        return self.rows(
+            select(*_shown("candidates"))
+            .where(c.present < c.expected)
+            .order_by(c.changed_at, c.id)
+            .limit(limit)
+        )
+
     def alarms(self, limit: int = 10) -> dict[str, list[dict[str, Any]]]:
         """Return what somebody should look at: failed tasks, bad or contradictory files."""
         d, e = t.datasets.c, t.events.c

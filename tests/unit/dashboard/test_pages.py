@@ -2,6 +2,7 @@
 
 import json
 import re
+from html.parser import HTMLParser
 
 import pytest
 
@@ -9,7 +10,9 @@ pytest.importorskip("fastapi")
 
 from lightmill.dashboard.render import TEMPLATES
 from lightmill.workflow.states import TaskState
+from lightmill.workflow.store import tables as t
 
+NOW = 1_800_000_000.0
 HOSTILE = "<script>document.body.id='x'</script>\"'`&{{7*7}}..%2f.fits"
 PAGES = ["/", "/?by=hour", "/tasks", "/datasets", "/candidates", "/jobs", "/events", "/login"]
 INTERFACE = [
@@ -82,6 +85,50 @@ def test_no_page_has_a_script_or_a_style_of_its_own(browser, night):
         assert " style=" not in answer.text
         assert "<style" not in answer.text
         assert not re.search(r"(src|href|action)=\"(https?:)?//", answer.text)
+
+
+class Heard(HTMLParser):
+    """What a screen reader makes of a page, as far as it can be counted."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.headings, self.ids, self.unnamed, self.labels = [], [], [], 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids += [given["id"]] if "id" in given else []
+        self.labels += tag == "label"
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        is_shown = given.get("type") != "hidden" and "hidden" not in given
+        is_named = self.labels or "aria-label" in given
+        if tag in {"input", "select"} and is_shown and not is_named:
+            self.unnamed.append(given)
+        if (tag == "img" and "alt" not in given) or (tag == "svg" and not _is_told(given)):
+            self.unnamed.append(given)
+
+    def handle_endtag(self, tag):
+        self.labels -= tag == "label"
+
+
+def _is_told(given):
+    return "aria-label" in given or given.get("aria-hidden") == "true"
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_pages_can_be_read_aloud(operator, night):
+    for path in (*PAGES, f"/tasks/{night['failed']}", f"/jobs/{night['job']}",
+                 f"/datasets/{night['raw']}", f"/datasets/{night['product']}", "/nowhere"):  # fmt: skip
+        text = operator.ask(path).text
+        heard = Heard(text)
+        assert '<html lang="en">' in text
+        assert heard.unnamed == [], path
+        assert len(set(heard.ids)) == len(heard.ids), path
+        assert heard.headings.count(1) == 1, path
+        levels = [1, *heard.headings]
+        jumps = [b - a for a, b in zip(levels, heard.headings, strict=False)]
+        assert max(jumps) <= 1, (path, heard.headings)
 
 
 def test_every_template_shows_escaped_text():
@@ -332,6 +379,20 @@ def test_what_waits_and_what_runs_is_on_the_overview(fill, browser):
     assert "late_rate.fits" in text
     assert "node-7" in text
     assert "r_asn.json" in text
+
+
+def test_candidates_that_lack_exposures_are_on_the_overview(fill, browser):
+    about = {"program": "p1", "changed_at": NOW - 600, "is_dirty": False}
+    for name, present, expected in (("o001", 4, 4), ("o002", 3, 4), ("o003", 7, None)):
+        fill.row(t.candidates, name=name, present=present, expected=expected,
+                 state="GIVEN_UP", **about)  # fmt: skip
+
+    waiting = browser.ask("/").text.partition('<section id="waiting"')[2].partition("</section>")[0]
+
+    assert "3 of 4" in waiting
+    assert "given up" in waiting
+    assert "o001" not in waiting
+    assert "o003" not in waiting
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)  # PostgreSQL takes no such number
