@@ -1,5 +1,9 @@
 """Cubes of the spectrograph, lenslets and slicer: lines and continuum come back."""
 
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -87,3 +91,17 @@ def test_the_cube_says_where_and_at_which_wavelength(observed):
     assert_allclose([ra[0], dec[0]], [262.4, -28.9], atol=1e-9)
     assert_allclose(metres * 1e6, cube.wavelength[[0, 100]], rtol=1e-9)
     assert_allclose(header["CDELT2"] * 3600, spectrograph.scale)
+
+
+def test_the_guide_works_as_it_is_printed(root, tmp_path):
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (root / "docs" / "how-to" / "make-a-cube.md").read_text(), re.DOTALL
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    # the nebula gives 400 DN/s at most, the star 0.008 um of 4e5 DN/s per um a tenth of it
+    assert 350 < float(answer.stdout.splitlines()[-1].split()[-2]) < 800
