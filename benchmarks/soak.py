@@ -5,7 +5,8 @@
 
 Headers of exposures are delivered one by one, four to an observation. The service takes them in,
 associates them by the rules, and starts what follows in processes of its own; only what these jobs do
-is a stand-in: they write products of a few bytes. Meanwhile somebody looks at the dashboard's pages.
+is a stand-in: they write products of a few bytes. Meanwhile somebody looks at all the dashboard's
+pages after each: its process takes some 800 answers until all its threads have what they keep.
 
 What memory does is a straight line through the readings after the first quarter, which is that of
 filling caches; its error is that of the scatter of tenths of the time about the line, as readings
@@ -87,13 +88,14 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=60.0, help="how long [min]")
     parser.add_argument("--pause", type=float, default=2.0, help="between two exposures [s]")
+    parser.add_argument("--looks", type=int, default=len(PAGES), help="pages asked for in a pause")
     parser.add_argument("--to", type=Path, metavar="DIR", help="write soak.csv and soak.png there")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
         return serve(options.serve)
     with tempfile.TemporaryDirectory(prefix="lightmill-soak-") as folder:
-        watched, counts = soaked(Path(folder), 60 * options.minutes, options.pause)
+        watched, counts = soaked(Path(folder), 60 * options.minutes, options.pause, options.looks)
     trends = {one.name: trend(one.times, one.memory) for one in watched}
     rows = [
         [name, found.start_mb, found.end_mb, f"{found.slope:+.2f} ± {found.error:.2f}",
@@ -166,7 +168,9 @@ def exposure(number: int) -> tuple[str, str]:
 # -- the hour --------------------------------------------------------------------------------------
 
 
-def soaked(folder: Path, seconds: float, pause: float) -> tuple[list[Watched], dict]:
+def soaked(
+    folder: Path, seconds: float, pause: float, looks: int = 1
+) -> tuple[list[Watched], dict]:
     """Run an observatory; return readings of its processes, and what is in the store."""
     from lightmill.workflow.store import Store, create_store
 
@@ -183,7 +187,7 @@ def soaked(folder: Path, seconds: float, pause: float) -> tuple[list[Watched], d
                 Watched("ops watch: intake, rules, jobs", processes.handle_of(service.pid)),
                 Watched("ops serve: the dashboard", processes.handle_of(dashboard.pid)),
             ]
-            turns(watched, inbox, address, seconds, pause)
+            turns(watched, inbox, address, seconds, pause, looks)
     store = Store(root)
     counts = store.status()
     store.close()
@@ -218,7 +222,7 @@ def address_of(dashboard: subprocess.Popen) -> str:
 
 
 def turns(
-    watched: Sequence[Watched], inbox: Path, address: str, seconds: float, pause: float
+    watched: Sequence[Watched], inbox: Path, address: str, seconds: float, pause: float, looks: int
 ) -> None:
     """Deliver, look and read until the time is over."""
     begin = time.monotonic()
@@ -228,8 +232,10 @@ def turns(
         aside = inbox / f".{name}"
         aside.write_text(content)
         aside.replace(inbox / name)
-        with urllib.request.urlopen(address + PAGES[number % len(PAGES)], timeout=PATIENCE) as page:
-            page.read()
+        for look in range(number * looks, (number + 1) * looks):
+            page = PAGES[look % len(PAGES)]
+            with urllib.request.urlopen(address + page, timeout=PATIENCE) as answer:
+                answer.read()
         known = processes.snapshot()
         for one in watched:
             if not processes.is_running(one.handle):

@@ -312,16 +312,14 @@ def test_snakemake_killed_and_started_again_makes_what_the_service_makes(observa
 @pytest.mark.slow
 @pytest.mark.usefixtures("needs_snakemake")
 def test_snakemake_tries_again_what_may_pass_and_goes_on_with_the_rest(observatory):
-    campaign, _ = observatory.exported(programs=["p1"], types=["image2"])
+    campaign, _ = observatory.exported(tasks=[1, 2, 5])
     trouble = campaign.folder.parent / "passing"
     trouble.touch()
 
     assert finished(snakemake(campaign)) == 1
 
-    ends = Counter(
-        (rule, len(campaign.attempts(number))) for number, rule in campaign.rules.items()
-    )
-    assert ends == {("stage1", 1): 3, ("stage2", 3): 3}
+    ends = {(rule, len(campaign.attempts(number))) for number, rule in campaign.rules.items()}
+    assert ends == {("stage1", 1), ("stage2", 3)}
     log = (campaign.folder / "logs" / "stage2" / f"{max(campaign.rules)}.log").read_text()
     assert "No space left on device" in log
 
