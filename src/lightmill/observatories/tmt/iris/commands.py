@@ -24,6 +24,10 @@ def commands() -> None:
 @command("simulate")
 @argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="Folder to write to.")
 @click.option(
+    "--mode", type=click.Choice(["IMG", "SLICER", "LENSLET"]), default="IMG", show_default=True,
+    help="Imager, or one exposure of a small field with the spectrograph.",
+)  # fmt: skip
+@click.option(
     "--size", type=click.IntRange(64, 4096), default=512, show_default=True, metavar="N",
     help="Rows and columns of a detector.",
 )  # fmt: skip
@@ -48,6 +52,7 @@ def commands() -> None:
               help="Decides everything drawn at random.")  # fmt: skip
 def simulate(
     folder: Path,
+    mode: str,
     size: int,
     detectors: tuple[str, ...],
     filter_: str,
@@ -62,6 +67,15 @@ def simulate(
 
     Prints the exposures. Rules that choose the references are in DIR/crds.
     """
+    if mode != "IMG":
+        from lightmill.observatories.tmt.iris import simulate_ifs
+
+        spectrograph = simulate_ifs.SLICER if mode == "SLICER" else simulate_ifs.LENSLET
+        one, _ = simulate_ifs.observe_ifs(
+            folder, spectrograph, filter=filter_, sampling=sampling, reads=reads, seed=seed
+        )
+        click.echo(one.uncal)
+        return 0
     from lightmill.observatories.tmt.iris.simulate import Camera, observe
 
     made, _ = observe(
