@@ -27,7 +27,8 @@ ACTIONS: Mapping[str, tuple[type[machine.Event], str]] = {
     "priority": (machine.Prioritise, "priority"),
     "cancel": (machine.Cancel, "reason"),
 }
-_STATUS = {"not-now": 409, "unknown-name": 404, "usage": 400, "data": 400}
+_STATUS = {"not-now": 409, "unknown-name": 404, "usage": 400, "data": 400,
+           "unavailable": 503}  # fmt: skip
 
 
 def allowed(state: str) -> list[str]:

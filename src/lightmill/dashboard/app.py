@@ -23,6 +23,7 @@ from lightmill.dashboard.job_files import JobFiles
 from lightmill.dashboard.preview import Previews
 from lightmill.dashboard.queries import Questions
 from lightmill.errors import LightmillError
+from lightmill.workflow.patience import Unavailable
 
 __all__ = ["application"]
 
@@ -92,6 +93,7 @@ def application(
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(LightmillError, _failed)
     app.add_exception_handler(SQLAlchemyError, _no_store)
+    app.add_exception_handler(Unavailable, _no_store)
     app.add_middleware(
         Guard, sessions=state.sessions, tokens=tokens, hosts=tuple(hosts), is_private=is_private
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,9 +19,12 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from lightmill.dashboard.queries import LARGEST
+from lightmill.workflow.patience import Unavailable
 from lightmill.workflow.store.following import BATCH, Follower
 
 __all__ = ["events"]
+
+log = logging.getLogger("lightmill.dashboard")
 
 PAUSE = 1.0  # seconds between two looks at the store
 LIFE = 600.0  # seconds of a stream
@@ -75,6 +79,8 @@ async def _told(state: Any, follower: Follower) -> AsyncIterator[bytes]:
                 yield b": nothing new\n\n"
             if len(found) < BATCH:
                 await asyncio.sleep(state.pause)
+    except Unavailable as error:
+        log.warning("a page is told nothing more for now: %s", error)  # its browser asks again
     finally:
         state.streams -= 1
 
