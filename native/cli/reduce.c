@@ -57,22 +57,33 @@ static int has_plane_of(const reduction *r, const lm_fits_image *image)
     return image->n_axes >= 2 && image->axes[0] == r->reads.axes[0] && image->axes[1] == r->reads.axes[1];
 }
 
+/* Look for flags; a file need not have any, but those it has must be sound. */
+static int find_flags(reduction *r, const char *name, size_t n_axes, lm_fits_image *image)
+{
+    const lm_fits_status status = lm_fits_find(&r->fits, name, n_axes, image);
+    if (status == LM_FITS_NOT_FOUND)
+        return 0;
+    return status ? complain_fits(r, &r->fits, name) : -1;
+}
+
 static int read_flags(reduction *r)
 {
     lm_fits_image image;
     if (r->options->ignores_flags)
         return 0;
-    if (!lm_fits_find(&r->fits, "PIXELDQ", 2, &image)) {
-        if (!has_plane_of(r, &image))
-            return complain(r, LM_EXIT_DATA, "PIXELDQ is not as large as a read; try --ignore-flags");
-        if (lm_fits_read_flags(&r->fits, &image, 0, r->pixeldq))
-            return complain_fits(r, &r->fits, "PIXELDQ");
-    }
-    if (!lm_fits_find(&r->fits, "GROUPDQ", 3, &r->groupdq)) {
-        if (!has_plane_of(r, &r->groupdq) || lm_fits_n_planes(&r->groupdq) != lm_fits_n_planes(&r->reads))
-            return complain(r, LM_EXIT_DATA, "GROUPDQ is not as large as the reads; try --ignore-flags");
-        r->has_groupdq = 1;
-    }
+    int found = find_flags(r, "PIXELDQ", 2, &image);
+    if (found > 0)
+        return found;
+    if (found && !has_plane_of(r, &image))
+        return complain(r, LM_EXIT_DATA, "PIXELDQ is not as large as a read; try --ignore-flags");
+    if (found && lm_fits_read_flags(&r->fits, &image, 0, r->pixeldq))
+        return complain_fits(r, &r->fits, "PIXELDQ");
+    found = find_flags(r, "GROUPDQ", 3, &r->groupdq);
+    if (found > 0)
+        return found;
+    r->has_groupdq = found != 0;
+    if (found && (!has_plane_of(r, &r->groupdq) || lm_fits_n_planes(&r->groupdq) != lm_fits_n_planes(&r->reads)))
+        return complain(r, LM_EXIT_DATA, "GROUPDQ is not as large as the reads; try --ignore-flags");
     return 0;
 }
 

@@ -34,7 +34,9 @@ def files() -> dict[str, bytes]:
     reads = image(
         extension, -32, (3, 2, 4, 1), struct.pack(">24f", *counts), *named, "EXTNAME = 'SCI'"
     )
-    flags = image(extension, 8, (3, 2, 4, 1), bytes([0, 4, 1, 2] * 6), *named, "EXTNAME = 'GROUPDQ'")
+    flags = image(
+        extension, 8, (3, 2, 4, 1), bytes([0, 4, 1, 2] * 6), *named, "EXTNAME = 'GROUPDQ'"
+    )
     pixels = image(
         extension, 32, (3, 2), bytes([128, 0, 0, 0] * 6), *named,
         "BZERO   =           2147483648", "EXTNAME = 'PIXELDQ'",

@@ -50,6 +50,18 @@ def test_one_wheel_serves_every_python(wheel):
     assert "-py3-none-" in wheel.name
 
 
+def test_the_program_for_readouts_is_in_the_wheel_and_needs_no_other_file_of_it(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".data/scripts/lm-readout")]
+        program = Path(archive.extract(name, tmp_path))
+    program.chmod(0o755)
+
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True)
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("lm-readout ")
+
+
 def test_every_schema_rule_and_asset_is_in_the_wheel(wheel, root):
     source = root / "src"
     wanted = {
