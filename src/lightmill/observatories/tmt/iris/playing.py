@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lightmill.errors import ConfigurationError, DataError, LightmillError
 from lightmill.observatories.tmt.iris.live import wire
@@ -228,8 +227,12 @@ class _Link:
 def _connect(to: str) -> socket.socket:
     kind, _, rest = to.partition(":")
     if kind == "unix":
-        link: Any = socket.socket(socket.AF_UNIX)
-        link.connect(rest)
+        link = socket.socket(socket.AF_UNIX)
+        try:
+            link.connect(rest)
+        except OSError:
+            link.close()
+            raise
         return link
     host, _, port = rest.rpartition(":")
     found = socket.create_connection((host or "127.0.0.1", int(port)), timeout=10)

@@ -80,7 +80,7 @@ def read_file(path: Path) -> Read:
     from astropy.io import fits
 
     try:
-        with fits.open(path, memmap=False) as hdus:
+        with Path(path).open("rb") as stream, fits.open(stream, memmap=False) as hdus:
             header, pixels = hdus[0].header, hdus[0].data
         exposure = Exposure(
             str(header.get("EXPNAME") or header["OBS_ID"]), str(header["DETECTOR"]).strip(),

@@ -84,6 +84,9 @@ class Desk(Protocol):
     def begins(self, exposure: Exposure) -> tuple[Any, Planes | None]:
         """Return the model of an exposure and what is known of its pixels."""
 
+    def refused(self, exposure: Exposure, error: LightmillError) -> None:
+        """Note that there will be no frame of an exposure."""
+
 
 class Station(threading.Thread):
     """Takes the reads of one detector.
@@ -169,7 +172,12 @@ class Station(threading.Thread):
                 self._desk.tell(f"{read.label} was left out: it does not fit its exposure")
                 return
             self._end(f"{exposure.name} has begun")
-            self._begin(exposure)
+            try:
+                self._begin(exposure)
+            except LightmillError as error:
+                self._run, self._over = None, exposure.name
+                self._desk.refused(exposure, error)
+                return
         run = self._run
         assert run is not None
         if fault is not None:

@@ -180,6 +180,12 @@ class Watch:
             self._planes[key] = found
         return template, self._planes[key]
 
+    def refused(self, exposure: Exposure, error: LightmillError) -> None:
+        """Note that there will be no frame of an exposure: its keywords cannot be."""
+        self.tell(f"{exposure.name}: there will be no frame of it: {error.story()}")
+        self.report.failed += 1
+        self._count()
+
     def looked(self, station: Station, read: Read) -> None:
         """Note that a frame has one more read."""
         look = station.look
@@ -218,6 +224,7 @@ class Watch:
         frame = empty_frame(*exposure.shape)
         for plane in frame:
             plane.fill(1)
+        frame.dq.fill(0)
         with tempfile.TemporaryDirectory(dir=self.settings.output_dir) as folder:
             self._reducer.rehearse(template, frame, Path(folder))
 
@@ -267,11 +274,19 @@ class Watch:
             except Exception as error:  # noqa: BLE001 - the detectors go on; nothing is hidden
                 report.failed += 1
                 self.tell(f"{done.exposure.name}: a bug of ours: {type(error).__name__}: {error}")
-            report.exposures += 1
             report.reads += done.parameters["reads"]
             report.lost += done.parameters["lost"]
-            if self.settings.exposures is not None and report.exposures >= self.settings.exposures:
-                self.over.set()
+            self._count()
+
+    def _count(self) -> None:
+        """Count an exposure that is over, and end with the last one that is awaited."""
+        with self._lock:
+            self.report.exposures += 1
+            over = self.settings.exposures is not None and (
+                self.report.exposures >= self.settings.exposures
+            )
+        if over:
+            self.over.set()
 
     def _reduce(self, done: Done) -> None:
         """Save the raw frame, and at the same time reduce it if it is one of science."""
