@@ -9,6 +9,9 @@ import pytest
 pytest.importorskip("gwcs", reason="imaging needs the extra `imaging`")
 pytest.importorskip("drizzle", reason="imaging needs the extra `imaging`")
 
+from astropy.io import fits
+from astropy.wcs import WCS
+
 from lightmill import app, models
 from lightmill.cli import main
 from lightmill.cli.report.sky import alignment, match, read_mosaic, read_sky
@@ -62,6 +65,20 @@ def test_bright_sources_are_found_and_few_others(residuals):
     # physics: 100 times the noise; the others are blended, or behind a brighter one
     assert min(bright) > 0.85
     assert residuals.unmatched <= 0.03 * residuals.found
+
+
+def test_a_source_is_at_the_same_place_in_the_mosaic_and_in_its_map(demo):
+    (path,) = (demo / "products").glob("*_t001_*_i2d.fits")
+    pixels = np.array([3.0, 200.0, 60.0]), np.array([7.0, 250.0, 40.0])
+
+    places = []
+    for suffix in ("i2d", "segm"):
+        header = fits.getheader(path.with_name(path.name.replace("i2d", suffix)), "SCI")
+        assert not any(keyword.startswith(("A_", "B_")) for keyword in header)
+        places.append(WCS(header).pixel_to_world_values(*pixels))
+
+    # physics: the mosaic has no distortion; what an exposure said of its own is not true of it
+    np.testing.assert_allclose(places[0], places[1], rtol=0, atol=1e-12)
 
 
 def test_a_member_missing_is_named_in_the_product(demo, tmp_path):
