@@ -27,6 +27,7 @@ __all__ = [
     "focal_plane",
     "moved",
     "offset",
+    "on_chip",
     "roll_difference",
     "separation",
     "to_fiducial",
@@ -57,12 +58,14 @@ class FocalPlane:
     """The apertures and chips of the camera.
 
     Apertures and chips have positions (V2, V3) [arcsec]; chips also a scale [arcsec / pixel] and the
-    angle from +V3 to their +y, counter-clockwise on the sky [deg].
+    angle from +V3 to their +y, counter-clockwise on the sky [deg]. `middles` are the pixels (x, y) of
+    the chips' positions, counted from 0.
     """
 
     fiducial: str
     apertures: dict[str, tuple[float, float]]
     chips: dict[str, tuple[float, float, float, float]]
+    middles: dict[str, tuple[float, float]]
 
     def to_fiducial(self, aperture: str) -> tuple[float, float] | None:
         """Return the way from an aperture to the fiducial, or None if it is not known."""
@@ -84,6 +87,7 @@ def focal_plane() -> FocalPlane:
             name: (at["v2"], at["v3"], at["scale"], at["beta_y"])
             for name, at in content["chips"].items()
         },
+        {name: (at["xref"] - 1, at["yref"] - 1) for name, at in content["chips"].items()},
     )
 
 
@@ -213,6 +217,36 @@ def chip_shifts(members: Attitude, leaders: Attitude) -> np.ndarray:
         shifts[:, number, 0] = (cosine * d2 - sine * d3) / scale
         shifts[:, number, 1] = (-sine * d2 - cosine * d3) / scale
     return shifts
+
+
+def on_chip(stars: np.ndarray, pointing: Attitude, chip: str) -> np.ndarray:
+    """Return where stars fall on a chip.
+
+    Parameters
+    ----------
+    stars : (3, n) ndarray of float64
+        Directions, unit vectors.
+    pointing : Attitude
+        One, at the fiducial.
+    chip : str
+        One of `CHIPS`.
+
+    Returns
+    -------
+    xy : (n, 2) ndarray of float64
+        Pixels counted from 0; also far outside of the chip.
+    """
+    plane = focal_plane()
+    at = plane.apertures[plane.fiducial]
+    v2, v3, scale, beta = plane.chips[chip]
+    there = moved(pointing, v2 - at[0], v3 - at[1])
+    along = _dot(stars, there.axis) * ARCSEC
+    t2, t3 = _dot(stars, there.v2) / along, _dot(stars, there.v3) / along
+    sine, cosine = np.sin(beta * DEG), np.cos(beta * DEG)
+    x0, y0 = plane.middles[chip]
+    return np.stack(
+        [x0 + (sine * t3 - cosine * t2) / scale, y0 + (sine * t2 + cosine * t3) / scale], axis=1
+    )
 
 
 def _dot(one: np.ndarray, other: np.ndarray) -> np.ndarray:

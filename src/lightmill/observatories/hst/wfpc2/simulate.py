@@ -19,7 +19,7 @@ from lightmill.observatories.hst.wfpc2.geometry import (
     moved,
 )
 
-__all__ = ["UNDEFINED", "fits_bytes", "jitter_names", "jitter_table", "write_jitter"]
+__all__ = ["UNDEFINED", "extension", "fits_bytes", "jitter_names", "jitter_table", "write_jitter"]
 
 UNDEFINED = 1.6e38
 BLOCK = 2880
@@ -136,7 +136,7 @@ def write_jitter(
     }  # fmt: skip
     statistics = {**_statistics(table, dataset, aperture), **(keywords or {})}
     statistics = {name: one for name, one in statistics.items() if one is not None}
-    jit = fits_bytes(common) + _extension(table_cards(table, "jit", UNITS), table_bytes(table))
+    jit = fits_bytes(common) + extension(table_cards(table, "jit", UNITS), table_bytes(table))
     image = np.zeros((64, 64), ">i2")
     cards = [
         *format_card("XTENSION", "IMAGE"), *format_card("BITPIX", 16), *format_card("NAXIS", 2),
@@ -145,7 +145,7 @@ def write_jitter(
         *_cards({} if before_1997 else statistics),
     ]  # fmt: skip
     jif = fits_bytes({**common, **(statistics if before_1997 else {})})
-    jif += _extension(cards, image.tobytes())
+    jif += extension(cards, image.tobytes())
     paths = Path(folder) / names[0], Path(folder) / names[1]
     for path, content in zip(paths, (jit, jif), strict=True):
         path.write_bytes(content)
@@ -194,5 +194,19 @@ def _header(cards: list[bytes]) -> bytes:
     return block.ljust(math.ceil(len(block) / BLOCK) * BLOCK)
 
 
-def _extension(cards: list[bytes], data: bytes) -> bytes:
+def extension(cards: list[bytes], data: bytes) -> bytes:
+    """Return an extension of a FITS file.
+
+    Parameters
+    ----------
+    cards : list of bytes
+        Its header, without END.
+    data : bytes
+        Its data.
+
+    Returns
+    -------
+    content : bytes
+        Padded to whole blocks.
+    """
     return _header(cards) + data.ljust(math.ceil(len(data) / BLOCK) * BLOCK, b"\0")
