@@ -13,6 +13,7 @@ NAMES = {
     "accuracy": "bias, pulls and cosmic rays against the simulated truth, beside the peer",
     "imaging": "count rates to a mosaic and a catalog, beside the peer: CPU, wall, memory",
     "imaging-truth": "mosaics and catalogs against the simulated sky, beside the peer's",
+    "iris-live": "detectors watched at their own cadence: no read dropped, how soon frames are there",
     "operations": "exposures a second into an observatory, at 1,000 to 100,000 of them",
     "orders": "the night of a demonstration in random orders of arrival: the same products",
     "overhead": "what the framework costs: no-op steps, start-up",
@@ -24,6 +25,7 @@ NAMES = {
     "refs-serve": "two hundred clients of one reference server: latencies, and no error",
     "soak": "memory of an observatory over an hour: the service and the dashboard",
     "wfpc2": "association maintenance of a whole archive: CPU, memory",
+    "readout": "reads of a detector into frames: CPU, share of the memory's bandwidth, streaming",
     "resume": "kill the run at random moments; resumed products are bit-identical",
 }
 
