@@ -85,7 +85,7 @@ class DetectOutliers(Step):
             check=check_numbers,
         )  # fmt: skip
         scale: str = param(
-            "4.0 3.0", "share of the steepness of the image a pixel may be off besides, for both",
+            "5.0 3.0", "share of the steepness of the image a pixel may be off besides, for both",
             check=check_numbers,
         )  # fmt: skip
         steepness_noise: float = param(
