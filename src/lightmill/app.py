@@ -58,6 +58,8 @@ def discover() -> dict[str, Instrument]:
         for leaf in sorted(p.parent for p in observatory.glob("*/__init__.py")):
             module = f"{name}.{leaf.name}"
             _add(found, importlib.import_module(module).INSTRUMENT, module)
+            if (leaf / "models.py").exists():  # kinds of data that only this instrument has
+                importlib.import_module(f"{module}.models")
     for point in sorted(_entry_points("lightmill.instruments"), key=lambda p: p.name):
         _add(found, _load(point), f"{point.value} of {point.dist}")
     for observatory_ in instruments_.observatories():

@@ -68,6 +68,22 @@ def write_report(
         references_of=_references,
         changed_of=_changed,
     )
+    return written(directory, page)
+
+
+def written(directory: str | Path, page: str) -> Path:
+    """Write a page under the name reports have; it appears complete or not at all.
+
+    Parameters
+    ----------
+    directory : path
+    page : str
+
+    Returns
+    -------
+    path : Path
+        ``report.html``.
+    """
     path = Path(directory) / "report.html"
     aside = path.with_name(path.name + ".part")
     aside.write_text(page, encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lightmill.cli.report import pictures
-from lightmill.cli.report.page import _references, _steps, _templates
+from lightmill.cli.report.page import _references, _steps, _templates, written
 from lightmill.simulate.story import Plate, Story
 
 __all__ = ["write_story"]
@@ -51,11 +51,7 @@ def write_story(directory: str | Path, story: Story, record: Mapping[str, Any]) 
             references_of=_references,
         )
     )
-    path = Path(directory) / "report.html"
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(path)
-    return path
+    return written(directory, page)
 
 
 def _picture(key: str, plate: Plate) -> pictures.Picture:

@@ -30,7 +30,7 @@ from lightmill.models import (
     ReferenceModel,
 )
 from lightmill.models.dq import PIXEL
-from lightmill.observatories.tmt.iris.frames import IrisImageModel
+from lightmill.observatories.tmt.iris.models import IrisImageModel
 from lightmill.observatories.tmt.iris.steps import (
     CorrectNonlinearity,
     MergeSubarrays,

@@ -4,8 +4,5 @@ from pathlib import Path
 
 from lightmill.instrument import Instrument
 from lightmill.observatories.tmt import OBSERVATORY
-from lightmill.observatories.tmt.iris import frames
-
-__all__ = ["INSTRUMENT", "frames"]
 
 INSTRUMENT = Instrument("IRIS", OBSERVATORY, Path(__file__).parent)
