@@ -67,7 +67,12 @@ def submit_command(store: str, archive: Path, delivery: tuple[int, ...], as_json
 @click.option(
     "--products",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for association tables (.asn); without it none are written.",
+    help="Folder for association tables and images; without it none are written.",
+)
+@click.option(
+    "--frames",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder of calibrated frames (_c0m.fits), to be combined; without it only tables are made.",
 )
 @click.option(
     "--policy",
@@ -79,13 +84,21 @@ def submit_command(store: str, archive: Path, delivery: tuple[int, ...], as_json
 @click.option("--again", is_flag=True, help="Also try jitter files that could not be read before.")
 @_JSON
 def run_command(
-    store: str, archive: Path, products: Path | None, policy: str, again: bool, as_json: bool
+    store: str,
+    archive: Path,
+    products: Path | None,
+    frames: Path | None,
+    policy: str,
+    again: bool,
+    as_json: bool,
 ) -> None:
     """Do all that is owed: extract pointings, build associations, make products."""
     from lightmill.observatories.hst.wfpc2.request import run
 
     with _opened(store) as maintained, _instance(archive) as instance:
-        done = run(maintained, instance, products=products, policy=policy, again=again)
+        done = run(
+            maintained, instance, products=products, frames=frames, policy=policy, again=again
+        )
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
         return

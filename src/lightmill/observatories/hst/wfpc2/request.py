@@ -4,46 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lightmill.errors import NothingSelectedError
 from lightmill.observatories.hst.wfpc2 import events
-from lightmill.observatories.hst.wfpc2.asn import remove_asn, write_asn
-from lightmill.observatories.hst.wfpc2.associations import Association
 from lightmill.observatories.hst.wfpc2.instance import Instance
-from lightmill.observatories.hst.wfpc2.jitter import Pointing
 from lightmill.observatories.hst.wfpc2.maintenance import Archive, Round, maintain
 from lightmill.observatories.hst.wfpc2.previews import DEFAULT_POLICY
-from lightmill.observatories.hst.wfpc2.state import Generation, State
+from lightmill.observatories.hst.wfpc2.products import Products, remove_products
+from lightmill.observatories.hst.wfpc2.state import State
 
-__all__ = ["Products", "run", "status", "submit"]
-
-
-@dataclass(frozen=True)
-class Products:
-    """Reads an archive's jitter files, and writes association tables as the product.
-
-    Parameters
-    ----------
-    instance : Instance
-        The archive.
-    folder : path or None
-        Where association tables go; None writes none.
-    """
-
-    instance: Instance
-    folder: Path | None
-
-    def extract(self, dataset: str, gen_date_str: str, generation: Generation) -> Pointing:
-        """Measure the pointing in a pair of jitter files; see `Instance.extract`."""
-        return self.instance.extract(dataset, gen_date_str, generation)
-
-    def preview(self, association: Association) -> None:
-        """Write the table of an association."""
-        if self.folder is not None:
-            write_asn(self.folder, association, self.instance.rules)
+__all__ = ["run", "status", "submit"]
 
 
 def submit(
@@ -101,6 +73,7 @@ def run(
     instance: Instance,
     *,
     products: Path | None = None,
+    frames: Path | None = None,
     policy: str = DEFAULT_POLICY,
     again: bool = False,
 ) -> Round:
@@ -113,7 +86,9 @@ def run(
     instance : Instance
         Where jitter files are.
     products : path, optional
-        Where association tables go.
+        Where association tables go, and what is made of frames.
+    frames : path, optional
+        Folder of calibrated frames; without it only tables are made.
     policy : str
         By which they are owed.
     again : bool
@@ -126,10 +101,10 @@ def run(
     """
     if products is not None:
         products.mkdir(parents=True, exist_ok=True)
-    done = maintain(archive, Products(instance, products), policies=[policy], again=again)
+    done = maintain(archive, Products(instance, products, frames), policies=[policy], again=again)
     if products is not None:
         for assoc_id in archive.state.retired:
-            remove_asn(products, assoc_id)
+            remove_products(products, assoc_id)
     return done
 
 
