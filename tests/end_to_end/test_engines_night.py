@@ -21,7 +21,7 @@ from lightmill.cli.main import main
 from lightmill.workflow import processes
 from lightmill.workflow.store import Store
 from lightmill.workflow.store import tables as t
-from tests.slurm import running_slurm
+from tests.slurm import in_full, running_slurm
 
 pytestmark = pytest.mark.slow
 
@@ -167,20 +167,36 @@ def test_a_worker_on_slurm_is_killed(raw, local, tmp_path, root):
     is_as_good_as(night, local, killed)
 
 
-def test_snakemake_makes_the_same(raw, local, tmp_path):
+def campaign_of(raw, root, folder, *more):
+    """Make an observatory that has taken the exposures in, and a campaign of what is to be done."""
     pytest.importorskip("snakemake", reason="NO SNAKEMAKE: pip install 'lightmill[cluster]'")
-    root, campaign = tmp_path / "site", tmp_path / "campaign"
     prepared(raw, root)
     assert run("ops", "ingest", *raw.glob("*_uncal.fits"), "--root", root) == 0
-    assert run("ops", "export", "snakemake", campaign, "--root", root) == 0
+    assert run("ops", "export", "snakemake", folder, "--root", root, *more) == 0
 
+
+def is_run_and_the_same(campaign, profile, root, local):
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--profile", "profiles/local"], cwd=campaign,
+        [sys.executable, "-m", "snakemake", "--profile", f"profiles/{profile}"], cwd=campaign,
         capture_output=True, text=True,
     )  # fmt: skip
-
     assert done.returncode == 0, done.stderr
     assert run("ops", "import", campaign, "--root", root) == 0
     night = Night(root)
     assert night.counts()["jobs"] == {"DONE": JOBS}
     assert night.files() == local.files()
+
+
+def test_snakemake_makes_the_same(raw, local, tmp_path):
+    campaign_of(raw, tmp_path / "site", tmp_path / "campaign")
+
+    is_run_and_the_same(tmp_path / "campaign", "local", tmp_path / "site", local)
+
+
+@in_full
+def test_snakemake_makes_the_same_on_slurm(raw, local, tmp_path, root):
+    more = ("--partition", "main", "--runtime", "5", "--together", "4")
+    campaign_of(raw, tmp_path / "site", tmp_path / "campaign", *more)
+
+    with running_slurm(root, tmp_path / "slurm", 16967):
+        is_run_and_the_same(tmp_path / "campaign", "slurm", tmp_path / "site", local)
