@@ -216,6 +216,36 @@ def test_a_step_whose_input_changed_meanwhile_is_passed_over(observatory):
     assert sorted(last.rules.values()) == ["stage1", "stage2", "stage3"]
 
 
+def test_a_task_that_the_observatory_does_itself_is_left_to_it(observatory):
+    campaign, _ = observatory.exported()
+    first, second, *_ = campaign.rules
+    for number in (first, second):
+        run_step(campaign, number, Maker())
+    store = observatory.store()
+    jobs = {one.task_id: one.job_id for one in store.startable()}
+    assert store.start(jobs[first], "local", 1.0, ["somewhere"])
+    store.close()
+
+    taken = observatory.imported(campaign)
+
+    assert taken.counts == {"taken": 1, "passed over": 1, "not done": 9}
+    assert taken.passed_over == {first: "its task is RUNNING"}
+    assert observatory.result()[2] == {"DONE": 1, "QUEUED": 3, "RUNNING": 1}
+
+
+def test_an_import_that_was_killed_is_gone_on_with(observatory, calm):
+    campaign, _ = observatory.exported()
+    for number in campaign.rules:
+        run_step(campaign, number, Maker())
+    store = observatory.store()
+    job = store.startable()[0]
+    assert store.start(job.job_id, "campaign", 1.0, ["killed here"])
+    store.close()
+
+    assert observatory.imported(campaign).counts == {"taken": 11}
+    assert observatory.result() == calm
+
+
 def test_what_is_done_is_done_again_if_asked_for(observatory, calm):
     campaign, _ = observatory.exported()
     for number in campaign.rules:

@@ -113,7 +113,8 @@ class _Taking:
         job_id, why = self._job(number)
         if not job_id:
             return "passed over", why
-        self._record(job_id, folder, ended, handle, inputs)
+        if not self._record(job_id, folder, ended, handle, inputs):
+            return "passed over", "the observatory has begun with its task"
         return "taken" if is_good else "failed", ""
 
     def _is_known(self, handle: str, states: Sequence[JobState]) -> bool:
@@ -177,10 +178,14 @@ class _Taking:
         ended: Ended,
         handle: str,
         inputs: Mapping[str, str] | None,
-    ) -> None:
-        """Write an attempt down as the job of a task."""
+    ) -> bool:
+        """Write an attempt down as the job of a task; say whether that could be."""
         told = json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))
-        self.store.start(job_id, ENGINE, told["memory_limit_mb"] or 0.0, told["command"])
+        memory = told["memory_limit_mb"] or 0.0
+        if not self.store.start(job_id, ENGINE, memory, told["command"]) and not self._is_ours(
+            job_id
+        ):
+            return False
         self.store.submitted(job_id, handle)
         used = {one.name: one.sha256 for one in self.store.inputs_of(job_id)}
         if inputs is not None and any(inputs.get(name) != used[name] for name in used):
@@ -193,6 +198,14 @@ class _Taking:
             outcome = outcome_of(this, folder, self.archive, self.describer, self.store.inputs_of)
         _keep(folder, self.jobs / str(job_id))
         self.store.finish(job_id, outcome)
+        return True
+
+    def _is_ours(self, job_id: int) -> bool:
+        """Say whether a job was begun for a campaign, by somebody who did not come to its end."""
+        j = t.jobs.c
+        is_so = (j.id == job_id) & (j.engine == ENGINE) & (j.state == JobState.RUNNING)
+        with self.store.reading() as connection:
+            return connection.execute(select(j.id).where(is_so)).first() is not None
 
 
 def _keep(folder: Path, target: Path) -> None:
