@@ -65,7 +65,7 @@ class DetectOutliers(Step):
 
     name = "outlier_detection"
     reads, writes = Exposures, Exposures
-    extensions = frozenset({"maximum_megapixels", "steepness_noise"})
+    extensions = frozenset({"least_coverage", "maximum_megapixels", "steepness_noise"})
 
     @dataclass(frozen=True)
     class Parameters:
@@ -92,6 +92,9 @@ class DetectOutliers(Step):
             2.0, "standard errors of the median that a steepness may be by noise, and is not "
             "counted for", ge=0,
         )  # fmt: skip
+        least_coverage: int = param(
+            2, "fewest exposures a median is made of: where fewer are, nothing is flagged", ge=1
+        )
         backg: float = param(
             0.0, "level of the sky in the exposures but not in their median, where no exposure "
             "says its own",
@@ -147,7 +150,7 @@ class DetectOutliers(Step):
         layers = exposures.each(put, "exposures on one grid")
         _check_usable(layers, exposures.names)
         groups = [[layers[k] for k in group] for group in exposures.groups().values()]
-        median = _median(groups, frame.shape, fill_value(p.fillval))
+        median = _median(groups, frame.shape, fill_value(p.fillval), p.least_coverage)
         snr, scale = _two(p.snr), _two(p.scale)
         noise = p.steepness_noise * MEDIAN_NOISE / len(groups) ** 0.5
 
@@ -210,7 +213,7 @@ class DetectOutliers(Step):
                 cube[k][self._weight(model, bad, region) < max(thresholds[k] or 0.0, 1e-38)] = (
                     np.nan
                 )
-            median = median_of(cube)
+            median = _judged(median_of(cube), cube, p.least_coverage)
             for k, model in enumerate(models):
                 outlier = find_outliers_unshifted(
                     part_of(model, "data", region), _error(model, region), median, snr=snr
@@ -255,9 +258,12 @@ def _check_usable(found: Sequence[Any], names: Sequence[str]) -> None:
 
 
 def _median(
-    groups: list[list[_Layer | None]], shape: tuple[int, int], missing: float
+    groups: list[list[_Layer | None]], shape: tuple[int, int], missing: float, least: int
 ) -> np.ndarray | Spool:
-    """Return the median of groups of exposures on the grid, a stripe at a time."""
+    """Return the median of groups of exposures on the grid, a stripe at a time.
+
+    `missing` stands where nothing is there; where fewer than `least` are, there is no median.
+    """
     ny, nx = shape
     large = 4 * ny * nx > MEDIAN_BYTES
     median: Any = Spool(shape, np.float32) if large else np.empty(shape, np.float32)
@@ -272,10 +278,25 @@ def _median(
         rows = median_of(cube)
         if not np.isnan(missing):
             rows[np.isnan(rows)] = missing
+        rows = _judged(rows, cube, least)
         if large:
             median.write(y0, rows)
         else:
             median[y0:y1] = rows
+    return median
+
+
+def _judged(median: np.ndarray, ordered: np.ndarray, least: int) -> np.ndarray:
+    """Take away medians of too few values, which come along the first axis, NaN last.
+
+    The median of one exposure is that exposure, and blurred by the grid: peaks of its stars are
+    not outliers.
+    """
+    if least > 1:
+        few = ~np.isnan(ordered[0])
+        if least <= len(ordered):
+            few &= np.isnan(ordered[least - 1])
+        median[few] = np.nan
     return median
 
 

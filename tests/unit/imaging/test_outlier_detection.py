@@ -10,7 +10,13 @@ from lightmill.imaging.resample import Resample
 from lightmill.models import Exposures
 from lightmill.models.dq import PIXEL
 from lightmill.pipeline import Skipped
-from tests.unit.imaging.sky_exposures import distorted_wcs, dithered, exposure, stars_of
+from tests.unit.imaging.sky_exposures import (
+    distorted_wcs,
+    dithered,
+    exposure,
+    image_of,
+    stars_of,
+)
 
 SHAPE = (96, 96)
 NOISE = 0.1
@@ -116,8 +122,49 @@ def test_exposures_that_do_not_overlap_flag_nothing():
 
     result = DetectOutliers().apply(Exposures.of(models))
 
-    # physics: the median of one exposure is that exposure, smoothed by the grid
-    assert sum(flagged(m).sum() for m in result.science) <= 10
+    assert sum(flagged(m).sum() for m in result.science) == 0
+
+
+def test_peaks_of_stars_that_one_exposure_alone_sees_are_no_outliers():
+    random, models = np.random.default_rng(5), []
+    for k in range(2):
+        ra = 53.1 + k * 0.01
+        wcs = distorted_wcs(SHAPE, ra=ra)
+        data = image_of(wcs, SHAPE, stars_of(30, ra=ra), sigma=0.45)
+        models.append(exposure(wcs, data=data + random.normal(0, NOISE, SHAPE), noise=NOISE,
+                               number=k + 1))  # fmt: skip
+    exposures, tolerance = Exposures.of(models), {"scale": "1.2 0.7", "steepness_noise": 0.0}
+
+    found, compared = (
+        sum(flagged(m).sum() for m in DetectOutliers(**tolerance, **more).apply(exposures).science)
+        for more in ({}, {"least_coverage": 1})
+    )
+
+    assert found == 0
+    # physics: the grid blurs stars as narrow as a pixel by more than that tolerance
+    assert compared > 10
+
+
+@pytest.mark.parametrize("resample_data", [True, False])
+def test_a_pixel_is_not_judged_where_the_other_exposure_has_none(resample_data):
+    random = np.random.default_rng(2)
+    wcs = distorted_wcs(SHAPE)
+    ray = np.zeros(SHAPE, bool)
+    ray[30, 30] = ray[60, 60] = True
+    models = []
+    for k in range(2):
+        data = 1 + random.normal(0, NOISE, SHAPE)
+        dq = np.zeros(SHAPE, np.uint32)
+        if k == 0:
+            data[ray] += 100 * NOISE
+        else:
+            dq[24:37, 24:37] = PIXEL["DO_NOT_USE"]
+        models.append(exposure(wcs, data=data, noise=NOISE, number=k + 1).evolve(dq=dq))
+
+    first, _ = DetectOutliers(resample_data=resample_data).apply(Exposures.of(models)).science
+
+    assert flagged(first)[60, 60]
+    assert not flagged(first)[26:35, 26:35].any()
 
 
 def test_dead_pixels_and_dead_exposures_do_no_harm():
