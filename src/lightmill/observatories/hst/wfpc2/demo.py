@@ -95,13 +95,24 @@ def play(tools: Tools, directory: Path) -> Story:
     return _story(observed, versions, made)
 
 
-def observe(folder: Path, *, stars: int = 1500, seed: int = 0) -> Observed:
+def observe(
+    folder: Path,
+    *,
+    steps: tuple[tuple[float, float], ...] = STEPS,
+    wrong: int = 2,
+    stars: int = 1500,
+    seed: int = 0,
+) -> Observed:
     """Write an archive of one dithered field, and its two deliveries.
 
     Parameters
     ----------
     folder : path
         Of the archive.
+    steps : tuple of (float, float)
+        Of the telescope along V2 and V3, an exposure each [arcsec].
+    wrong : int
+        Number of the exposure whose first jitter files are wrong.
     stars : int
         In the field.
     seed : int
@@ -115,7 +126,7 @@ def observe(folder: Path, *, stars: int = 1500, seed: int = 0) -> Observed:
     """
     for name in ("jitter", "frames"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    exposures = dithered(FIELD, STEPS)
+    exposures = dithered(FIELD, steps)
     field = make_field(
         to_fiducial(attitude_of(*FIELD), [exposures[0].aperture]), stars=stars, seed=seed
     )
@@ -123,9 +134,9 @@ def observe(folder: Path, *, stars: int = 1500, seed: int = 0) -> Observed:
     for number, one in enumerate(exposures):
         frame, truths[one.dataset_name] = simulate_frame(one, field, seed=100 * seed + number)
         write_frame(frame_path(folder / "frames", one.dataset_name), one, frame)
-        wrong = MISTAKE / 3600 if number == 2 else 0.0
-        first += [(one.dataset_name, FIRST, ()), _jitter(folder, one, FIRST, wrong, number)]
-        if wrong:
+        error = MISTAKE / 3600 if number == wrong else 0.0
+        first += [(one.dataset_name, FIRST, ()), _jitter(folder, one, FIRST, error, number)]
+        if error:
             second.append(_jitter(folder, one, SECOND, 0.0, number))
     write_archive(folder, exposures, {0: first, 1: second})
     return Observed(folder, exposures, field, truths)

@@ -104,9 +104,10 @@ def to_leader(member: Member, chip: str, shape: tuple[int, int]) -> np.ndarray:
     turn = np.radians(member.delta_roll)
     sine, cosine = np.sin(turn), np.cos(turn)
     y, x = np.mgrid[-1 : shape[0] + 1, -1 : shape[1] + 1].astype(np.float64)
-    x, y = x - x0 - dx, y - y0 - dy
-    # A chip sees the sky mirrored: the camera turned by the roll, its image by the same, back.
-    return np.stack([x0 + cosine * x - sine * y, y0 + sine * x + cosine * y], axis=-1)
+    x, y = x - x0, y - y0
+    # A chip sees the sky mirrored: the camera turned by the roll, its image by the same, back. The
+    # shift is along the leader's axes: it comes after the turn.
+    return np.stack([x0 - dx + cosine * x - sine * y, y0 - dy + sine * x + cosine * y], axis=-1)
 
 
 def combine(

@@ -171,15 +171,18 @@ def picture(chips: list[np.ndarray]) -> bytes:
     Returns
     -------
     content : bytes
-        PC1 at the upper right, as large as the others; grey, 8 bits.
+        WF3 at the lower left, rows upwards turned by half a turn; the chips' first pixels meet in
+        the middle. PC1, at the upper right, is shown as large as the others. Grey, 8 bits.
     """
     small = []
-    for turns, chip in enumerate(chips):
+    for chip in chips:
         ny, nx = (length // BIN * BIN for length in chip.shape)
         blocks = np.nan_to_num(chip[:ny, :nx]).reshape(ny // BIN, BIN, nx // BIN, BIN)
-        small.append(np.rot90(_shades(blocks.mean(axis=(1, 3))), -turns))
+        small.append(_shades(blocks.mean(axis=(1, 3))))
     pc1, wf2, wf3, wf4 = small
-    return _png(np.block([[wf2[::-1], pc1[::-1]], [wf3[::-1], wf4[::-1]]]))
+    # Beside WF3 the chips are turned by the differences of their angles to V3: quarters, nearly.
+    upwards = np.block([[np.rot90(pc1, 2), np.rot90(wf2, 1)], [np.rot90(wf4, -1), wf3]])
+    return _png(np.rot90(upwards[::-1], 2))
 
 
 def _shades(image: np.ndarray) -> np.ndarray:
