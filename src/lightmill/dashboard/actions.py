@@ -1,4 +1,4 @@
-"""What operators may do to tasks, and in which states it makes sense."""
+"""What operators may do to tasks and files, and in which states it makes sense."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from lightmill.dashboard.asking import checked_form, form_of, number_of
 from lightmill.dashboard.guard import visitor_of
 from lightmill.errors import LightmillError
 from lightmill.workflow import machine
-from lightmill.workflow.states import TaskState
+from lightmill.workflow.states import DatasetState, TaskState
 
-__all__ = ["ACTIONS", "Act", "allowed", "done", "status_of"]
+__all__ = ["ACTIONS", "FILE_ACTIONS", "Act", "allowed", "allowed_of_file", "done", "status_of"]
 
-# Told: number of the task, name of the action, its facts (reason, priority), who asks for it.
+# Told: number of the task or dataset, name of the action, which is of one of the two only, its facts
+# (reason, priority), who asks for it.
 Act = Callable[[int, str, dict[str, Any], str], None]
 
 ACTIONS: Mapping[str, tuple[type[machine.Event], str]] = {
@@ -26,6 +27,10 @@ ACTIONS: Mapping[str, tuple[type[machine.Event], str]] = {
     "hold": (machine.Hold, "reason"),
     "priority": (machine.Prioritise, "priority"),
     "cancel": (machine.Cancel, "reason"),
+}
+FILE_ACTIONS: Mapping[str, tuple[frozenset[DatasetState], str]] = {
+    "accept": (frozenset({DatasetState.CONFLICT, DatasetState.QUARANTINED}), ""),
+    "quarantine": (frozenset({DatasetState.CURRENT}), "reason"),
 }
 _STATUS = {"not-now": 409, "unknown-name": 404, "usage": 400, "data": 400,
            "unavailable": 503}  # fmt: skip
@@ -42,24 +47,33 @@ def allowed(state: str) -> list[str]:
     ]
 
 
-async def done(request: Request, task: str, action: str) -> int:
-    """Do what an operator asks for; return the number of the task.
+def allowed_of_file(state: str) -> list[str]:
+    """Return the actions that a generation of a file in a state can be asked for."""
+    return [name for name, (states, _) in FILE_ACTIONS.items() if state in states]
+
+
+async def done(
+    request: Request, thing: str, action: str, actions: Mapping[str, tuple[Any, str]] = ACTIONS
+) -> int:
+    """Do what an operator asks for; return the number of the task or dataset.
 
     Parameters
     ----------
     request : Request
         With a form: ``csrf`` and what the action needs.
-    task, action : str
+    thing, action : str
         As the address has them.
+    actions : mapping
+        Those there are for it.
 
     Raises
     ------
     HTTPException
-        404 without such a task or action, 401 or 403 if it is not allowed, 409 if the state of
-        the task does not allow it, 503 if nobody here can do it.
+        404 without such a thing or action, 401 or 403 if it is not allowed, 409 if its state does
+        not allow it, 503 if nobody here can do it.
     """
-    number = number_of(task, "task")
-    if action not in ACTIONS:
+    number = number_of(thing, "task" if actions is ACTIONS else "dataset")
+    if action not in actions:
         raise HTTPException(404, f"there is no action {action[:40]!r}")
     visitor, state = visitor_of(request), request.app.state
     if visitor.role is None:
@@ -70,7 +84,7 @@ async def done(request: Request, task: str, action: str) -> int:
         raise HTTPException(403, f"the role {visitor.role} may look, not act")
     if state.act is None:
         raise HTTPException(503, "this dashboard shows a store that it cannot write")
-    told = _told(ACTIONS[action][1], form)
+    told = _told(actions[action][1], form)
     try:
         await run_in_threadpool(state.act, number, action, told, visitor.name)
     except LightmillError as error:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 
 from lightmill.dashboard import metrics, stream
-from lightmill.dashboard.actions import allowed, done
+from lightmill.dashboard.actions import FILE_ACTIONS, allowed, allowed_of_file, done
 from lightmill.dashboard.asking import asked_of, number_of
 from lightmill.dashboard.lineage import lineage
 from lightmill.dashboard.lists import MOST
@@ -68,6 +68,7 @@ def dataset_facts(state: Any, dataset_id: int) -> dict[str, Any] | None:
         "is_cut": found.is_cut,
     }
     dataset["guarantee"] = guarantee("datasets", dataset["state"])
+    dataset["actions"] = allowed_of_file(dataset["state"])
     dataset["events"] = state.questions.events_of("dataset", dataset_id)
     return dataset
 
@@ -124,6 +125,11 @@ def add_interface(app: FastAPI) -> None:
     async def act(request: Request, task: str, action: str) -> Response:
         number = await done(request, task, action)
         return PlainJSON({"task": number, "action": action}, 202)
+
+    @app.post("/api/datasets/{dataset}/{action}", summary="Accept or quarantine a file")
+    async def act_on_file(request: Request, dataset: str, action: str) -> Response:
+        number = await done(request, dataset, action, FILE_ACTIONS)
+        return PlainJSON({"dataset": number, "action": action}, 202)
 
     @app.get("/metrics", summary="Counts for Prometheus")
     def measured() -> Response:

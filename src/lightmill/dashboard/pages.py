@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from lightmill.dashboard import render
 from lightmill.dashboard.access import LIFE
-from lightmill.dashboard.actions import ACTIONS, done
+from lightmill.dashboard.actions import ACTIONS, FILE_ACTIONS, done
 from lightmill.dashboard.api import dataset_facts, job_facts, task_facts
 from lightmill.dashboard.asking import FIELDS, asked_of, checked_form, form_of, number_of
 from lightmill.dashboard.guard import cookie_of, visitor_of
@@ -86,7 +86,8 @@ def _add_looking(app: FastAPI) -> None:
     @app.get("/datasets/{dataset}", include_in_schema=False)
     def dataset_page(request: Request, dataset: str) -> Response:
         facts = dataset_facts(state, number_of(dataset, "dataset"))
-        return _page(request, "dataset", dataset=_there(facts, "dataset", dataset))
+        there = _there(facts, "dataset", dataset)
+        return _page(request, "dataset", dataset=there, actions=FILE_ACTIONS)
 
     @app.get("/events", include_in_schema=False)
     def events_page(request: Request) -> Response:
@@ -174,6 +175,11 @@ def _add_acting(app: FastAPI) -> None:
     async def act(request: Request, task: str, action: str) -> Response:
         number = await done(request, task, action)
         return RedirectResponse(f"/tasks/{number}?asked={action}", 303)
+
+    @app.post("/datasets/{dataset}/{action}", include_in_schema=False)
+    async def act_on_file(request: Request, dataset: str, action: str) -> Response:
+        number = await done(request, dataset, action, FILE_ACTIONS)
+        return RedirectResponse(f"/datasets/{number}?asked={action}", 303)
 
 
 def _login(request: Request, asked: str, wrong: str = "", status: int = 200) -> Response:

@@ -66,6 +66,44 @@ def test_an_action_is_told_what_it_needs(operator, failed, acts, action, form, t
     assert acts == [(failed, action, told, "Ada")]
 
 
+@pytest.mark.parametrize(
+    ("state", "action", "form", "told"),
+    [
+        ("CURRENT", "quarantine", {"reason": "shutter closed"}, {"reason": "shutter closed"}),
+        ("CONFLICT", "accept", {}, {}),
+        ("QUARANTINED", "accept", {}, {}),
+    ],
+)
+def test_an_operator_says_what_becomes_of_a_file(operator, fill, acts, state, action, form, told):
+    file = fill.dataset("a_uncal.fits", state=state)
+    page = operator.ask(f"/datasets/{file}").text
+    assert page.count("<form method") - operator.ask("/").text.count("<form method") == 1
+    form = {**form, "csrf": operator.seal(f"/datasets/{file}")}
+
+    answer = operator.ask(f"/datasets/{file}/{action}", method="POST", form=form)
+
+    assert answer.headers["location"] == f"/datasets/{file}?asked={action}"
+    assert acts == [(file, action, told, "Ada")]
+
+
+def test_what_is_done_to_tasks_is_not_done_to_files(operator, fill, acts):
+    file = fill.dataset("a_uncal.fits")
+    form = {"csrf": operator.seal(f"/datasets/{file}")}
+
+    assert operator.ask(f"/datasets/{file}/retry", method="POST", form=form).status == 404
+    assert operator.ask(f"/api/datasets/{file}/retry", method="POST", form=form).status == 404
+    assert acts == []
+
+
+def test_nobody_accepts_a_file_without_a_token(browser, fill, acts):
+    file = fill.dataset("a_uncal.fits", state="CONFLICT")
+    form = {"csrf": browser.seal()}
+
+    assert "Log in</a> to accept" in browser.ask(f"/datasets/{file}").text
+    assert browser.ask(f"/datasets/{file}/accept", method="POST", form=form).status == 401
+    assert acts == []
+
+
 @pytest.mark.parametrize("priority", ["", "x", "1.5", "1e3", "99999999"])
 def test_a_priority_that_is_none_is_refused(operator, failed, acts, priority):
     form = {"priority": priority, "csrf": operator.seal(f"/tasks/{failed}")}

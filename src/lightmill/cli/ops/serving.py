@@ -77,7 +77,7 @@ def _dashboard() -> Any:
 
 
 def _acting(store: Any) -> Any:
-    """Return what does to a task what somebody asked for in the dashboard."""
+    """Return what does to a task or file what somebody asked for in the dashboard."""
     from lightmill.workflow import machine
 
     events: Mapping[str, Any] = {
@@ -85,7 +85,12 @@ def _acting(store: Any) -> Any:
         "cancel": machine.Cancel, "reprocess": machine.Reprocess, "priority": machine.Prioritise,
     }  # fmt: skip
 
-    def act(task_id: int, action: str, facts: dict[str, Any], who: str) -> None:
-        store.apply(task_id, events[action](**facts), who=who)
+    def act(number: int, action: str, facts: dict[str, Any], who: str) -> None:
+        if action == "accept":
+            store.accept(number, who=who)
+        elif action == "quarantine":
+            store.quarantine(number, facts["reason"], who=who)
+        else:
+            store.apply(number, events[action](**facts), who=who)
 
     return act

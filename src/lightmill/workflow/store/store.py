@@ -416,45 +416,46 @@ class Store:
             note(self, connection, "CandidatesReconsidered", "store", None, {"program": program},
                  who=who)  # fmt: skip
 
-    def quarantine(self, name: str, reason: str, *, who: str = "") -> None:
+    def quarantine(self, dataset: str | int, reason: str, *, who: str = "") -> None:
         """Take the current generation of a file out of everything; what waits for it waits again.
 
+        Parameters
+        ----------
+        dataset : str or int
+            Name of the file, or number of the generation.
+        reason : str
+        who : str
+
         Raises
         ------
         UnknownNameError
-            If none is current.
+            If it is not current.
         """
-        d = t.datasets.c
         with self.engine.begin() as connection:
-            rows = connection.execute(
-                select(t.datasets).where(d.name == name, d.state == DatasetState.CURRENT)
-            ).all()
-            if not rows:
-                raise UnknownNameError("current dataset", name, ())
-            withdraw(self, connection, rows, DatasetState.QUARANTINED, reason, who=who)
+            row = _one_of(connection, dataset, [DatasetState.CURRENT], "current dataset")
+            withdraw(self, connection, [row], DatasetState.QUARANTINED, reason, who=who)
 
-    def accept(self, name: str, *, who: str = "") -> None:
+    def accept(self, dataset: str | int, *, who: str = "") -> None:
         """Make current what was kept aside: the newest conflict, or else what is in quarantine.
 
+        Parameters
+        ----------
+        dataset : str or int
+            Name of the file, or number of the generation.
+        who : str
+
         Raises
         ------
         UnknownNameError
-            If there is none of that name.
+            If none is kept aside.
         """
         d = t.datasets.c
         aside = [DatasetState.CONFLICT, DatasetState.QUARANTINED]
         with self.engine.begin() as connection:
-            row = connection.execute(
-                select(t.datasets)
-                .where(d.name == name, d.state.in_(aside))
-                .order_by((d.state == DatasetState.CONFLICT).desc(), d.revision.desc())
-                .limit(1)
-            ).first()
-            if row is None:
-                raise UnknownNameError("dataset in conflict or quarantine", name, ())
+            row = _one_of(connection, dataset, aside, "dataset in conflict or quarantine")
             replaced = connection.execute(
                 update(t.datasets)
-                .where(d.name == name, d.state == DatasetState.CURRENT)
+                .where(d.name == row.name, d.state == DatasetState.CURRENT)
                 .values(state=DatasetState.SUPERSEDED, reason="an operator accepted another")
             )
             is_replacing = replaced.rowcount > 0
@@ -527,3 +528,18 @@ class Store:
                 if not found.rowcount:
                     connection.execute(insert(t.settings).values(name=name, value=value))
             note(self, connection, "SettingsChanged", "store", None, dict(values))
+
+
+def _one_of(connection: Any, dataset: str | int, states: Sequence[DatasetState], kind: str) -> Any:
+    """Return the newest generation in one of some states, conflicts first."""
+    d = t.datasets.c
+    row = connection.execute(
+        select(t.datasets)
+        .where(d.id == dataset if isinstance(dataset, int) else d.name == dataset)
+        .where(d.state.in_(states))
+        .order_by((d.state == DatasetState.CONFLICT).desc(), d.revision.desc())
+        .limit(1)
+    ).first()
+    if row is None:
+        raise UnknownNameError(kind, str(dataset), ())
+    return row
