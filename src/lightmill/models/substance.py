@@ -22,6 +22,7 @@ __all__ = ["WRITING", "substance_of"]
 # Keywords of the FITS standard that say how a file was written, or comment on it.
 WRITING = ("DATE", "CHECKSUM", "DATASUM", "HISTORY", "COMMENT", "")
 _NOT_SAID = {"asdf_library", "history", "lightmill", "meta"}  # of a tree; of meta see below
+_LENGTH = ("NAXIS", "TFORM", "TDIM")  # keywords that tell how long the text of a tree is
 BLOCK = 1 << 20
 
 
@@ -71,7 +72,7 @@ def _cards(hdu: Hdu, is_left_out: Any) -> bytes:
     told = [
         f"{keyword}={hdu.header.get(keyword)!r}"
         for keyword in hdu.header.keywords()
-        if not is_left_out(keyword) and not (hdu.name == "ASDF" and keyword.startswith("NAXIS"))
+        if not is_left_out(keyword) and not (hdu.name == "ASDF" and keyword.startswith(_LENGTH))
     ]
     return "\n".join([f"[{hdu.name},{hdu.version}]", *sorted(told)]).encode()
 

@@ -1,5 +1,8 @@
 """What a file says: the same however it was written."""
 
+import io
+
+import asdf
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -61,6 +64,24 @@ def test_provenance_counts_where_nobody_says_it_does_not(written):
     other = written("b.fits", more=[("CAL_VER", "2")])
 
     assert substance_of(other) != substance_of(written())
+
+
+@pytest.mark.parametrize(("made_of", "equal"), [("b", True), ("longer", True), (None, False)])
+def test_the_length_of_a_record_says_nothing(written, made_of, equal):
+    # How a product was made is in the text of its tree: its length is in the unit's header.
+    def with_tree(name, tree):
+        path, text = written(name), io.BytesIO()
+        asdf.AsdfFile(tree).write_to(text)
+        content = np.frombuffer(text.getvalue(), np.uint8)
+        table = np.array([(content,)], [("ASDF_METADATA", "u1", content.shape)])
+        with fits.open(path, mode="append") as units:
+            units.append(fits.BinTableHDU(table, name="ASDF"))
+        return path
+
+    first = with_tree("a.fits", {"lightmill": {"inputs": "a"}})
+    tree = {"lightmill": {"inputs": made_of}} if made_of else {"said": 1}
+
+    assert (substance_of(first) == substance_of(with_tree("b.fits", tree))) is equal
 
 
 @pytest.mark.parametrize("content", [b"", b"a table", b"SIMPLE  = nonsense"])
