@@ -118,7 +118,7 @@ const listFiles = () => {
 };
 listFiles();
 
-const show = async (numbers, { keep = true } = {}) => { // another file, extension or plane
+const show = async (numbers, { keep = true, fresh = false } = {}) => { // another file, extension or plane
   const before = { ...key(), x: state.x, y: state.y, scale: state.scale }, turn = ++show.turn;
   if (summary) looks.set(`${layer().name} ${layer().unit}`, { look: { ...state.look }, limits: $("limits").value, slide: $("soft").value, scaled });
   const next = { ...key(), ...numbers }, to = facts.files[next.file];
@@ -136,7 +136,7 @@ const show = async (numbers, { keep = true } = {}) => { // another file, extensi
   if (place) Object.assign(state, place);
   const kept = looks.get(`${layer().name} ${layer().unit}`);
   scaled = kept ? kept.scaled : true;
-  const same = kept && next.file !== before.file && facts.files[before.file].layers[before.layer].name === layer().name; // blinked: nothing but the file changes
+  const same = !fresh && kept && next.file !== before.file && facts.files[before.file].layers[before.layer].name === layer().name; // blinked: nothing but the file changes
   const name = kept ? kept.limits : "auto", pair = summary.limits[name] || summary.limits.minmax || [0, 1];
   if (kept) { $("stretch").value = kept.look.stretch; $("soft").value = kept.slide; }
   else if (layer().kind === "values" && before.layer !== state.layer) $("stretch").value = "asinh";
