@@ -86,6 +86,8 @@ def watch(
     **more: Any,
 ) -> None:
     """Run an observatory: take in what is delivered, and process it."""
+    import logging
+
     site = site_of(root)
     if folder is None and intake_only:
         raise UsageError("there is nothing to take in", remedy="name the folder of deliveries")
@@ -97,6 +99,7 @@ def watch(
         expectations=expectations,
         engine=None if intake_only else engine_of(site.root, **where),
     )
+    logging.basicConfig(format="%(asctime)s %(message)s")  # of what is away, full or refused
     stopped = _Stopped()
     told = None if quiet else _Told(service).turn
     try:
