@@ -158,14 +158,14 @@ LM_CLONES static void test_flags(const uint8_t *read_dq, uint8_t *restrict todo,
 
 typedef enum { SLOPE, FIRST, LAST, MORE } addition;
 
-/* What a read does to a pixel of some history; SLOPE: mean and products, others: first and last group. */
-LM_INLINE void add_value(addition what, double value, double *a, double *b, double share, double factor)
+/* What a read does to a pixel of some history; SLOPE: sums of counts and of counts times `time`, others: sums
+ * of the first and of the last group. */
+LM_INLINE void add_value(addition what, double value, double *a, double *b, double time)
 {
-    const double d = value - *a;
     switch (what) {
     case SLOPE:
-        *a += d * share;
-        *b += d * factor;
+        *a += value;
+        *b += value * time;
         break;
     case FIRST:
         *a += value;
@@ -192,7 +192,7 @@ LM_INLINE int is_odd(double value, float raw, float limit, int is_integer)
         if (any)                                                                                       \
             continue;                                                                                  \
         for (size_t x = first; x < first + (n); x++)                                                   \
-            add_value(what, (double)from[x], a + x, b + x, share, factor);                             \
+            add_value(what, (double)from[x], a + x, b + x, time);                                      \
     }
 
 /* Add the blocks that are not marked and in which no read is odd; mark those in which one is. The test and
@@ -213,7 +213,7 @@ LM_INLINE int is_odd(double value, float raw, float limit, int is_integer)
 
 #define ADDING(name, what)                                                                             \
     LM_CLONES static void name(kind_of_number type, const void *numbers, const float *restrict limit,  \
-                               double *restrict a, double *restrict b, double share, double factor,    \
+                               double *restrict a, double *restrict b, double time,                    \
                                uint8_t *restrict todo, size_t count)                                   \
     {                                                                                                  \
         FOR_TYPE(type, name##_CALL)                                                                    \
@@ -232,28 +232,34 @@ ADDING(add_more, MORE)
 static void add_common(const lm_histories *h, const lm_chunk *chunk, kind_of_number type, const void *numbers,
                        const float *limit, uint8_t *todo, size_t count)
 {
-    const lm_history *now = &h->now[0];
     if (h->sampling == LM_UP_THE_RAMP)
-        add_slope(type, numbers, limit, chunk->a, chunk->b, now->share, now->factor, todo, count);
+        add_slope(type, numbers, limit, chunk->a, chunk->b, h->last_time - h->first_time, todo, count);
     else if (h->phase == LM_FIRST_GROUP)
-        add_first(type, numbers, limit, chunk->a, chunk->b, 0, 0, todo, count);
-    else if (now->keep_last > 0)
-        add_more(type, numbers, limit, chunk->a, chunk->b, 0, 0, todo, count);
+        add_first(type, numbers, limit, chunk->a, chunk->b, 0, todo, count);
+    else if (h->now[0].keep_last > 0)
+        add_more(type, numbers, limit, chunk->a, chunk->b, 0, todo, count);
     else
-        add_last(type, numbers, limit, chunk->a, chunk->b, 0, 0, todo, count);
+        add_last(type, numbers, limit, chunk->a, chunk->b, 0, todo, count);
 }
 
 /* The read of one pixel of any history. */
 static void add_single(const lm_histories *h, const lm_history *now, double value, double *a, double *b)
 {
     if (h->sampling == LM_UP_THE_RAMP) {
-        add_value(SLOPE, value, a, b, now->share, now->factor);
+        add_value(SLOPE, value, a, b, h->last_time - h->first_time);
     } else if (h->phase == LM_FIRST_GROUP) {
         *a = now->keep_first > 0 ? *a : 0;
-        add_value(FIRST, value, a, b, 0, 0);
+        add_value(FIRST, value, a, b, 0);
     } else {
-        add_value(now->keep_last > 0 ? MORE : LAST, value, a, b, 0, 0);
+        add_value(now->keep_last > 0 ? MORE : LAST, value, a, b, 0);
     }
+}
+
+/* A jump ends a segment: what is left of it is its part of the slope. */
+static void close_segment(const lm_history *now, double *a, double *b)
+{
+    *b -= now->closed_time * *a;
+    *a = 0;
 }
 
 /* A block in which some pixel has lost, or now loses, a read: all in step, then those once more. */
@@ -277,6 +283,9 @@ static void add_mixed(lm_histories *h, const lm_chunk *block, const double *valu
         const size_t x = others[k];
         const lm_read_kind kind = (lm_read_kind)kinds[x];
         const uint16_t to = lm_history_after(h, block->history[x], kind);
+        if (h->sampling == LM_UP_THE_RAMP && (kind == LM_READ_JUMPED || kind == LM_READ_LEAPT) &&
+            to != block->history[x] && to != LM_LOST)
+            close_segment(&h->now[to], &a[x], &b[x]);
         if (lm_history_takes(h, to, kind))
             add_single(h, &h->now[to], values[x], &a[x], &b[x]);
         block->a[x] = a[x];

@@ -4,8 +4,8 @@
 #include "lanes.h"
 #include "readout_history.h"
 
-/* What is kept of a chunk of pixels in this ramp. Up the ramp: mean, sum of products. Fowler: sums of the
- * first and of the last group. */
+/* What is kept of a chunk of pixels in this ramp. Up the ramp: sums of the counts since the last jump, and of
+ * counts times time. Fowler: sums of the first and of the last group. */
 typedef struct {
     double *a, *b;
     uint16_t *history;

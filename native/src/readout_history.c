@@ -6,19 +6,18 @@
 
 /* ---- one history ---------------------------------------------------------------------------- */
 
-/* Welford's update of the squares of deviations, and the same for the variance that unit Poisson noise
- * gives to the sum of products: the new read is the old one plus independent noise of variance `gap`. */
+/* Welford's update of the squares of deviations (1962, Technometrics 4, 419), and the same for the variance
+ * that unit Poisson noise gives to counts times deviations: the new read is the old one plus independent noise
+ * of variance `gap`. */
 static void advance_slope(lm_history *h, double time)
 {
     const int is_first = h->n == 0;
     const double n = h->n + 1, left = h->n / n;
-    const double step = is_first ? 0 : time - h->mean_time;
+    const double step = is_first ? 0 : time - h->mean_time, factor = left * step;
     const double variance = is_first ? 0 : h->last_variance + (time - h->last_time);
-    h->share = 1 / n;
-    h->factor = left * step;
-    h->squares += h->factor * step;
-    h->poisson += h->factor * (2 * h->covariance + h->factor * variance);
-    h->covariance = left * (h->covariance + h->factor * variance);
+    h->squares += factor * step;
+    h->poisson += factor * (2 * h->covariance + factor * variance);
+    h->covariance = left * (h->covariance + factor * variance);
     h->last_variance = left * left * variance;
     h->mean_time = is_first ? time : h->mean_time + step / n;
     h->last_time = time;
@@ -60,6 +59,8 @@ static void advance(lm_history *h, const lm_histories *all, double time)
 static void cut(lm_history *h, const lm_histories *all)
 {
     h->dq |= LM_JUMP_DET;
+    h->closed_time = h->n > 0 ? h->mean_time : 0;
+    h->mean_time = 0;
     h->n = 0;
     if (all->sampling == LM_FOWLER && all->phase == LM_FIRST_GROUP)
         h->first = h->before_latest = (lm_read_group){0};
@@ -74,7 +75,7 @@ static void depart(lm_history *h, const lm_histories *all, lm_read_kind kind)
     case LM_READ_JUMPED:
         cut(h, all);
         if (!h->is_stopped)
-            advance(h, all, all->last_time);
+            advance(h, all, all->last_time - all->first_time);
         break;
     case LM_READ_LEAPT:
         cut(h, all);
@@ -183,7 +184,7 @@ void lm_histories_advance(lm_histories *h, double time)
             atomic_store_explicit(&h->next[k][kind], 0, memory_order_relaxed);
         h->before[k] = *now;
         if (!now->is_stopped)
-            advance(now, h, time);
+            advance(now, h, time - h->first_time);
     }
 }
 
@@ -233,7 +234,8 @@ static lm_estimate estimate(const lm_histories *h, const lm_history *of)
 {
     lm_estimate e;
     if (h->sampling == LM_UP_THE_RAMP) {
-        e = (lm_estimate){.of_b = 1, .weight = of->squares, .read = of->squares, .poisson = of->poisson};
+        e = (lm_estimate){.of_a = -of->mean_time, .of_b = 1, .weight = of->squares, .read = of->squares,
+                          .poisson = of->poisson};
     } else if (h->phase == LM_FIRST_GROUP) { /* the latest read less those before it, which a holds too */
         const lm_read_group latest = {.n = of->first.n > 0, .origin = of->last_time};
         e = difference_of(&of->before_latest, &latest);

@@ -36,19 +36,19 @@ typedef struct {
 
 typedef struct {
     /* up the ramp, since the last jump: times, and (co)variance of unit Poisson noise of the latest
-     * read less the mean, with itself and with the sum of products */
+     * read less the mean, with itself and with the sum of counts times deviations of times */
     double n, mean_time, last_time, last_variance, covariance;
-    /* up the ramp, this ramp: squares of deviations of times, variance of the sum of products */
+    /* up the ramp, this ramp: squares of deviations of times, variance of that sum */
     double squares, poisson;
+    double closed_time; /* mean time of the segment that a jump ends now */
     /* Fowler */
     lm_read_group first, before_latest, last;
-    /* what a good read does now: mean += share * d, products += factor * d; or keep what a group holds */
-    double share, factor, keep_first, keep_last;
+    double keep_first, keep_last; /* a group holds something that a good read is added to now */
     int is_stopped;
     uint8_t dq, passing_dq;
 } lm_history;
 
-/* How a pixel's two sums give its signal: numerator = of_a * a + of_b * b, rate = numerator / weight. */
+/* How a pixel's two sums give its signal: numerator = of_b * b + of_a * a, rate = numerator / weight. */
 typedef struct {
     double of_a, of_b, weight, read, poisson; /* variances of the numerator: read noise^2, rate / gain */
     uint32_t dq;
@@ -60,7 +60,7 @@ typedef struct {
     lm_sampling sampling;
     size_t n_group, n_expected; /* Fowler: reads of a group without overlap; of a ramp or 0 */
     size_t n_reads;             /* of this ramp */
-    double first_time, last_time;
+    double first_time, last_time; /* of the ramp; histories count from the first */
     lm_phase phase;
     size_t n, capacity;
     lm_history *now, *before; /* after and before the present read */
