@@ -27,9 +27,9 @@ class Server:
     With `is_durable` what is committed is on disk, as in operations: it may be killed.
     """
 
-    def __init__(self, *, is_durable=False, port=0):
+    def __init__(self, *, is_durable=False, port=0, within=None):
         # The server runs as another user, who must be able to reach its folder.
-        self.folder = Path(tempfile.mkdtemp(prefix="lightmill-postgresql-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="lightmill-postgresql-", dir=within))
         self.folder.chmod(0o755)
         self.environment = os.environ | {
             "PG_LOCAL_DIR": str(self.folder / "data"),

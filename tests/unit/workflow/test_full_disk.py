@@ -1,9 +1,13 @@
 """What is written to a disk that is full, and when there is room again. Needs leave to mount one."""
 
+import contextlib
 import json
+import secrets
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +19,7 @@ from lightmill.workflow.service import Service
 from lightmill.workflow.store import Store, create_store
 from tests.disk import SmallDisk
 from tests.end_to_end.stand_in import StandIn, delivered
+from tests.postgresql import Server, why_not
 
 
 @pytest.fixture
@@ -105,3 +110,46 @@ def test_a_delivery_that_found_no_room_is_not_taken_for_a_bad_file(disk, tmp_pat
     assert service.tick().taken == 1
     assert not list(inbox.iterdir())
     store.close()
+
+
+def taken_until_full(store, arrival):
+    """Take in what fits into what the server has set aside; return how many files that were."""
+    for number in range(400):
+        try:
+            facts = {"text": secrets.token_hex(50_000)}
+            store.ingest([arrival(f"{number}_uncal", facts=facts)])
+        except Unavailable:
+            return number
+    pytest.fail("the disk is never full")
+
+
+@pytest.mark.slow
+def test_a_postgresql_server_whose_disk_is_full_is_waited_for(arrival):
+    if why_not():
+        pytest.skip(why_not())
+    pytest.importorskip("psycopg", reason="PostgreSQL needs the extra `postgresql`")
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lightmill-disk-")))
+        home.chmod(0o755)  # the server is another user
+        disk = stack.enter_context(SmallDisk(home / "disk", megabytes=120))
+        server = Server(is_durable=True, within=disk.folder)
+        stack.callback(server.close)
+        server.start()
+        create_store(server.url)
+        store = Store(server.url)
+        stack.callback(store.close)
+        disk.fill()
+
+        taken = taken_until_full(store, arrival)
+
+        disk.free()
+        end = time.monotonic() + 60
+        while True:  # it may have stopped, and starts by itself
+            try:
+                assert store.status()["datasets"].get("CURRENT", 0) == taken
+                store.ingest([arrival(f"{number}_uncal") for number in range(taken, taken + 10)])
+                break
+            except Unavailable:
+                assert time.monotonic() < end
+                time.sleep(0.5)
+        assert store.status()["datasets"] == {"CURRENT": taken + 10}
