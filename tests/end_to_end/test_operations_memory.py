@@ -8,6 +8,7 @@ pytest.importorskip("alembic", reason="operations need the extra `operations`")
 
 from sqlalchemy import select
 
+from lightmill.cli.main import main
 from lightmill.workflow.conditions import Expectations
 from lightmill.workflow.engines.local import LocalEngine
 from lightmill.workflow.machine import Policy
@@ -54,10 +55,11 @@ def jobs_after(tmp_path, largest_mb):
             select(t.tasks.c.state).where(t.tasks.c.type == "exposure")
         ).scalar_one()
     service.close()
+    (root / "observatory.yaml").write_text("{}")
     return state, [job for job in jobs if job.started_at]
 
 
-def test_too_little_memory_is_doubled(tmp_path):
+def test_too_little_memory_is_doubled(tmp_path, capsys):
     state, jobs = jobs_after(tmp_path, 2000.0)
 
     assert state == "DONE"
@@ -65,6 +67,12 @@ def test_too_little_memory_is_doubled(tmp_path):
     assert [job.state for job in jobs] == ["FAILED", "DONE"]
     assert "out of memory: it had" in jobs[0].reason
     assert NEEDED < jobs[1].peak_mb < 800
+    with pytest.raises(SystemExit):
+        main(["ops", "memory", "--root", str(tmp_path / "site")])
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.split()[:2] == ["pipeline", "jobs"]
+    assert line.split()[:2] == ["stage1", "1"]
+    assert line.split()[-2:] == ["800", f"{jobs[1].peak_mb / 800:.0%}"]
 
 
 def test_what_needs_more_than_there_is_fails_and_says_so(tmp_path):

@@ -16,6 +16,7 @@ COMMANDS = {
     "status": f"{PLACE}.looking:status",
     "tasks": f"{PLACE}.looking:tasks",
     "why": f"{PLACE}.looking:why",
+    "memory": f"{PLACE}.needs:memory",
     "events": f"{PLACE}.looking:events",
     "hold": f"{PLACE}.acting:hold",
     "release": f"{PLACE}.acting:release",
