@@ -1,0 +1,65 @@
+"""What runs by itself when exposures of the imager arrive, and which exposures come together."""
+
+from collections import Counter
+
+import pytest
+
+from lightmill import app
+from lightmill.observatories.tmt.iris.simulate import Camera, observe
+from lightmill.operations import Observing
+from lightmill.workflow.arrivals import Delivered
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory):
+    """The tasks of two detectors: two dithers, two skies, three darks, two flats of each."""
+    folder = tmp_path_factory.mktemp("arrivals")
+    observed, _ = observe(
+        folder, camera=Camera(size=64), detectors=("IMG1", "IMG2"), dithers=[(0, 0), (3, 2)],
+        skies=2, darks=3, flats=2, stars=1, reads=3,
+    )  # fmt: skip
+    app.discover()
+    (home,) = {one.observatory.home for one in app.discover().values() if one.name == "IRIS"}
+    observing = Observing(home)
+    arrivals = observing.arrivals([Delivered(one.uncal, one.uncal.stem, 1) for one in observed])
+    candidates = sorted({name for one in arrivals for name in one.candidates})
+    tasks = observing.associations("p001", candidates, arrivals)
+    return arrivals, [observing.first_stage(one) for one in arrivals], tasks
+
+
+def test_every_exposure_is_sampled_when_it_arrives(plans):
+    arrivals, first, _ = plans
+
+    assert len(arrivals) == 18
+    assert {task.pipeline for task in first} == {"iris_rop"}
+    assert {one.candidates and next(iter(one.candidates)) for one in arrivals} == {"o001"}
+
+
+def test_each_kind_of_exposure_has_its_tasks(plans):
+    _, _, tasks = plans
+
+    # of two detectors; the dithers of both make one mosaic
+    assert Counter(task.pipeline for task in tasks) == {
+        "iris_image2": 4, "iris_dark": 2, "iris_flat": 2, "iris_sky": 2, "iris_image3": 1,
+    }  # fmt: skip
+
+
+def test_a_science_frame_waits_for_the_skies_of_its_detector(plans):
+    _, _, tasks = plans
+    (task,) = [t for t in tasks if t.pipeline == "iris_image2" and "img2_sci_0001" in t.identity]
+
+    stem = "2026b-p001_iris_img2"
+    assert task.awaits == {
+        f"{stem}_sci_0001_rop.fits": "science",
+        f"{stem}_sky_0101_rop.fits": "background",
+        f"{stem}_sky_0102_rop.fits": "background",
+    }
+
+
+def test_the_mosaic_waits_for_the_reduced_frames_of_all_detectors(plans):
+    _, _, tasks = plans
+    (task,) = [t for t in tasks if t.pipeline == "iris_image3"]
+
+    assert sorted(task.awaits) == [
+        f"2026b-p001_iris_img{d}_sci_000{n}_cal.fits" for d in (1, 2) for n in (1, 2)
+    ]
