@@ -17,15 +17,40 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.measure import table
+from lightmill.observatories.hst.wfpc2 import demo
 from lightmill.observatories.hst.wfpc2.associations import Association
 from lightmill.observatories.hst.wfpc2.builder import associate
 from lightmill.observatories.hst.wfpc2.events import Arrived
+from lightmill.observatories.hst.wfpc2.frames import READ_NOISE, combine
+from lightmill.observatories.hst.wfpc2.geometry import attitude_of, to_fiducial
 from lightmill.observatories.hst.wfpc2.instance import Instance
 from lightmill.observatories.hst.wfpc2.jitter import Pointing, extract
 from lightmill.observatories.hst.wfpc2.maintenance import Archive, audit, maintain
+from lightmill.observatories.hst.wfpc2.simulate_archive import dithered
+from lightmill.observatories.hst.wfpc2.simulate_frames import make_field, simulate_frame
 from lightmill.observatories.hst.wfpc2.state import Generation, State
 
+HEAD = [
+    "frames",
+    "rays out [%]",
+    "good pixels out [ppm]",
+    "cores",
+    "brightness [%]",
+    "registration [px]",
+]
+STEPS = (
+    (0, 0),
+    (0.53, 0.11),
+    (0.61, 0.67),
+    (0.12, 0.55),
+    (0.3, 0.3),
+    (0.75, 0.2),
+    (0.2, 0.8),
+    (0.9, 0.9),
+)
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases" / "wfpc2"
 ASKED = {
     "full rebuild": 15.0, "delivery of 1,000": 2.0, "empty round": 0.1, "pair of jitter files": 0.001,
@@ -38,7 +63,13 @@ def main() -> int:
     parser.add_argument("--proposals", type=int, default=3000, help="of the archive to be made")
     parser.add_argument("--cases", type=Path, default=CASES, help="folder of the cases")
     parser.add_argument("--repeats", type=int, default=3, help="the least of so many is told")
+    parser.add_argument(
+        "--frames", action="store_true", help="combine frames instead: truth of products"
+    )
     given = parser.parse_args()
+    if given.frames:
+        print(table(HEAD, [combined(count) for count in (2, 3, 4, 8)]))
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         archive = given.archive or made(given.cases, Path(folder) / "archive", given.proposals)
         rows = [["pair of jitter files", *jitter(given.cases / "small", given.repeats)]]
@@ -50,6 +81,42 @@ def main() -> int:
     print(f"\npeak memory {peak:.0f} MiB (asked 1024)")
     missed = [row[0] for row in rows if row[3] is not None and row[2] > row[3]]
     return 1 if missed or peak > 1024 else 0
+
+
+def combined(count: int) -> list[object]:
+    """Combine frames of one chip, dithered and turned, and compare with what they were made of."""
+    turned = [0.01 * (number % 3) for number in range(count)]
+    exposures = [
+        replace(one, pa_v3_hdr=one.pa_v3_hdr + roll)
+        for one, roll in zip(dithered(demo.FIELD, STEPS[:count]), turned, strict=True)
+    ]
+    field = make_field(to_fiducial(attitude_of(*demo.FIELD), ["UWFALL"]), stars=1500, seed=3)
+    made_ = [simulate_frame(one, field, seed=n, chips=("WF3",)) for n, one in enumerate(exposures)]
+    truths = {one.dataset_name: truth for one, (_, truth) in zip(exposures, made_, strict=True)}
+    pointings = {
+        one.root: Pointing(f"{one.root}J", "1", one.ra_hdr, one.dec_hdr, one.pa_v3_hdr, "P")
+        for one in exposures
+    }
+    built = associate(exposures, pointings, dict.fromkeys(pointings, "1"))
+    (association,) = built.associations.values()
+    image = combine(association, [frame[2] for frame, _ in made_], "WF3")
+    observed = demo.Observed(Path(), exposures, field, truths)
+    rays = np.stack([truth.rays[2] for _, truth in made_])[:, 12:-12, 12:-12]
+    out = image.rays[:, 12:-12, 12:-12]
+    hit = rays > 5 * np.hypot(READ_NOISE, np.sqrt(field.sky * 500.0))
+    touched = cores = 0
+    for number, (_, truth) in enumerate(made_):
+        places = np.rint(truth.places[2]).astype(int)
+        inside = ((places > 12) & (places < 788)).all(axis=1) & (field.rates > 5)
+        for x, y in places[inside]:
+            if not truth.rays[2][y - 2 : y + 3, x - 2 : x + 3].any():
+                touched += int(image.rays[number][y - 1 : y + 2, x - 1 : x + 2].sum())
+                cores += 9
+    ratios = demo.star_ratios(observed, association, image, "WF3", 8.0)
+    return [
+        count, 100 * (hit & out).sum() / hit.sum(), 1e6 * (out & (rays == 0)).sum() / (rays == 0).sum(),
+        f"{touched} of {cores}", 100 * (np.median(ratios) - 1), demo.registration(observed, association),
+    ]  # fmt: skip
 
 
 def made(cases: Path, folder: Path, proposals: int) -> Path:
