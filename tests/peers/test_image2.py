@@ -27,7 +27,7 @@ from astropy.modeling import models as astropy_models
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightmill import app, models
-from lightmill.models import AreaModel, FlatModel, PhotomModel, RateModel
+from lightmill.models import AreaModel, FlatModel, PhotomModel, RateIntsModel, RateModel
 from lightmill.models.dq import PIXEL
 from lightmill.simulate import InstrumentFacts, observe
 
@@ -57,6 +57,7 @@ class Case:
     loss: bool = False
     area: bool = False
     backgrounds: int = 0
+    integrations: int = 0  # count rates of each, if any
 
 
 CASES = {
@@ -86,6 +87,10 @@ CASES = {
         "NIRISS", "NIS", "NIS_IMAGE", "CLEAR", "F200W", columns=("filter", "pupil"),
         rows=[("CLEAR", "F200W", 0.375)], backgrounds=5,
     ),
+    "integrations": Case(
+        "NIRCAM", "NRCA1", "NRC_TSIMAGE", "F200W", "CLEAR", columns=("filter", "pupil"),
+        rows=[("F200W", "CLEAR", 0.71)], area=True, integrations=3,
+    ),
 }  # fmt: skip
 
 RUN = """
@@ -107,7 +112,7 @@ told = {}
 for path in sys.argv[1:]:
     with datamodels.open(path) as model:
         wcs = model.meta.wcs
-        ny, nx = model.data.shape
+        ny, nx = model.data.shape[-2:]
         x, y = np.meshgrid(np.linspace(0, nx - 1, 9), np.linspace(0, ny - 1, 9))
         ra, dec = wcs(x, y)
         back = wcs.backward_transform(ra, dec)
@@ -223,7 +228,11 @@ def rate_of(case, seed):
         meta={"telescope": "JWST"},
     )
     rate.meta.update(meta_of(case))
-    return rate
+    if not case.integrations:
+        return rate
+    planes = {name: np.stack([plane] * case.integrations) for name, plane in rate.arrays.items()}
+    planes["data"] *= np.arange(1, case.integrations + 1, dtype=np.float32)[:, None, None]
+    return RateIntsModel(meta=rate.meta, **planes)
 
 
 def distortion():
@@ -305,7 +314,8 @@ def products(ask, tmp_path_factory):
     for number, (name, case) in enumerate(CASES.items()):
         folder = work / name
         folder.mkdir()
-        given = rate_of(case, number).save(folder / f"{name}_rate.fits")
+        kind = "ints" if case.integrations else ""
+        given = rate_of(case, number).save(folder / f"{name}_rate{kind}.fits")
         paths = references_of(case, folder)
         if case.backgrounds:
             members = [{"expname": given.name, "exptype": "science"}]
@@ -334,7 +344,7 @@ def products(ask, tmp_path_factory):
         )
         if outcome.error is not None:
             raise outcome.error
-        ours[name] = next((folder / "ours").glob("*_cal.fits"))
+        ours[name] = next((folder / "ours").glob(f"*_cal{kind}.fits"))
         taken = {
             "assign_wcs": ("distortion", "filteroffset"),
             "flat_field": ("flat",),
@@ -351,7 +361,7 @@ def products(ask, tmp_path_factory):
     (work / "cases.json").write_text(json.dumps(asked))
     ask(RUN, work / "cases.json", folder=work)
     return {
-        name: (ours[name], next(Path(one["theirs"]).glob("*_cal.fits")))
+        name: (ours[name], next(Path(one["theirs"]).glob("*_cal*.fits")))
         for name, one in asked.items()
     }
 
@@ -394,7 +404,7 @@ def test_the_world_coordinates_are_those_of_the_peer_both_ways(products, places,
 @pytest.mark.parametrize("name", CASES)
 def test_our_own_reading_of_the_product_is_that_of_the_peer(products, places, name):
     path = products[name][0]
-    ny, nx = models.open(path).data.shape
+    ny, nx = models.open(path).data.shape[-2:]
     x, y = np.meshgrid(np.linspace(0, nx - 1, 9), np.linspace(0, ny - 1, 9))
 
     sky = models.wcs_of(models.open(path)).pixel_to_world_values(x, y)

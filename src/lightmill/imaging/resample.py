@@ -159,6 +159,8 @@ class Resample(Step):
         kind = models[0].meta.get("exposure.type")
         if kinds is not None and kind not in kinds:
             return Skipped(given, f"exposures of type {kind} are not resampled")
+        if self.parameters.beside and models[0].array("data").ndim != 2:
+            return Skipped(given, "integrations are not put together")
         self._check(models, names)
         mosaic = self._mosaic(models, names, exposures)
         if mosaic is not None:

@@ -13,6 +13,7 @@ __all__ = [
     "AbVegaOffsetModel",
     "ApcorrModel",
     "AreaModel",
+    "CalIntsModel",
     "CalModel",
     "ChisqModel",
     "CubeModel",
@@ -135,6 +136,7 @@ class RateIntsModel(RateModel):
 
     schema: ClassVar[str] = "rateints-1.0.0"
     model_type: ClassVar[str] = "RateIntsModel"
+    ending: ClassVar[str] = "ints"  # of product types, where the observatory has such ones
 
 
 @define
@@ -151,6 +153,15 @@ class CalModel(RateModel):
     if TYPE_CHECKING:
         area: np.ndarray | None
         var_flat: np.ndarray | None
+
+
+@define
+class CalIntsModel(CalModel):
+    """Calibrated images of every integration, (integration, y, x); ``area`` (y, x)."""
+
+    schema: ClassVar[str] = "calints-1.0.0"
+    model_type: ClassVar[str] = "CalIntsModel"
+    ending: ClassVar[str] = "ints"
 
 
 @define

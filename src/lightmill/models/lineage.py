@@ -14,8 +14,10 @@ import numpy as np
 
 from lightmill.errors import DataError, ShapeError
 from lightmill.models.classes import (
+    CalIntsModel,
     CalModel,
     RampModel,
+    RateIntsModel,
     RateModel,
     ReferenceModel,
     UncalModel,
@@ -171,7 +173,7 @@ def as_class(model: Model, wanted: type[Model]) -> Model | None:
         return model
     if wanted is RampModel and isinstance(model, UncalModel):
         return _ramp_of(model)
-    if wanted is CalModel and type(model) is RateModel:
+    if wanted is CalModel and type(model) in {RateModel, RateIntsModel}:
         return _cal_of(model)
     if type(model) in {Model, ReferenceModel} and all(
         model.has(name) for name, field in _fields(wanted, model) if field.required
@@ -205,7 +207,8 @@ def _ramp_of(uncal: UncalModel) -> Model:
 
 
 def _cal_of(rate: Model) -> Model:
-    cal = descend(CalModel(meta=rate.meta, **rate.arrays), rate)
+    kind = CalIntsModel if isinstance(rate, RateIntsModel) else CalModel
+    cal = descend(kind(meta=rate.meta, **rate.arrays), rate)
     _adopt(cal, rate)
     for path, name in (("bunit_data", "data"), ("bunit_err", "err")):
         cal.meta[path] = rate.meta.get(path) or rate.unit(name)

@@ -170,7 +170,8 @@ def product_path(
     input_name : str or Path
         File the product is made from.
     suffix : str or None
-        Product type.
+        Product type; of a model of every integration the one that says so, where the observatory
+        has it: ``calints`` for ``cal``.
     step : Step
         The step that made it; its ``output_file`` counts first.
     target : Step, optional
@@ -212,13 +213,20 @@ def product_path(
         )
     return product_name(
         input_name,
-        suffix,
+        _suffix_for(suffix, model),
         output_file=output_file,
         output_dir=folder,
         ext=extension or options["output_ext"] or outer["output_ext"],
         index=index if options["output_use_index"] else None,
         **components,
     )
+
+
+def _suffix_for(suffix: str | None, model: Any) -> str | None:
+    ending = getattr(model, "ending", "")
+    if not suffix or not ending or suffix.endswith(ending):
+        return suffix
+    return f"{suffix}{ending}" if f"{suffix}{ending}" in known_suffixes() else suffix
 
 
 def _expanded(path: str | Path) -> Path:

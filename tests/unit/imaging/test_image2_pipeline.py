@@ -10,7 +10,7 @@ from astropy.modeling import models as astropy_models
 from numpy.testing import assert_allclose
 
 from lightmill import app, models
-from lightmill.models import FlatModel, PhotomModel, RateModel
+from lightmill.models import CalIntsModel, FlatModel, PhotomModel, RateIntsModel, RateModel
 from lightmill.models.dq import PIXEL
 
 SHAPE = (48, 56)
@@ -147,3 +147,47 @@ def test_backgrounds_of_an_association_are_subtracted(make, run, tmp_path):
     assert_allclose(np.nansum(products["cal"].data), FLUX * FACTOR, rtol=1e-4)
     # the variance of the mean of two is half of one's
     assert_allclose(np.nanmedian(products["bsub"].var_rnoise), 0.05 * 1.5, rtol=1e-5)
+
+
+def each_integration(path, *, by):
+    """Write the rates of three integrations: those of an exposure, brighter by some factors."""
+    rate = models.open(path)
+    planes = {name: np.stack([np.asarray(rate.array(name))] * 3) for name in rate.arrays}
+    planes["data"] = planes["data"] * np.array(by, np.float32)[:, None, None]
+    ints = RateIntsModel(meta=rate.meta, **planes)
+    return ints.save(path.with_name(path.name.replace("_rate", "_rateints")))
+
+
+def test_every_integration_is_calibrated_as_an_exposure_is(make, run, tmp_path):
+    rate = make(tmp_path / "star_rate.fits")
+    cal = run(rate, skip=["resample"])["cal"]
+
+    products = run(each_integration(rate, by=(1.0, 2.0, 3.0)))
+
+    # integrations are not put together: no i2d, and the exposure's own product stays
+    assert set(products) == {"cal", "calints"}
+    ints = products["calints"]
+    assert isinstance(ints, CalIntsModel)
+    assert ints.data.shape == (3, *SHAPE)
+    for name in ("data", "err", "dq", "var_poisson", "var_rnoise", "var_flat"):
+        np.testing.assert_array_equal(getattr(ints, name)[0], getattr(cal, name), err_msg=name)
+    assert_allclose(ints.data[2], 3 * cal.data, rtol=1e-6)
+    assert ints.meta.bunit_data == "MJy/sr"
+    assert fits.getheader(ints.path)["DATAMODL"] == "CubeModel"
+    here, there = (models.wcs_of(one).pixel_to_world_values(7, 9) for one in (ints, cal))
+    assert_allclose(here, there, atol=1e-12)
+
+
+def test_backgrounds_are_subtracted_from_every_integration(make, run, tmp_path):
+    rate = make(tmp_path / "star_rate.fits")
+    given = each_integration(rate, by=(1.0, 1.0, 1.0))
+    members = [{"expname": given.name, "exptype": "science"}]
+    make(tmp_path / "sky_rate.fits", star=False)
+    members.append({"expname": "sky_rate.fits", "exptype": "background"})
+    asn = tmp_path / "asn.json"
+    asn.write_text(json.dumps({"products": [{"name": "star", "members": members}]}))
+
+    products = run(asn, parameters={"save_bsub": True})
+
+    assert set(products) == {"bsubints", "calints"}
+    assert_allclose(np.nansum(products["calints"].data, axis=(1, 2)), FLUX * FACTOR, rtol=1e-4)
