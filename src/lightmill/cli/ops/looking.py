@@ -13,7 +13,7 @@ from lightmill.cli.commands import argument, command
 from lightmill.cli.ops.place import root_option, site_of
 from lightmill.errors import UnknownNameError
 
-__all__ = ["events", "status", "tasks", "why"]
+__all__ = ["events", "in_words", "shortfall_of", "status", "tasks", "why"]
 
 LATEST = 50  # events that are printed if nobody says which
 PAUSE = 0.5  # seconds between two looks at the store
@@ -26,7 +26,7 @@ def status(root: Path, as_json: bool) -> None:
     """Count datasets, candidates, tasks and jobs by state; tell which exposures have not come."""
     store = site_of(root).opened()
     counts = store.status()
-    short = [_short(row) for row in store.short_candidates()]
+    short = [shortfall_of(row) for row in store.short_candidates()]
     store.close()
     if as_json:
         print(json.dumps(counts | {"short": short}, indent=1))
@@ -34,7 +34,7 @@ def status(root: Path, as_json: bool) -> None:
     for name, states in counts.items():
         print(f"{name:11s} " + (", ".join(f"{n} {state}" for state, n in states.items()) or "none"))
     for one in short:
-        print(f"{one['program']}/{one['candidate']}: {_lacks(one)}")
+        print(in_words(one))
 
 
 @command("tasks")
@@ -153,8 +153,8 @@ def why(task: int, root: Path) -> None:
     print(f"watch list ({row.missing} missing):")
     for one in watch:
         print(f"  {'there  ' if one.is_present else 'MISSING'} {one.name} ({one.role})")
-    for one in map(_short, short):
-        print(f"candidate {one['candidate']}: {_lacks(one)}")
+    for one in map(shortfall_of, short):
+        print(f"candidate {in_words(one)}")
     for job in jobs:
         print(
             f"job {job.id}, attempt {job.number}: {job.state}"
@@ -168,8 +168,14 @@ def why(task: int, root: Path) -> None:
         print("  " + _line(event))
 
 
-def _short(row: Any) -> dict[str, Any]:
-    """Return what a candidate lacks."""
+def shortfall_of(row: Any) -> dict[str, Any]:
+    """Return what a candidate lacks.
+
+    Parameters
+    ----------
+    row : Row
+        Of `Store.short_candidates`.
+    """
     from lightmill.workflow.store.announcements import lacking
 
     return {
@@ -178,12 +184,19 @@ def _short(row: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _lacks(one: dict[str, Any]) -> str:
+def in_words(one: dict[str, Any]) -> str:
+    """Return a shortfall as a line.
+
+    Parameters
+    ----------
+    one : dict
+        Of `shortfall_of`.
+    """
     groups = ", ".join(
         f"{name} {present} of {number}" for name, (present, number) in one["lacking"].items()
     )
     return (
-        f"{one['state']}, {one['present']} of {one['expected']} exposures, the last "
+        f"{one['program']}/{one['candidate']}: {one['state']}, {one['present']} of {one['expected']} exposures, the last "
         f"{_age(one['since_at'])} ago" + (f": {groups}" if groups else "")
     )
 

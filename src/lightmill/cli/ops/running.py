@@ -104,6 +104,8 @@ def watch(
     told = None if quiet else _Told(service).turn
     try:
         service.run(until_idle=until_idle, told=told, is_over=stopped)
+        if told is not None:
+            _tell_short(service)
     finally:
         service.close()
 
@@ -141,6 +143,14 @@ def service_of(
         gate=gate,
         expectations=expectations or planner.expectations,
     )
+
+
+def _tell_short(service: Service) -> None:
+    """Say which observations are left waiting for exposures."""
+    from lightmill.cli.ops.looking import in_words, shortfall_of
+
+    for row in service.store.short_candidates():
+        print(in_words(shortfall_of(row)), file=sys.stderr)
 
 
 def _gate(site: Site, folder: Path, conditions: Conditions) -> Gate:
