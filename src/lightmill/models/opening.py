@@ -10,6 +10,8 @@ from lightmill.models import dq
 from lightmill.models.asdf_tree import AsdfSection
 from lightmill.models.cards import Header
 from lightmill.models.classes import (
+    DarkImageModel,
+    DarkModel,
     RampModel,
     RateIntsModel,
     RateModel,
@@ -270,7 +272,11 @@ def _class_of(file: FitsFile, telescope: str | None) -> type[Model]:
             return model_class
     reftype = header.text("REFTYPE")
     if reftype:
-        return class_of_reftype(reftype) or ReferenceModel
+        model_class = class_of_reftype(reftype) or ReferenceModel
+        science = file.find("SCI") or file.primary
+        if model_class is DarkModel and science.has_data and len(science.shape) == 2:
+            return DarkImageModel  # one image, not one for each group
+        return model_class
     if name and overlay is not None:
         return Model
     return _class_by_shape(file)

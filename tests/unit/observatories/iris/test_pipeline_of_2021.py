@@ -14,6 +14,7 @@ import shutil
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightmill import app, models
@@ -257,3 +258,64 @@ def test_its_files_are_opened_as_what_they_are(cases, tmp_path):
     app.discover()
     assert isinstance(models.open(path), IrisImageModel)
     assert models.read_header(path).primary.header.text("DATAMODL") == "IRISImageModel"
+
+
+@pytest.fixture(scope="module")
+def published(vectors, cases, tmp_path_factory):
+    """The published example as files: frames, an association, the rules, references that they name."""
+    folder = tmp_path_factory.mktemp("published")
+    shutil.copytree(cases / "tmt_crds_mappings", folder / "crds" / "mappings" / "tmt")
+    shelf = folder / "crds" / "references" / "tmt" / "iris"
+    shelf.mkdir(parents=True)
+    config = folder / "crds" / "config" / "tmt"
+    config.mkdir(parents=True)
+    (config / "ref_cache_subdir_mode").write_text("instrument")
+    said = {"TELESCOP": "TMT", "INSTRUME": "IRIS", "DETECTOR": "IRIS1", "FILTER": "K",
+            "PUPIL": "CLEAR", "SUBARRAY": "FULL", "SUBSTRT1": 1, "SUBSTRT2": 1,
+            "SUBSIZE1": 256, "SUBSIZE2": 256}  # fmt: skip
+    for kind, version in (("dark", "0001"), ("flat", "0003")):
+        _write(
+            shelf / f"tmt_iris_{kind}_{version}.fits",
+            said | {"REFTYPE": kind.upper(), "USEAFTER": "1900-01-01T00:00:00"},
+            SCI=vectors[kind], DQ=vectors[f"{kind}_dq"],
+        )  # fmt: skip
+    frames = {"science": vectors["science"]}
+    frames |= {f"background{n}": one for n, one in enumerate(vectors["backgrounds"])}
+    members = []
+    for name, data in frames.items():
+        dq = vectors["science_dq"] if name == "science" else np.zeros(data.shape, np.uint32)
+        header = said | {"DATAMODL": "IRISImageModel", "EXP_TYPE": "IRIS_IMAGE",
+                         "DATE-OBS": "2020-06-01", "TIME-OBS": "00:00:00"}  # fmt: skip
+        err = np.sqrt(np.maximum(data, 0)) if name == "science" else np.zeros_like(data)
+        _write(folder / f"{name}.fits", header, SCI=data, DQ=dq, ERR=err)
+        members.append({"expname": f"{name}.fits", "exptype": name.rstrip("0123456789")})
+    asn = json.loads((cases / "iris2021" / "asn_example.json").read_text())
+    asn["products"][0]["members"] = members
+    (folder / "association.json").write_text(json.dumps(asn))
+    return folder
+
+
+def _write(path, header, **planes):
+    hdus = [fits.PrimaryHDU(header=fits.Header(header))]
+    hdus += [fits.ImageHDU(data, name=name) for name, data in planes.items()]
+    fits.HDUList(hdus).writeto(path)
+
+
+def test_the_published_example_runs_as_it_is(published, vectors):
+    (outcome,) = app.run(
+        "ProcessImagerL2Pipeline", [published / "association.json"], crds_path=published / "crds",
+        context="tmt_0001.pmap", output_dir=published / "products",
+        parameters={"steps.bkg_subtract.flagged": True, "steps.bkg_subtract.errors": False},
+    )  # fmt: skip
+
+    assert outcome.error is None, outcome.error
+    (product,) = outcome.written
+    assert product.name == "test_iris_subtract_bg_flat_cal.fits"
+    with fits.open(product) as file:
+        header, data, err = file[0].header, file["SCI"].data, file["ERR"].data
+    none = (vectors["l2_dq"] & (NO_FLAT | 1)) != 0
+    assert_allclose(data[~none], vectors["l2"][~none], rtol=1e-6)
+    assert_allclose(err[~none], vectors["l2_err"][~none], rtol=1e-6)
+    assert [header[key] for key in ("S_BKDSUB", "S_DARK", "S_FLAT")] == ["COMPLETE"] * 3
+    assert header["R_FLAT"] == "crds://tmt_iris_flat_0003.fits"
+    assert header["R_DARK"] == "crds://tmt_iris_dark_0001.fits"
