@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import flags_drawing
 import yaml
 
 CAPABILITIES = ("detector", "imaging", "spectroscopy", "grism")
@@ -47,6 +48,7 @@ def write(folder: Path) -> list[Path]:
         "What each kind of data holds: arrays with axes, type and unit; metadata with their keywords.",
         sorted(schemas),
     )
+    pages[folder / "wfpc2-flags.svg"] = flags_drawing.drawing()
     for path, text in pages.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -111,7 +113,9 @@ def flags_page() -> str:
         "",
         "## What moves them",
         "",
-        "Flags are written CAL/OMS. What is not listed changes nothing.",
+        "![Flags of one exposure, and what moves it from one pair to another](wfpc2-flags.svg)",
+        "",
+        "Dashed: arrivals. Flags are written CAL/OMS. What is not listed changes nothing.",
         "",
         "| event | from | to |", "|---|---|---|",
     ]  # fmt: skip
