@@ -63,7 +63,9 @@ def deliveries_of(
     Returns
     -------
     conditions : Conditions
+        When a file has arrived.
     expectations : Expectations
+        When all exposures of a candidate are there.
     rest : dict
         Options that are about something else.
     """
