@@ -156,18 +156,23 @@ LM_CLONES static void test_flags(const uint8_t *read_dq, uint8_t *restrict todo,
 
 /* ---- sums ------------------------------------------------------------------------------------ */
 
-typedef enum { SLOPE, FIRST, LAST, MORE } addition;
+typedef enum { START, SLOPE, FIRST, MORE_FIRST, LAST, MORE_LAST } addition;
 
-/* What a read does to a pixel of some history; SLOPE: sums of counts and of counts times `time`, others: sums
- * of the first and of the last group. */
+/* What a read does to a pixel of some history; START, SLOPE: sums of counts and of counts times `time`, others:
+ * sums of the first and of the last group. The first read of a ramp begins the sums, whatever they held. */
 LM_INLINE void add_value(addition what, double value, double *a, double *b, double time)
 {
     switch (what) {
+    case START:
+        *a = value;
+        *b = 0;
+        break;
     case SLOPE:
         *a += value;
         *b += value * time;
         break;
-    case FIRST:
+    case FIRST: *a = *b = value; break;
+    case MORE_FIRST:
         *a += value;
         *b = value;
         break;
@@ -211,7 +216,7 @@ LM_INLINE int is_odd(double value, float raw, float limit, int is_integer)
         }                                                                                              \
     }
 
-#define ADDING(name, what)                                                                             \
+#define ADDING(name)                                                                                   \
     LM_CLONES static void name(kind_of_number type, const void *numbers, const float *restrict limit,  \
                                double *restrict a, double *restrict b, double time,                    \
                                uint8_t *restrict todo, size_t count)                                   \
@@ -219,40 +224,45 @@ LM_INLINE int is_odd(double value, float raw, float limit, int is_integer)
         FOR_TYPE(type, name##_CALL)                                                                    \
     }
 
+#define add_start_CALL(pointer, is_integer) ADD_BLOCKS(pointer, is_integer, START)
 #define add_slope_CALL(pointer, is_integer) ADD_BLOCKS(pointer, is_integer, SLOPE)
 #define add_first_CALL(pointer, is_integer) ADD_BLOCKS(pointer, is_integer, FIRST)
+#define add_more_first_CALL(pointer, is_integer) ADD_BLOCKS(pointer, is_integer, MORE_FIRST)
 #define add_last_CALL(pointer, is_integer) ADD_BLOCKS(pointer, is_integer, LAST)
-#define add_more_CALL(pointer, is_integer) ADD_BLOCKS(pointer, is_integer, MORE)
-ADDING(add_slope, SLOPE)
-ADDING(add_first, FIRST)
-ADDING(add_last, LAST)
-ADDING(add_more, MORE)
+#define add_more_last_CALL(pointer, is_integer) ADD_BLOCKS(pointer, is_integer, MORE_LAST)
+ADDING(add_start)
+ADDING(add_slope)
+ADDING(add_first)
+ADDING(add_more_first)
+ADDING(add_last)
+ADDING(add_more_last)
 
 /* The read of pixels of history 0. */
 static void add_common(const lm_histories *h, const lm_chunk *chunk, kind_of_number type, const void *numbers,
                        const float *limit, uint8_t *todo, size_t count)
 {
+    const double time = h->last_time - h->first_time;
+    const int is_start = h->n_reads == 1, keeps = h->now[0].keep_last > 0;
+    void (*add)(kind_of_number, const void *, const float *, double *, double *, double, uint8_t *, size_t);
     if (h->sampling == LM_UP_THE_RAMP)
-        add_slope(type, numbers, limit, chunk->a, chunk->b, h->last_time - h->first_time, todo, count);
+        add = is_start ? add_start : add_slope;
     else if (h->phase == LM_FIRST_GROUP)
-        add_first(type, numbers, limit, chunk->a, chunk->b, 0, todo, count);
-    else if (h->now[0].keep_last > 0)
-        add_more(type, numbers, limit, chunk->a, chunk->b, 0, todo, count);
+        add = is_start ? add_first : add_more_first;
     else
-        add_last(type, numbers, limit, chunk->a, chunk->b, 0, todo, count);
+        add = keeps ? add_more_last : add_last;
+    add(type, numbers, limit, chunk->a, chunk->b, time, todo, count);
 }
 
 /* The read of one pixel of any history. */
 static void add_single(const lm_histories *h, const lm_history *now, double value, double *a, double *b)
 {
-    if (h->sampling == LM_UP_THE_RAMP) {
-        add_value(SLOPE, value, a, b, h->last_time - h->first_time);
-    } else if (h->phase == LM_FIRST_GROUP) {
-        *a = now->keep_first > 0 ? *a : 0;
-        add_value(FIRST, value, a, b, 0);
-    } else {
-        add_value(now->keep_last > 0 ? MORE : LAST, value, a, b, 0);
-    }
+    const double time = h->last_time - h->first_time;
+    if (h->sampling == LM_UP_THE_RAMP)
+        add_value(SLOPE, value, a, b, time);
+    else if (h->phase == LM_FIRST_GROUP)
+        add_value(now->keep_first > 0 ? MORE_FIRST : FIRST, value, a, b, time);
+    else
+        add_value(now->keep_last > 0 ? MORE_LAST : LAST, value, a, b, time);
 }
 
 /* A jump ends a segment: what is left of it is its part of the slope. */
@@ -273,6 +283,10 @@ static void add_mixed(lm_histories *h, const lm_chunk *block, const double *valu
     for (size_t x = 0; x < count; x++) {
         others[n] = (uint8_t)x;
         n += is_other[x];
+    }
+    if (h->n_reads == 1) { /* sums that the first read has not begun yet */
+        memset(block->a, 0, count * sizeof *block->a);
+        memset(block->b, 0, count * sizeof *block->b);
     }
     memcpy(a, block->a, count * sizeof *a);
     memcpy(b, block->b, count * sizeof *b);
@@ -328,8 +342,8 @@ void lm_chunk_add(const lm_readout_parameters *p, lm_histories *h, const lm_chun
 
 void lm_chunk_clear(const lm_chunk *chunk, size_t count)
 {
-    memset(chunk->a, 0, count * sizeof *chunk->a);
-    memset(chunk->b, 0, count * sizeof *chunk->b);
-    memset(chunk->history, 0, count * sizeof *chunk->history);
+    for (size_t x = 0; x < count; x += LM_BLOCK)
+        if (chunk->is_mixed[x / LM_BLOCK])
+            memset(chunk->history + x, 0, (count - x < LM_BLOCK ? count - x : LM_BLOCK) * sizeof *chunk->history);
     memset(chunk->is_mixed, 0, LM_CHUNK / LM_BLOCK);
 }

@@ -26,7 +26,7 @@ void lm_chunk_values(const lm_readout_parameters *p, const void *read, size_t pi
 void lm_chunk_add(const lm_readout_parameters *p, lm_histories *histories, const lm_chunk *chunk, const void *read,
                   const uint8_t *read_dq, size_t pixel, size_t count);
 
-/* The chunk before the first read of a ramp. */
+/* Make ready for the first read of a ramp, which begins the sums. */
 void lm_chunk_clear(const lm_chunk *chunk, size_t count);
 
 /* Add the ramp to the coadd. */

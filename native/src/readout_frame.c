@@ -65,10 +65,11 @@ static void join_coadd(const lm_coadd *coadd, gathered *g, size_t count)
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 /* The frame of a chunk before it is written, and the noise of its pixels. */
-typedef struct {
-    float signal[LM_CHUNK], var_poisson[LM_CHUNK], var_rnoise[LM_CHUNK];
-    uint32_t dq[LM_CHUNK];
-    float gain[LM_CHUNK], noise[LM_CHUNK];
+typedef struct { /* rows a power of two apart would be taken for one another by the processor */
+    float signal[LM_CHUNK + 16], var_poisson[LM_CHUNK + 16], var_rnoise[LM_CHUNK + 16];
+    uint32_t dq[LM_CHUNK + 16];
+    float per_gain[LM_CHUNK + 16]; /* DN/electron; NaN where it is not known */
+    float noise[LM_CHUNK + 16];
 } frame_rows;
 
 static void fill_row(const float *plane, float value, size_t pixel, float *row, size_t count)
@@ -80,14 +81,26 @@ static void fill_row(const float *plane, float value, size_t pixel, float *row, 
             row[x] = value;
 }
 
+/* Once for all where the gain is the same: divisions are slow. */
+LM_CLONES static void fill_per_gain(const float *plane, float value, size_t pixel, float *restrict row, size_t count)
+{
+    const float same = 1 / (value > 0 ? value : 1);
+    if (plane)
+        for (size_t x = 0; x < count; x++)
+            row[x] = plane[pixel + x] > 0 ? 1 / plane[pixel + x] : NAN;
+    else
+        for (size_t x = 0; x < count; x++)
+            row[x] = same;
+}
+
 LM_INLINE void write_pixel(frame_rows *r, size_t x, double rate, double poisson, double read, double scale)
 {
-    const float gain = r->gain[x], noise = r->noise[x];
+    const float per_gain = r->per_gain[x], noise = r->noise[x];
     const float electrons = (float)((rate > 0 ? rate : 0) * poisson);
     r->signal[x] = (float)(rate * scale);
-    r->var_poisson[x] = gain > 0 ? electrons / gain : NAN;
+    r->var_poisson[x] = electrons * per_gain;
     r->var_rnoise[x] = (float)((double)(noise * noise) * read);
-    r->dq[x] = gain > 0 ? 0 : LM_NO_GAIN_VALUE;
+    r->dq[x] = per_gain == per_gain ? 0 : LM_NO_GAIN_VALUE;
 }
 
 /* The same for a pixel that may have nothing; every pixel goes through the same arithmetic. */
@@ -193,7 +206,7 @@ void lm_chunk_frame(const lm_readout_parameters *p, const lm_histories *h, const
 {
     _Alignas(64) frame_rows rows;
     const double scale = p->unit == LM_COUNTS ? span : 1;
-    fill_row(p->gain, p->gain_value > 0 ? p->gain_value : 1, pixel, rows.gain, count);
+    fill_per_gain(p->gain, p->gain_value, pixel, rows.per_gain, count);
     fill_row(p->readnoise, p->readnoise_value, pixel, rows.noise, count);
     if (coadd->numerator) {
         gathered g;

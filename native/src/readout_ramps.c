@@ -14,7 +14,7 @@ enum { CHUNKS_OF_A_PART = 16 };
 /* What a thread needs to itself. */
 typedef struct {
     lm_histories histories;
-    _Alignas(64) double a[LM_CHUNK]; /* an unaligned row takes two lines for every register */
+    _Alignas(64) double a[LM_CHUNK + 24]; /* an unaligned row takes two lines for every register */
     double b[LM_CHUNK], numerator[LM_CHUNK];
     float weight[LM_CHUNK], read[LM_CHUNK], poisson[LM_CHUNK];
     uint16_t history[LM_CHUNK];
