@@ -2,10 +2,13 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from lightmill import app
-from lightmill.observatories.tmt.iris.simulate import Camera, observe
+from lightmill.models import Region
+from lightmill.observatories.tmt.iris.simulate import Camera, Field, expose, observe
+from lightmill.observatories.tmt.iris.simulated_detector import Exposure, Pixels
 from lightmill.operations import Observing
 from lightmill.workflow.arrivals import Delivered
 
@@ -62,4 +65,29 @@ def test_the_mosaic_waits_for_the_reduced_frames_of_all_detectors(plans):
 
     assert sorted(task.awaits) == [
         f"2026b-p001_iris_img{d}_sci_000{n}_cal.fits" for d in (1, 2) for n in (1, 2)
+    ]
+
+
+def test_subarrays_are_reduced_by_themselves_and_merged(tmp_path):
+    camera, rng = Camera(size=64), np.random.default_rng(1)
+    pixels, scene = Pixels.of(camera, rng), Field.of(1, 10, rng)
+    windows = {1: Region(8, 24, 8, 24), 2: Region(30, 50, 10, 40)}
+    plan = [Exposure(reads=3)]
+    plan += [Exposure(reads=3, window=w, subarray=number) for number, w in windows.items()]
+    observed = [
+        expose(tmp_path, one, camera, pixels, scene, seed=1, windows=windows) for one in plan
+    ]
+    (home,) = {one.observatory.home for one in app.discover().values() if one.name == "IRIS"}
+    observing = Observing(home)
+    arrivals = observing.arrivals([Delivered(one.uncal, one.uncal.stem, 1) for one in observed])
+
+    tasks = observing.associations("p001", ["o001"], arrivals)
+
+    stem = "2026b-p001_iris_img1_sci_0001"
+    assert Counter(task.pipeline for task in tasks) == {"iris_image2": 3, "iris_merge": 1}
+    (merge,) = [task for task in tasks if task.pipeline == "iris_merge"]
+    assert sorted(merge.awaits) == [
+        f"{stem}-s1_cal.fits",
+        f"{stem}-s2_cal.fits",
+        f"{stem}_cal.fits",
     ]

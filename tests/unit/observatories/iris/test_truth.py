@@ -184,13 +184,15 @@ def test_subarrays_merge_without_a_seam(tmp_path, made, association):
         for number, where in windows.items()
     ]
     observed = [
-        expose(tmp_path, one, camera, pixels, scene, seed=5, references=references)
+        expose(
+            tmp_path, one, camera, pixels, scene, seed=5, references=references,
+            windows=None if one.subarray else windows,
+        )
         for one in exposures
-    ]
+    ]  # fmt: skip
     cache = write_cache(tmp_path / "crds", camera, observed)
     given = {"crds_path": cache.root, "output_dir": tmp_path}
     rops = made(app.run("iris_rop", [one.uncal for one in observed], **given))
-    _add_map(rops[0], windows)
     cals = made(app.run("iris_image2", rops, **given))
     asn = association(tmp_path / "merge_asn.json", "field", [cals[2], cals[0], cals[1]])
 
@@ -211,15 +213,6 @@ def test_subarrays_merge_without_a_seam(tmp_path, made, association):
         with fits.open(cals[1 if where == windows[1] else 2]) as file:
             assert_allclose(file["SCI"].data, data[where.slices], equal_nan=True)
     assert abs(np.mean(pull[good] ** 2) - 1) < 0.05
-
-
-def _add_map(path, windows):
-    """Put the map of subarrays into a full frame, as the detector's controller does."""
-    with fits.open(path, mode="append") as file:
-        number = np.zeros(file["SCI"].shape, np.uint16)
-        for one, where in windows.items():
-            number[where.slices] = one
-        file.append(fits.ImageHDU(number, name="SUBARR_MAP"))
 
 
 def test_flats_and_darks_are_made_of_their_exposures(tmp_path, made):

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from lightmill.errors import DataError, ValidationError
+from lightmill.errors import ConfigurationError, DataError, ValidationError
 from lightmill.observatories.hst.wfpc2 import events
 from lightmill.observatories.hst.wfpc2.exposures import Exposure
 from lightmill.observatories.hst.wfpc2.flags import Flags
 from lightmill.observatories.hst.wfpc2.fold import fold
-from lightmill.observatories.hst.wfpc2.maintenance import Archive, audit, maintain
+from lightmill.observatories.hst.wfpc2.maintenance import Archive, audit, maintain, would_change
 from lightmill.observatories.hst.wfpc2.previews import POLICIES
+from lightmill.observatories.hst.wfpc2.rules import Rules
 from lightmill.observatories.hst.wfpc2.state import State
 from lightmill.observatories.hst.wfpc2.tables import tables
 
@@ -307,6 +308,35 @@ def test_the_audit_sees_what_was_built_wrong(archive):
     assert audit(found.state) == {"extract": [], "build": [90001]}
 
 
+def test_other_tolerances_are_tried_before_they_are_adopted(archive, make_exposure, make_pointing):
+    found, workshop = archive
+    apart = make_exposure(3, 8.0, exptime=297.0)
+    workshop.pointings["UZ010103J", GENERATIONS[1]] = make_pointing(
+        apart, generation=GENERATIONS[1]
+    )
+    arrive(found, "UZ010103J", GENERATIONS[1])
+    maintain(found, workshop)
+    rules = Rules(radius=5.0)
+
+    tried = would_change(found.state, rules)
+    nothing = maintain(found, workshop)
+    found.record(events.Adopted(rules))
+    adopted = maintain(found, workshop)
+
+    assert tried.content_changed == ["UZ010101A"]
+    assert nothing.built == []
+    assert adopted.built == [90001]
+    assert adopted.associations == tried
+    assert found.state.associations["UZ010101A"].names == ("UZ010101T", "UZ010102T")
+    assert audit(found.state) == {"extract": [], "build": []}
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_tolerance_that_is_none_is_refused(value):
+    with pytest.raises(ConfigurationError, match="not negative"):
+        Rules(radius=value)
+
+
 def test_every_event_survives_its_way_through_json(archive):
     found, workshop = archive
     wrote = []
@@ -318,6 +348,7 @@ def test_every_event_survives_its_way_through_json(archive):
     found.record(events.Described(found.state.exposures["UZ010101"]))
     found.record(events.Delivered(1))
     found.record(events.Refused("story"))
+    found.record(events.Adopted(Rules(radius=12.0)))
     found.record(events.BuildFailed(90001, "story"))
     found.record(events.PreviewFailed("content_hash", "UZ010101A", "story"))
     maintain(found, workshop, changes=[events.Changed("UZ010101T", "exptime", "50.0")])

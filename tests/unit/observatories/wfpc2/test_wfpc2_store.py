@@ -137,6 +137,11 @@ def test_the_commands_take_in_run_and_explain(cases, tmp_path):
     exposure = lightmill("why", store, "UZ050902T")
     retired = lightmill("why", store, "UZ050900A", "--json")
 
+    rules = lightmill("rules", store, "--radius", "12", "--json")
+    assert json.loads(rules.output)["would_change"]["content_changed"]
+    lightmill("rules", store, "--radius", "12", "--adopt")
+    assert "radius: 12" in lightmill("rules", store).output
+
     assert "delivery 0: 210 arrivals" in taken.output
     assert len(json.loads(ran.output)["previews"]["content_hash"]) == 32
     assert "CAL 'Y' OMS 'Y': 103" in told.output

@@ -93,6 +93,7 @@ def expose(
     *,
     seed: int,
     references: Mapping[str, Path] | None = None,
+    windows: Mapping[int, Region] | None = None,
 ) -> SimulatedExposure:
     """Write a raw exposure, and what is true of it.
 
@@ -109,6 +110,8 @@ def expose(
         Decides noise and cosmic rays.
     references : mapping, optional
         Type → file, of the detector.
+    windows : mapping, optional
+        Subarrays that are read beside a full frame, by their numbers.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def expose(
     catalog["y"] -= window.y0
     uncal, truth = write_exposure(
         Path(directory), exposure, camera, pixels, light[window.slices], system, seed=seed,
-        truth={"CATALOG": catalog},
+        truth={"CATALOG": catalog}, windows=windows,
     )  # fmt: skip
     return SimulatedExposure(uncal, dict(references or {}), truth, exposure.stem)
 

@@ -173,6 +173,7 @@ def write_exposure(
     seed: int,
     truth: Mapping[str, np.ndarray],
     cards: Mapping[str, Any] | None = None,
+    windows: Mapping[int, Region] | None = None,
 ) -> tuple[Path, Path]:
     """Write a raw exposure of some light, and what is true of it.
 
@@ -194,6 +195,8 @@ def write_exposure(
         Name → further images and tables of the truth.
     cards : mapping, optional
         Of the header, that stand for others.
+    windows : mapping, optional
+        Subarrays that are read beside a full frame, by their numbers: they are in its map.
 
     Returns
     -------
@@ -211,9 +214,13 @@ def write_exposure(
     header = _header(exposure, camera, system, window, counts.shape)
     header.update(cards or {})
     uncal = directory / f"{exposure.stem}_uncal.fits"
-    fits.HDUList([fits.PrimaryHDU(header=header), fits.ImageHDU(counts, name="SCI")]).writeto(
-        uncal, overwrite=True
-    )
+    hdus = [fits.PrimaryHDU(header=header), fits.ImageHDU(counts, name="SCI")]
+    if windows:
+        number = np.zeros(light.shape, np.uint16)
+        for one, where in windows.items():
+            number[where.slices] = one
+        hdus.append(fits.ImageHDU(number, name="SUBARR_MAP"))
+    fits.HDUList(hdus).writeto(uncal, overwrite=True)
     planes = {"RATE": rate, "LIGHT": light, "DARK": here.dark, **truth}
     path = directory / f"{exposure.stem}_truth.fits"
     fits.HDUList(
