@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lightmill.models.cards import commentary_cards
+
 if TYPE_CHECKING:
     from lightmill.models.asdf_tree import AsdfSection
     from lightmill.models.cards import Header
@@ -55,6 +57,17 @@ class Foreign:
         header = self.headers.get(("PRIMARY", 1))
         texts = header.history() if header is not None else []
         if self.asdf is not None and self.asdf.may_hold("history_entry"):
-            joined = "\n".join(texts)
-            texts += [text for text in self.asdf.history() if text not in joined]
+            for entry in self.asdf.history():
+                _join(texts, entry)
         return texts
+
+
+def _join(texts: list[str], entry: str) -> None:
+    """Put an entry of the tree in place of the cards it was cut into; at the end if there are none."""
+    pieces = [card[8:].decode("latin-1").strip() for card in commentary_cards("HISTORY", entry)]
+    for first in range(len(texts) - len(pieces) + 1):
+        if texts[first : first + len(pieces)] == pieces:
+            texts[first : first + len(pieces)] = [entry]
+            return
+    if entry not in "\n".join(texts):
+        texts.append(entry)

@@ -397,3 +397,26 @@ def test_nothing_heavy_is_imported_for_a_round_trip(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        ["calibrated with " + "a very long story " * 12],
+        ["b " * 36 + "begins a second card behind a blank", "short"],
+        ["two\nlines"],
+        ["said twice " * 10, "said twice " * 10],
+        ["a line of its own", "and a line of its own, more of it: " + "x" * 80],
+    ],
+)
+def test_history_comes_back_as_it_was_however_long_and_once(story, tmp_path):
+    model = models.CalModel(data=np.zeros((3, 4), np.float32))
+    model.history.extend(story)
+
+    once = models.open(model.save(tmp_path / "once.fits"))
+    again = models.open(once.save(tmp_path / "again.fits"))
+
+    assert once.history == story
+    assert again.history == story
+    with fits.open(tmp_path / "again.fits") as file:
+        assert all(len(line) <= 72 for line in file[0].header["HISTORY"])
