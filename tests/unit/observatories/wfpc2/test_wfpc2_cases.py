@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from lightmill.errors import CorruptFileError, DataError
 from lightmill.observatories.hst.wfpc2.check import check, flag_differences
 from lightmill.observatories.hst.wfpc2.flags import transitions
 from lightmill.observatories.hst.wfpc2.instance import Instance
@@ -116,3 +117,33 @@ def test_a_wrong_transition_is_seen(cases):
     rules["scenarios"][0]["trace"][-1] = "RY"
 
     assert len(flag_differences(rules)) == 2
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "{", '{"steps": []}'])
+def test_a_truth_that_is_none_is_refused(cases, tmp_path, content):
+    shutil.copy(cases / "small" / "archive.sqlite", tmp_path)
+    (tmp_path / "truth.json").write_text(content)
+
+    with pytest.raises(CorruptFileError):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a database, but long enough to be read as one" * 50]
+)
+def test_tables_that_are_none_are_refused(tmp_path, content):
+    (tmp_path / "archive.sqlite").write_bytes(content)
+
+    with pytest.raises(DataError):
+        check(tmp_path)
+
+
+def test_an_archive_without_a_truth_is_held_against_itself(make_archive):
+    folder = make_archive(22, 8)
+    (folder / "truth.json").unlink()
+
+    found = check(folder)
+
+    assert found.differences == []
+    assert not found.counts["compared_with_truth"]
+    assert found.counts["associations"] > 0

@@ -98,7 +98,7 @@ def check(folder: Path, *, keep: bool = False) -> Check:
     """
     folder = Path(folder)
     instance = Instance(folder)
-    truth = _json(folder / "truth.json")
+    truth = _json(folder / "truth.json", needs=("steps", "type_A", "type_B"))
     found = Check()
     log: list[Event] = []
     small = sum(1 for _ in instance.exposures()) <= LARGE
@@ -162,15 +162,20 @@ def flag_differences(rules: dict[str, Any]) -> list[str]:
     return found
 
 
-def _json(path: Path) -> dict[str, Any] | None:
+def _json(path: Path, needs: tuple[str, ...] = ()) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CorruptFileError("the file cannot be read", place=path, found=error) from error
-    if not isinstance(content, dict):
-        raise CorruptFileError("the file holds no object", place=path)
+    if not isinstance(content, dict) or any(name not in content for name in needs):
+        raise CorruptFileError(
+            "the file is not what it should be",
+            place=path,
+            found=", ".join(content)[:200] if isinstance(content, dict) else type(content).__name__,
+            expected=", ".join(needs) or "an object",
+        )
     return content
 
 

@@ -33,6 +33,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
         "run": f"{_HERE}:run_command",
         "status": f"{_HERE}:status_command",
         "why": f"{_HERE}:why_command",
+        "rules": f"{_HERE}:rules_command",
         "check": f"{_HERE}:check_command",
     },
     no_args_is_help=True,
@@ -155,6 +156,44 @@ def why_command(store: str, name: str, as_json: bool) -> None:
     click.echo(json.dumps(asdict(found), indent=2) if as_json else found.text())
 
 
+@command("rules")
+@_STORE
+@click.option("--radius", type=float, help="Largest distance from the leader [arcsec].")
+@click.option("--roll", type=float, help="Largest difference of roll [deg].")
+@click.option(
+    "--split", type=float, help="Exposures closer than this are one pointing [WF4 pixel]."
+)
+@click.option("--adopt", is_flag=True, help="From now on; the next run builds by them.")
+@_JSON
+def rules_command(store: str, adopt: bool, as_json: bool, **other: float | None) -> None:
+    """Tell the tolerances, or what others would change; adopt them.
+
+    Without --adopt nothing is changed.
+    """
+    from dataclasses import replace
+
+    from lightmill.observatories.hst.wfpc2.events import Adopted
+    from lightmill.observatories.hst.wfpc2.maintenance import would_change
+
+    chosen = {name: value for name, value in other.items() if value is not None}
+    with _opened(store) as maintained:
+        state = maintained.state
+        rules = replace(state.rules, **chosen)
+        found = would_change(state, rules)
+        if adopt and rules != state.rules:
+            maintained.record(Adopted(rules))
+    if as_json:
+        click.echo(json.dumps({"rules": asdict(rules), "would_change": asdict(found)}, indent=2))
+        return
+    for name, value in asdict(rules).items():
+        click.echo(f"{name}: {value:g}")
+    if chosen:
+        told = "will" if adopt else "would"
+        for what, names in asdict(found).items():
+            if names:
+                click.echo(f"{told} be {what.replace('_', ' ')}: {len(names)}: {_some(names)}")
+
+
 @command("check")
 @argument("folder", type=click.Path(path_type=Path), help="Archive: archive.sqlite, jitter files.")
 @_JSON
@@ -187,6 +226,10 @@ def check_command(folder: Path, as_json: bool, result: Path | None) -> int:
             click.echo(line)
         click.echo(f"{record['mismatches']} mismatches")
     return _DIFFERS if found.differences else 0
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
 
 
 def _line_of(one: dict[str, Any]) -> str:

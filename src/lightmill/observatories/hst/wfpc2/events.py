@@ -10,9 +10,10 @@ from lightmill.errors import ValidationError
 from lightmill.observatories.hst.wfpc2.associations import Association, Member
 from lightmill.observatories.hst.wfpc2.exposures import Exposure
 from lightmill.observatories.hst.wfpc2.jitter import Pointing
+from lightmill.observatories.hst.wfpc2.rules import Rules
 
 __all__ = [
-    "Arrived", "BuildFailed", "Built", "Changed", "Delivered", "Described", "Event", "Extracted", "PreviewFailed",
+    "Adopted", "Arrived", "BuildFailed", "Built", "Changed", "Delivered", "Described", "Event", "Extracted", "PreviewFailed",
     "Previewed", "Queued", "Refused", "Unreadable", "event_of", "record_of",
 ]  # fmt: skip
 
@@ -63,6 +64,13 @@ class Delivered:
     """All that a delivery brought is in the log: it is not taken in again."""
 
     delivery: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """Other tolerances hold from now on."""
+
+    rules: Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +176,13 @@ class PreviewFailed:
 
 
 Event = (
-    Described | Arrived | Changed | Delivered | Refused | Extracted | Unreadable | Queued | Built | BuildFailed
+    Described | Arrived | Changed | Delivered | Refused | Adopted | Extracted | Unreadable | Queued | Built | BuildFailed
     | Previewed | PreviewFailed
 )  # fmt: skip
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Described, Arrived, Changed, Delivered, Refused, Extracted, Unreadable, Queued, Built, BuildFailed, Previewed,
+        Described, Arrived, Changed, Delivered, Refused, Adopted, Extracted, Unreadable, Queued, Built, BuildFailed, Previewed,
         PreviewFailed,
     )
 }  # fmt: skip
@@ -238,6 +246,8 @@ def event_of(record: Mapping[str, Any]) -> Event:
 
 def _value(name: str, value: Any) -> Any:
     match name:
+        case "rules":
+            return Rules(**value)
         case "exposure":
             return Exposure.from_row(value)
         case "pointing" if isinstance(value, Mapping):

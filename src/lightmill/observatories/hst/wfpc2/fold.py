@@ -189,6 +189,13 @@ def _refused(state: State, event: events.Refused) -> None:
         state.alarms.append(event.story)
 
 
+def _adopted(state: State, event: events.Adopted) -> None:
+    state.rules = event.rules
+    for pep_id in state.proposals:
+        state.changes[pep_id] = state.changes.get(pep_id, 0) + 1
+        state.to_look_at[pep_id] = None
+
+
 def _delivered(state: State, event: events.Delivered) -> None:
     state.deliveries[event.delivery] = None
 
@@ -345,6 +352,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     events.Changed: _changed,
     events.Delivered: _delivered,
     events.Refused: _refused,
+    events.Adopted: _adopted,
     events.Extracted: _extracted,
     events.Unreadable: _unreadable,
     events.Queued: _queued,

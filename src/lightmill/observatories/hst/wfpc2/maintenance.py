@@ -20,9 +20,10 @@ from lightmill.observatories.hst.wfpc2.exposures import Exposure
 from lightmill.observatories.hst.wfpc2.fold import apply, refusal
 from lightmill.observatories.hst.wfpc2.jitter import Pointing
 from lightmill.observatories.hst.wfpc2.previews import DEFAULT_POLICY
+from lightmill.observatories.hst.wfpc2.rules import Rules
 from lightmill.observatories.hst.wfpc2.state import Generation, State
 
-__all__ = ["Archive", "Difference", "Round", "Work", "audit", "maintain"]
+__all__ = ["Archive", "Difference", "Round", "Work", "audit", "maintain", "would_change"]
 
 
 class Work(Protocol):
@@ -182,6 +183,26 @@ def audit(state: State) -> dict[str, list[Any]]:
     return {"extract": extract, "build": build}
 
 
+def would_change(state: State, rules: Rules) -> Difference:
+    """Tell what other tolerances would do to the associations; nothing is changed.
+
+    Parameters
+    ----------
+    state : State
+        Of the archive.
+    rules : Rules
+        Tolerances to try. Thresholds of quality count where jitter files are read, not here.
+
+    Returns
+    -------
+    difference : Difference
+        Identities that would appear, vanish and change.
+    """
+    found = _associated(state, sorted(state.proposals), rules)
+    after = {one.assoc_id: one for some in found.values() for one in some}
+    return _difference(state.associations, after)
+
+
 def _name(state: State, root: str) -> str:
     """Return the name of the exposure with these first eight characters."""
     received = state.received.get((root, "CAL"))
@@ -260,13 +281,15 @@ def _built(
     return each
 
 
-def _associated(state: State, pep_ids: Iterable[int]) -> dict[int, tuple[Association, ...]]:
+def _associated(
+    state: State, pep_ids: Iterable[int], rules: Rules | None = None
+) -> dict[int, tuple[Association, ...]]:
     """Return the associations of proposals as their inputs are now, by proposal."""
     exposures: list[Exposure] = []
     for pep_id in pep_ids:
         exposures += (state.exposures[root] for root in state.inputs(pep_id))
     generations = {one.root: state.generation(one.root) for one in exposures}
-    built = associate(exposures, state.pointings, generations, rules=state.rules)
+    built = associate(exposures, state.pointings, generations, rules=rules or state.rules)
     found: dict[int, list[Association]] = {}
     for one in built.associations.values():
         found.setdefault(one.pep_id, []).append(one)

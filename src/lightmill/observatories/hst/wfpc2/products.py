@@ -41,11 +41,14 @@ class Products:
         Where products go; None makes none.
     frames : path or None
         Folder of calibrated frames, ``<exposure>_c0m.fits``; None makes tables only.
+    rules : Rules, optional
+        Tolerances that tables tell.
     """
 
     instance: Instance
     folder: Path | None
     frames: Path | None = None
+    rules: Rules | None = None
 
     def extract(self, dataset: str, gen_date_str: str, generation: Generation) -> Pointing:
         """Measure the pointing in a pair of jitter files; see `Instance.extract`."""
@@ -54,7 +57,7 @@ class Products:
     def preview(self, association: Association) -> None:
         """Write the products of an association."""
         if self.folder is not None:
-            write_products(self.folder, association, self.frames, self.instance.rules)
+            write_products(self.folder, association, self.frames, self.rules)
 
 
 def write_products(

@@ -101,7 +101,12 @@ def run(
     """
     if products is not None:
         products.mkdir(parents=True, exist_ok=True)
-    done = maintain(archive, Products(instance, products, frames), policies=[policy], again=again)
+    done = maintain(
+        archive,
+        Products(instance, products, frames, archive.state.rules),
+        policies=[policy],
+        again=again,
+    )
     if products is not None:
         for assoc_id in archive.state.retired:
             remove_products(products, assoc_id)

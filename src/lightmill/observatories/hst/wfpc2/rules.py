@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
+
+from lightmill.errors import ConfigurationError
 
 __all__ = ["BUILDER", "Rules"]
 
@@ -45,6 +48,13 @@ class Rules:
     roll_disagrees: float = 0.5
     trust_hours: float = 4.0
     trust_pixels: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 <= value < math.inf:
+                raise ConfigurationError(
+                    "a tolerance must be a number that is not negative", place=name, found=value
+                )
 
     def text(self) -> str:
         """Return version and numbers as one line: part of what an association was made from."""
