@@ -202,6 +202,26 @@ def test_a_file_that_is_no_exposure_is_left_and_reported(demo, tmp_path, capsys)
     assert bad.exists()
 
 
+def test_an_exposure_that_was_announced_and_has_not_come_is_told(demo, tmp_path, capsys):
+    site = tmp_path / "site"
+    assert run("ops", "init", "--root", site, "--observatory", "jwst") == 0
+    *some, last = sorted((demo / "raw").glob("*_uncal.fits"))
+    assert run("ops", "ingest", *some, "--root", site) == 0
+    capsys.readouterr()
+
+    (short,) = status(site, capsys)["short"]
+
+    assert short["expected"] - short["present"] == 1
+    ((group, (present, announced)),) = short["lacking"].items()
+    assert group.endswith("/NIS")
+    assert present == announced - 1
+    assert run("ops", "why", 1, "--root", site) == 0
+    assert f"{group} {present} of {announced}" in capsys.readouterr().out
+    assert run("ops", "ingest", last, "--root", site) == 0
+    capsys.readouterr()
+    assert status(site, capsys)["short"] == []
+
+
 def test_a_file_that_was_cut_short_is_left_until_it_is_whole(demo, tmp_path, capsys):
     site = tmp_path / "site"
     shutil.copytree(demo / "site", site)
