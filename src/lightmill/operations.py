@@ -191,7 +191,9 @@ class Observing:
         from lightmill.association.pool_check import check_pool
 
         whole = Pool.from_rows([row.facts for row in rows], name=f"{program}_pool.csv")
-        pool, _ = check_pool(whole.folded())  # without rows whose names would lead elsewhere
+        pool, _ = check_pool(
+            whole.folded(self._rules.as_written)
+        )  # without rows whose names would lead elsewhere
         made = associate(pool, self._rules, Options(ids=tuple(candidates)))
         pattern = self._rules.shared.get("file_name")
         targets = {row.name.rpartition("_")[0]: _target(row.facts) for row in rows}

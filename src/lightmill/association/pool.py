@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -22,7 +22,13 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|[+-]?(nan|inf)", 
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 
-def read_pool(path: str | os.PathLike[str], *, delimiter: str = "|", fold: bool = True) -> Pool:
+def read_pool(
+    path: str | os.PathLike[str],
+    *,
+    delimiter: str = "|",
+    fold: bool = True,
+    as_written: Collection[str] = (),
+) -> Pool:
     """Read a pool.
 
     The first line that is no comment has the names of the columns. Lines that start with ``#``
@@ -38,6 +44,8 @@ def read_pool(path: str | os.PathLike[str], *, delimiter: str = "|", fold: bool 
     fold : bool
         Whether to make names and cells what rules see: lower case, and ``null`` for what is
         empty (see `Pool.folded`). Else as they are written.
+    as_written : collection of str
+        Columns whose letters keep their case.
 
     Returns
     -------
@@ -57,7 +65,7 @@ def read_pool(path: str | os.PathLike[str], *, delimiter: str = "|", fold: bool 
     path = Path(path)
     if len(delimiter) != 1 or delimiter in '"# \n\r':
         raise DataError("a pool's delimiter is one character", found=delimiter, expected="|")
-    table = _Table(path, delimiter, fold=fold)
+    table = _Table(path, delimiter, fold=fold, as_written=as_written)
     try:
         with path.open("rb") as file:
             for text, first in _blocks(file, path):
@@ -71,7 +79,7 @@ def read_pool(path: str | os.PathLike[str], *, delimiter: str = "|", fold: bool 
         for name, known, codes in zip(table.names, table.values, table.codes, strict=True)
     }
     pool = Pool(columns, name=path.name, lines=table.lines, header=table.header)
-    return pool.folded() if fold else pool
+    return pool.folded(as_written) if fold else pool
 
 
 def write_pool(pool: Pool, path: str | os.PathLike[str], *, delimiter: str = "|") -> Path:
@@ -144,10 +152,13 @@ class _Codes(dict[str, int]):
 class _Table:
     """What was read so far."""
 
-    def __init__(self, path: Path, delimiter: str, *, fold: bool) -> None:
+    def __init__(
+        self, path: Path, delimiter: str, *, fold: bool, as_written: Collection[str]
+    ) -> None:
         self.path = path
         self.delimiter = delimiter
         self.fold = fold
+        self.as_written = as_written
         self.names: list[str] | None = None
         self.header: int | None = None
         self.lines = array("q")
@@ -205,7 +216,10 @@ class _Table:
             names.append(name)
         self.names = names
         self.values = [{} for _ in names]
-        self._tables = [_Codes(known, fold=self.fold) for known in self.values]
+        self._tables = [
+            _Codes(known, fold=self.fold and name.lower() not in self.as_written)
+            for name, known in zip(names, self.values, strict=True)
+        ]
         self.codes = [array("i") for _ in names]
 
     def _wrong_count(self, cells: list[str], number: int, line: str) -> NoReturn:

@@ -8,7 +8,7 @@ Tables of text are read and written in `pool`.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lightmill.errors import DataError, UnknownNameError, ValidationError
@@ -230,12 +230,17 @@ class Pool:
             {**self._columns, name: new}, name=self.name, lines=self.lines, header=self.header
         )
 
-    def folded(self) -> Pool:
+    def folded(self, as_written: Collection[str] = ()) -> Pool:
         """Return the pool as rules see it: lower case, no blanks around, every cell filled.
 
         An empty cell becomes ``null``, cut to the width of the widest value of its column: the
         field's reader does so, and what comes of it (``nu`` is a value, ``n`` is none) is seen
         in associations.
+
+        Parameters
+        ----------
+        as_written : collection of str
+            Columns, in lower case, whose letters keep their case.
         """
         columns: dict[str, Column] = {}
         for name, column in self._columns.items():
@@ -243,7 +248,7 @@ class Pool:
                 raise ValidationError(
                     "two columns differ only in the case of letters", place=self.name, found=name
                 )
-            columns[name.lower()] = _folded(column)
+            columns[name.lower()] = _folded(column, keep=name.lower() in as_written)
         return Pool(columns, name=self.name, lines=self.lines, header=self.header)
 
     def _column(self, name: str) -> Column:
@@ -275,8 +280,8 @@ def concat(pools: Sequence[Pool], *, name: str | None = None) -> Pool:
     )
 
 
-def _folded(column: Column) -> Column:
-    folded = [value.strip().lower() for value in column.values]
+def _folded(column: Column, *, keep: bool = False) -> Column:
+    folded = [value.strip() if keep else value.strip().lower() for value in column.values]
     if "" in folded:
         empty = "null"[: max(1, *map(len, folded))]
         folded = [text or empty for text in folded]

@@ -97,8 +97,8 @@ def explain(
     engine = Engine(pool, rules, options or Options())
     names = pool.column(rules.shared["columns"]["file"])
     wanted = exposure.strip().lower()
-    rows = [row for row, name in enumerate(names) if name == wanted] or [
-        row for row, name in enumerate(names) if name.startswith(wanted)
+    rows = [row for row, name in enumerate(names) if name.lower() == wanted] or [
+        row for row, name in enumerate(names) if name.lower().startswith(wanted)
     ]
     if not rows:
         raise UnknownNameError("exposure of the pool", exposure, names, place=pool.name)

@@ -43,6 +43,7 @@ _BESIDE: dict[str, tuple[str, ...]] = {
 }
 SHARED = (
     *("not_set", "required", "columns", "raw_suffix", "file_name", "program_width"),
+    "names_as_written",
     *("discovered", "integrations_suffix", "levels", "observatory_role", "roles"),
     *("all_integrations", "name_parts", "products", "finishes", "conditions", "fragments"),
     *("suffixes", "about"),

@@ -78,6 +78,11 @@ class RuleSet:
     def __iter__(self) -> Iterator[Rule]:
         return iter(self.rules)
 
+    @property
+    def as_written(self) -> tuple[str, ...]:
+        """The columns of a pool whose letters keep their case: that of file names, or none."""
+        return (self.shared["columns"]["file"],) if self.shared.get("names_as_written") else ()
+
 
 def leaves_of(node: Node) -> Iterator[Attribute | Test]:
     """Yield the leaves of a tree, depth first."""

@@ -126,7 +126,8 @@ def checked_pool(path: Path, delimiter: str, rules: RuleSet, *, quiet: bool) -> 
     columns = rules.shared["columns"]
     needed = [*rules.shared.get("required", ()), columns["file"], columns["program"]]
     usable, findings = check_pool(
-        read_pool(path, delimiter=delimiter), required=dict.fromkeys(needed)
+        read_pool(path, delimiter=delimiter, as_written=rules.as_written),
+        required=dict.fromkeys(needed),
     )
     if not quiet:
         for finding in findings[:_SHOWN]:

@@ -91,3 +91,26 @@ def test_subarrays_are_reduced_by_themselves_and_merged(tmp_path):
         f"{stem}-s2_cal.fits",
         f"{stem}_cal.fits",
     ]
+
+
+def test_capitals_of_file_names_are_kept(tmp_path):
+    # the observatory names its files 2026B-P001-001_IRIS_IMG1_SCI_LVL0_0001-00.fits
+    observed, _ = observe(
+        tmp_path, camera=Camera(size=64), dithers=[(0, 0)], skies=1, stars=1, reads=3
+    )
+    files = [one.uncal.rename(tmp_path / one.uncal.name.upper().replace("_UNCAL.FITS", "_uncal.fits"))
+             for one in observed]  # fmt: skip
+    (home,) = {one.observatory.home for one in app.discover().values() if one.name == "IRIS"}
+    observing = Observing(home)
+    arrivals = observing.arrivals([Delivered(path, path.stem, 1) for path in files])
+
+    (task,) = [
+        one for one in observing.associations("p001", ["o001"], arrivals)
+        if one.pipeline == "iris_image2"
+    ]  # fmt: skip
+
+    stem = "2026B-P001_IRIS_IMG1"
+    assert task.awaits == {
+        f"{stem}_SCI_0001_rop.fits": "science", f"{stem}_SKY_0101_rop.fits": "background",
+    }  # fmt: skip
+    assert task.document["products"][0]["name"] == f"{stem}_SCI_0001"
