@@ -19,6 +19,7 @@ from lightmill.imaging.drizzle_inputs import (
     together,
 )
 from lightmill.imaging.drizzling import STRIPE_PIXELS, Recipe, combine
+from lightmill.imaging.header_table import header_table
 from lightmill.imaging.mosaic_frame import (
     MAXIMUM_MEGAPIXELS,
     Frame,
@@ -119,7 +120,9 @@ class Resample(Step):
             None, "file with the world coordinate system of the mosaic, under the name wcs"
         )
         single: bool = param(False, "each exposure on a grid of its own: not available")
-        blendheaders: bool = param(True, "blend the metadata of all exposures")
+        blendheaders: bool = param(
+            True, "blend the metadata of all exposures, and keep those of each in a table"
+        )
         in_memory: bool = param(
             True, "keep the mosaic in memory, unless it is large; else in a scratch file"
         )
@@ -265,6 +268,9 @@ class Resample(Step):
         if planes is None:
             return None
         header = blended(models, blend=p.blendheaders and len(models) > 1, exposures=exposures)
+        table = header_table(models) if p.blendheaders else None
+        if table is not None:
+            planes["hdrtab"] = table
         header |= {
             "resample.pixel_scale_ratio": frame.ratio,
             "resample.pixfrac": p.pixfrac,

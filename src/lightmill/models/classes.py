@@ -185,7 +185,8 @@ class ResampledModel(_Exposure):
     """Images put together on one grid, (y, x); its unit is in ``meta.bunit_data``.
 
     ``con`` (plane, y, x): bit n of plane p is set where input 32 p + n contributes; ``wht`` the
-    weight; ``exptime`` [s] the exposure time of all inputs that contribute.
+    weight; ``exptime`` [s] the exposure time of all inputs that contribute; the table ``hdrtab``
+    what each input says of itself, a column for each keyword.
     """
 
     schema: ClassVar[str] = "i2d-1.0.0"
@@ -196,6 +197,7 @@ class ResampledModel(_Exposure):
         con: np.ndarray | None
         wht: np.ndarray | None
         exptime: np.ndarray | None
+        hdrtab: np.ndarray | None
         var_poisson: np.ndarray | None
         var_rnoise: np.ndarray | None
         var_flat: np.ndarray | None

@@ -35,6 +35,7 @@ __all__ = [
     "descend",
     "force",
     "frame_of",
+    "keyword_values",
     "open_reference",
     "owned_part",
     "primary_of",
@@ -161,6 +162,30 @@ def whole_of(part: Model, arrays: dict[str, Any]) -> Model:
     """Return the model of the whole frame that a band is a part of, given its whole arrays."""
     kept = {name: held for name, held in part.arrays.items() if name not in arrays}
     return part._again({**arrays, **kept}, region=None)
+
+
+def keyword_values(model: Model, hdus: tuple[str, ...] = ("PRIMARY", "SCI")) -> dict[str, Any]:
+    """Return what the metadata of a model are in FITS: keyword → value, those that are known.
+
+    Parameters
+    ----------
+    model : Model
+    hdus : tuple of str
+        Extensions whose keywords count; of two of one name the first.
+
+    Returns
+    -------
+    values : dict
+        In the order of the schema.
+    """
+    store = model.meta._store
+    found: dict[str, Any] = {}
+    for hdu in hdus:
+        for (place, keyword), field in store.schema.keywords.items():
+            value = store.values.get(field.path)
+            if place == hdu and value is not None:
+                found.setdefault(keyword, value)
+    return found
 
 
 def as_class(model: Model, wanted: type[Model]) -> Model | None:

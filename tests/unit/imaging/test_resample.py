@@ -228,3 +228,23 @@ def test_the_total_error_is_of_what_is_known():
     other = np.array([[4.0, np.nan]], np.float32) ** 2
 
     np.testing.assert_array_equal(total_error([one, other]), [[5.0, np.nan]])
+
+
+def test_a_mosaic_keeps_what_each_exposure_says_of_itself(tmp_path):
+    exposures = dithered(3)
+    one, two, three = exposures.science
+    two = two.evolve(meta={"exposure.nints": 2})
+    three = three.evolve(meta={"target.catalog_name": "NGC 7\u00a0b"})
+
+    made = Resample().apply(exposures.evolve([one, two, three]))
+
+    table = models.open(made.save(tmp_path / "m_i2d.fits")).hdrtab
+    assert table["FILENAME"].tolist() == [b"e1_cal.fits", b"e2_cal.fits", b"e3_cal.fits"]
+    assert table["EFFEXPTM"].tolist() == [100.0] * 3
+    np.testing.assert_array_equal(table["NINTS"], [np.nan, 2, np.nan])
+    assert table["TARGNAME"].tolist() == [b"", b"", b"NGC 7?b"]
+    assert "DATE" not in table.dtype.names
+
+
+def test_the_table_of_headers_is_left_out_with_blending():
+    assert not Resample(blendheaders=False).apply(dithered(2)).has("hdrtab")
