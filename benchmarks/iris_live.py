@@ -55,10 +55,8 @@ class Memory:
 
 
 def prepared(folder: Path, size: int, reads: int, detectors: tuple[str, ...]) -> dict[str, Any]:
-    """Simulate what is played, unless it is there: paths of raw exposures, sky frames, cache."""
-    from lightmill import app
+    """Simulate what is played, unless it is there: a raw exposure, sky frames, the cache."""
     from lightmill.observatories.tmt.iris import simulate
-    from lightmill.simulate.cache import write_cache
 
     kept = folder / f"{size}-{reads}-{len(detectors)}.json"
     if kept.exists():
@@ -67,33 +65,38 @@ def prepared(folder: Path, size: int, reads: int, detectors: tuple[str, ...]) ->
     camera = simulate.Camera(size=size, rays=0.0)
     rng = np.random.default_rng(1)
     scene = simulate.Field.of(max(size // 10, 5), size * 0.9, rng, faintest=400.0)
-    made, pixels = [], simulate.Pixels.of(camera, rng)
-    common = {"read_time": 0.72, "detector": detectors[0]}
-    plan = [(scene, simulate.Exposure("SCI", 1, reads=reads, **common)),
-            (scene.empty(), simulate.Exposure("SKY", 101, reads=8, **common))]  # fmt: skip
+    pixels, made = simulate.Pixels.of(camera, rng), []
     for name in detectors:
         references = simulate.write_references(folder, camera, pixels, name, "K")
-        for seen, exposure in plan if name == detectors[0] else plan[1:]:
-            from dataclasses import replace
+        common = {"read_time": 0.72, "detector": name}
+        plan = [(scene.empty(), simulate.Exposure("SKY", 101, reads=8, **common))]
+        if name == detectors[0]:
+            plan.append((scene, simulate.Exposure("SCI", 1, reads=reads, **common)))
+        made += [
+            simulate.expose(folder, one, camera, pixels, seen, seed=5, references=references)
+            for seen, one in plan
+        ]
+    found = {"science": str(folder / made[1].uncal.name), **_skies(folder, camera, made)}
+    kept.write_text(json.dumps(found))
+    return found
 
-            one = replace(exposure, detector=name)
-            made.append(
-                simulate.expose(folder, one, camera, pixels, seen, seed=5, references=references)
-            )
+
+def _skies(folder: Path, camera: Any, made: list[Any]) -> dict[str, Any]:
+    """Write the cache, and sample the exposures of the sky."""
+    from lightmill import app
+    from lightmill.simulate.cache import write_cache
+
     cache = write_cache(folder / "crds", camera, made)
     given = {"crds_path": cache.root, "context": cache.context, "output_dir": folder}
     skies = []
     for one in made:
         if "_sky_" in one.title:
             (outcome,) = app.run("iris_rop", [one.uncal], **given)
+            if outcome.error is not None:
+                raise outcome.error
             skies += [str(path) for path in outcome.written]
             one.uncal.unlink()
-    found = {
-        "science": str(made[0].uncal), "skies": skies, "cache": str(cache.root),
-        "context": cache.context,
-    }  # fmt: skip
-    kept.write_text(json.dumps(found))
-    return found
+    return {"skies": skies, "cache": str(cache.root), "context": cache.context}
 
 
 def played(

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lightmill.errors import LightmillError, OutputError
 from lightmill.kernels.readout import empty_frame
 from lightmill.observatories.tmt.iris.live.files import exposure_of
@@ -26,6 +28,7 @@ __all__ = ["Report", "Settings", "Watch", "watch"]
 
 KEPT = 5000  # messages and times that are remembered
 SCIENCE = "SCI"
+PLANES = 26  # of float32, that frames, products and their reduction need at most, as measured
 RETRY = 1.0  # s between attempts to write where there was no room
 
 
@@ -221,6 +224,9 @@ class Watch:
         template, planes = self.begins(exposure)
         if planes is None:
             return
+        # Pages of memory cost more when they are first touched than what is done with them.
+        warm = [np.ones(exposure.shape, np.float32) for _ in range(PLANES)]
+        del warm
         frame = empty_frame(*exposure.shape)
         for plane in frame:
             plane.fill(1)
