@@ -118,6 +118,7 @@ def played(
             [*_COMMAND, "live", source, "--output-dir", str(folder / "out"), "--crds-path",
              data["cache"], "--context", data["context"], "--prepare", str(raw), "--exposures",
              str(exposures * len(detectors)), "--report", str(folder / "watch.json"),
+             *(part for name in detectors for part in ("--detector", name)),
              *(part for sky in data["skies"] for part in ("--sky", sky))],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip

@@ -74,6 +74,8 @@ def play(
 @click.option("--prepare", multiple=True, type=_path, metavar="RAW",
               help="Raw exposure like those to come: references are read before the first"
               " read comes; repeatable.")  # fmt: skip
+@click.option("--detector", "detectors", multiple=True, metavar="NAME",
+              help="Prepare for this detector, not for that of RAW; repeatable.")  # fmt: skip
 @click.option("--patience", default=5.0, show_default=True, type=click.FloatRange(0.1),
               metavar="S", help="How long a read is waited for before it is lost.")  # fmt: skip
 @click.option("--exposures", type=click.IntRange(1), metavar="N", help="End after N exposures.")
@@ -105,7 +107,8 @@ def live(source: str, **given: Any) -> int:
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     watch = Watch(settings, _said)
     for path in given["prepare"]:
-        watch.prepare(path)
+        for detector in given["detectors"] or (None,):
+            watch.prepare(path, detector)
     where = source_of(source, anywhere=given["anywhere"])
     if given["old"]:
         if not isinstance(where, FolderSource):

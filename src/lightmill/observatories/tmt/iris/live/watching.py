@@ -206,13 +206,15 @@ class Watch:
             )
             self._work.put(done)
 
-    def prepare(self, path: Path) -> None:
+    def prepare(self, path: Path, detector: str | None = None) -> None:
         """Read the references of exposures like one, and go through a reduction for nothing.
 
         Parameters
         ----------
         path : Path
             A raw exposure.
+        detector : str, optional
+            Take it for one of this detector.
 
         Raises
         ------
@@ -220,7 +222,7 @@ class Watch:
             If it is none, or its references are missing.
         """
         keep_freed_memory()
-        exposure = exposure_of(path)
+        exposure = exposure_of(path, detector=detector)
         template, planes = self.begins(exposure)
         if planes is None:
             return
