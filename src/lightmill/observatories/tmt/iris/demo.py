@@ -104,7 +104,7 @@ def _told(
         title="IRIS: from the reads of its detectors to a mosaic",
         lead=f"{len(observed)} simulated exposures of {len(DETECTORS)} of the imager's detectors, cut"
         f" to {SIZE} × {SIZE} pixels: three dithers of a field, its changing sky, darks and flats. Pools"
-        " and association rules said what belongs together, the published rules which references"
+        " and association rules said what belongs together, rules in the published form which references"
         " serve. Nothing here was observed.",
         figures=[
             (f"{stars[0] - 1:+.2%}", "brightness of the stars", f"known to {stars[1]:.2%}"),
