@@ -165,7 +165,7 @@ LM_INLINE void add_value(addition what, double value, double *a, double *b, doub
     switch (what) {
     case START:
         *a = value;
-        *b = 0;
+        *b = value * time; /* 0; written so, lest the loop become calls that clear a block each */
         break;
     case SLOPE:
         *a += value;
