@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lightmill.errors import UnknownNameError
-from lightmill.observatories.hst.wfpc2.associations import Association
+
+if TYPE_CHECKING:  # the commands name the policies, and begin without arrays
+    from lightmill.observatories.hst.wfpc2.associations import Association
 
 __all__ = ["DEFAULT_POLICY", "POLICIES", "mark_of"]
 
