@@ -22,6 +22,7 @@ const renew = async (found) => {
   state.file = Math.max(at, 0);
   state.layer = Math.min(state.layer, file().layers.length - 1);
   if (!same) listFiles();
+  redraw(); // tiles are asked for while the summary is made
   const follow = $("follow").checked && newest.group === (now[at]?.group ?? newest.group) && newest.id !== now[at]?.id;
   if (follow) await show({ file: now.indexOf(newest), layer: 0, plane: 0 }, { keep: !grown && at >= 0, fresh: true });
   else if (at < 0 || now[at].version !== was.version) await show({}, { keep: !grown });
