@@ -82,7 +82,7 @@ class Gate:
         if self.sentinel:
             return sorted(self._announced)
         now = self.clock()
-        return sorted(path for path, (_, since) in self._seen.items() if now - since >= self.settle)
+        return [path for path, (_, since) in self._seen.items() if now - since >= self.settle]
 
     def waiting(self) -> list[Path]:
         """Return all files that are there, complete or not."""
@@ -108,7 +108,7 @@ class Gate:
         if not self.watch.has_changed():
             return
         now, seen = self.clock(), {}
-        for path, state in self._files():
+        for path, state in sorted(self._files()):  # now, not at every turn
             before = self._seen.get(path)
             seen[path] = (state, before[1] if before is not None and before[0] == state else now)
         self._seen = seen
