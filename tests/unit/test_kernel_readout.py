@@ -132,6 +132,18 @@ def test_a_steady_source_gives_its_own_rate_whatever_the_times():
         np.testing.assert_allclose(frame.signal, 12.5, rtol=ROUNDING)
 
 
+def test_a_long_ramp_on_a_high_pedestal_loses_nothing():
+    # physics: 0.01 DN a read on 60,000 DN, for 2,000 reads; the sums hold 1e11 and differ by 1e4
+    reads = np.float32(60000 + np.round(0.01 * np.arange(2000)))[:, None, None]
+    times = 0.72 * np.arange(2000)
+    expected = np.polyfit(times - times.mean(), reads[:, 0, 0].astype(float), 1)[0]
+
+    rate = readout.sample_ramps(reads, times + 5e8).signal[0, 0]
+
+    # The times themselves, of half a gigasecond, are known to 6e-8 s in float64.
+    assert rate == pytest.approx(expected, rel=1e-6)
+
+
 def test_a_saturated_ramp_is_not_biased():
     reads = ramp(rate=9000, nreads=9)
     reads[7:] = 60000  # clipped
