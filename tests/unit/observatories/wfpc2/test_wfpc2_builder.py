@@ -150,22 +150,34 @@ def test_a_roll_the_header_does_not_know_is_marked(make_exposure, make_pointing)
     assert [m.quality for m in built.associations["UZ010101B"].members] == ["P", "R"]
 
 
-def test_shifts_say_where_they_come_from_and_whether_to_trust_them(grouped, make_exposure):
+def test_shifts_say_where_they_come_from_and_whether_to_trust_them(make_exposure, make_pointing):
     hours = 3600
     exposures = [
         make_exposure(1, exptime=400.0),
         make_exposure(2, 1.0, start_time_dmf=3 * hours),
         make_exposure(3, 1.0, start_time_dmf=9 * hours),  # the guide stars may be others
         make_exposure(4, 0.005, start_time_dmf=9 * hours),  # … and it does not matter
-        make_exposure(5, 1.0),
+        make_exposure(5, 1.0),  # of quality G
+        make_exposure(6, 1.0, start_time_dmf=9 * hours),  # its header says the same
+        make_exposure(7, 1.0, start_time_dmf=9 * hours, start_time="1995-07-01T00:00:00"),
     ]
+    pointings = {one.root: make_pointing(one) for one in exposures}
+    pointings["UZ010105"] = make_pointing(exposures[4], "G")
+    # headers that know nothing of the dither confirm nothing
+    here = exposures[0]
+    for number in (1, 2, 3, 4):
+        exposures[number] = dataclasses.replace(
+            exposures[number], ra_hdr=here.ra_hdr, dec_hdr=here.dec_hdr
+        )
+    generations = dict.fromkeys(pointings, "1")
 
-    (one,) = grouped(exposures, {"UZ010105T": "G"}).associations.values()
-    (by_headers,) = grouped(exposures, kind="B").associations.values()
+    (one,) = associate(exposures, pointings, generations).associations.values()
+    (by_headers,) = associate(exposures, pointings, generations, kind="B").associations.values()
 
-    assert [m.shift_source for m in one.members] == ["none", *["jitter"] * 4]
-    assert [m.shift_trusted for m in one.members] == [True, True, False, True, False]
-    assert [m.shift_source for m in by_headers.members] == ["none", *["wcs"] * 4]
+    assert [m.shift_source for m in one.members] == ["none", *["jitter"] * 6]
+    assert [m.shift_trusted for m in one.members] == [True, True, False, True, False, True, False]
+    assert [m.shift_source for m in by_headers.members] == ["none", *["wcs"] * 6]
+    assert not any(m.shift_trusted for m in by_headers.members[1:])
     assert one.n_pointings == 2
     assert one.kind == "DITHER+CR"
 

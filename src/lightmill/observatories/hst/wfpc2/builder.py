@@ -41,6 +41,7 @@ __all__ = [
 
 MICRO = 1e6  # distances are compared in micro-arcsec: the last bits of a sine decide nothing
 NANO = 1e9  # and rolls in nano-degrees
+HEADERS_ARE_GOOD = "1996-05"  # start times from which a header's pointing may confirm a shift
 WF4 = 3  # place in CHIPS of the chip whose pixels tolerances are told in
 
 
@@ -54,8 +55,8 @@ class Candidates:
         The rows.
     group : (n,) ndarray of int64
         Number of the pair of proposal and filters; equal ones are neighbours.
-    attitude : Attitude
-        Pointing at the fiducial.
+    attitude, header : Attitude
+        Pointing at the fiducial, and what the headers say of it.
     quality : list of str
         P, G, B, I or R.
     gen_date_str : list of str
@@ -69,6 +70,7 @@ class Candidates:
     exposures: list[Exposure]
     group: np.ndarray
     attitude: Attitude
+    header: Attitude
     quality: list[str]
     gen_date_str: list[str]
     alone: dict[str, str]
@@ -183,7 +185,7 @@ def candidates(
     chosen = [chosen[i] for i in order]
     quality = [_quality(one, pointings.get(one.root), kind, rules) for one in chosen]
     return Candidates(
-        chosen, group[order], _attitude(chosen, pointings, kind), quality,
+        chosen, group[order], _attitude(chosen, pointings, kind), _attitude(chosen, {}, "B"), quality,
         [generations[one.root] for one in chosen], alone, kind,
     )  # fmt: skip
 
@@ -324,7 +326,7 @@ def _associations(
     # To 0.0001 pixel, as published; plus zero: the shift of a leader is 0, not -0.
     shifts = np.round(chip_shifts(members, chiefs), 4) + 0.0
     pointing = _pointings(leader, shifts[:, WF4], rules)
-    largest = np.hypot(shifts[..., 0], shifts[..., 1]).max(axis=1, initial=0.0)
+    proven = _proven(rows, leader, order, shifts, rules)
     distance = np.rint(away / 1000).astype(np.int64).tolist()
     roll = np.round(turned / NANO, 6).tolist()
     listed = shifts.tolist()
@@ -335,7 +337,7 @@ def _associations(
         chief = int(leader[begin])
         made = tuple(
             _member(rows, int(order[i]), chief, rules, distance[i], roll[i], int(pointing[i]),
-                    listed[i], float(largest[i]))
+                    listed[i], bool(proven[i]))
             for i in range(begin, end)
         )  # fmt: skip
         place = [round(float(one[begin]), 9) for one in places]
@@ -346,7 +348,7 @@ def _associations(
 
 def _member(
     rows: Candidates, row: int, chief: int, rules: Rules,
-    distance: int, roll: float, pointing: int, shifts: list[list[float]], largest: float,
+    distance: int, roll: float, pointing: int, shifts: list[list[float]], proven: bool,
 ) -> Member:  # fmt: skip
     exposure = rows.exposures[row]
     source = "none" if row == chief else "jitter" if rows.kind == "A" else "wcs"
@@ -354,14 +356,28 @@ def _member(
         exposure.dataset_name, rows.quality[row], exposure.exptime, rows.gen_date_str[row],
         exposure.start_time, distance, roll, pointing,
         tuple((x, y) for x, y in shifts), source,
-        row == chief or (source == "jitter" and _trusted(rows, row, chief, largest, rules)),
+        row == chief or (source == "jitter" and (proven or _alike(rows, row, chief, rules))),
     )  # fmt: skip
 
 
-def _trusted(rows: Candidates, row: int, chief: int, largest: float, rules: Rules) -> bool:
-    """Return whether a shift by jitter may be used unseen, as the archive's quality table says."""
-    if largest < rules.trust_pixels:
-        return True
+def _proven(
+    rows: Candidates, leader: np.ndarray, order: np.ndarray, shifts: np.ndarray, rules: Rules
+) -> np.ndarray:
+    """Return which shifts may be used unseen: too small to matter, or confirmed by the headers."""
+
+    def within(some: np.ndarray) -> np.ndarray:
+        return np.hypot(some[..., 0], some[..., 1]).max(axis=1, initial=0.0) < rules.trust_pixels
+
+    if rows.kind != "A":
+        return np.zeros(len(order), bool)
+    by_headers = chip_shifts(rows.header.take(order), rows.header.take(leader))
+    begun = np.array([rows.exposures[row].start_time >= HEADERS_ARE_GOOD for row in order], bool)
+    with np.errstate(invalid="ignore"):  # a header without a pointing confirms nothing
+        return within(shifts) | (begun & within(shifts - by_headers))
+
+
+def _alike(rows: Candidates, row: int, chief: int, rules: Rules) -> bool:
+    """Return whether two good pointings are near enough in time to be of the same guide stars."""
     if rows.quality[row] != "P" or rows.quality[chief] != "P":
         return False
     seconds = rows.exposures[row].start_time_dmf - rows.exposures[chief].start_time_dmf

@@ -37,7 +37,8 @@ class Rules:
         Shifts between good pointings are trusted within this time [h]: later the guide stars may
         have been acquired anew.
     trust_pixels : float
-        Shifts below this on every chip are trusted whatever the quality [pixel of WF4].
+        Shifts below this on every chip are trusted whatever the quality, and those that differ by
+        less from what the headers say [pixel of the chip].
     """
 
     radius: float = 10.0
