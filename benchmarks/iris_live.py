@@ -172,7 +172,8 @@ def judged(
         if name.endswith("_cal.fits")
     ]
     peaks = _peaks(memory, due)
-    growth = 100 * (peaks[-1] / peaks[min(1, len(peaks) - 2)] - 1)
+    # While the first is read nothing is reduced: its memory says nothing of the others'.
+    growth = 100 * (peaks[-1] / peaks[1] - 1) if len(peaks) > 2 else None
     lost = len(play["dropped"]) + watch["lost"]
     rows: list[list[object]] = [
         ["reads", "", str(len(due))],
@@ -183,13 +184,13 @@ def judged(
         ["reduced frame after the last read, largest [s]", f"< {REDUCED}",
          f"{max(reduced, default=np.inf):.2f}"],
         ["resident memory, largest [MB]", "", f"{max(peaks):.0f}"],
-        ["growth of its peak, from the second exposure to the last [%]", f"< {GROWTH}", f"{growth:+.1f}"],
+        ["growth of its peak, from the second exposure to the last [%]", f"< {GROWTH}", None if growth is None else f"{growth:+.1f}"],
         ["CPU of the watcher, for each read [s]", "", f"{memory.cpu / len(due):.3f}"],
         ["cadence [s]", "", f"{cadence}"],
     ]  # fmt: skip
     good = (
         lost == 0 and behind.max() < LOOK and max(reduced, default=np.inf) < REDUCED
-        and growth < GROWTH and len(looks) == len(due)
+        and (growth or 0.0) < GROWTH and len(looks) == len(due)
     )  # fmt: skip
     return rows, bool(good)
 
