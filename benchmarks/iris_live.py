@@ -174,7 +174,7 @@ def judged(
     peaks = _peaks(memory, due)
     # While the first is read nothing is reduced: its memory says nothing of the others'.
     growth = 100 * (peaks[-1] / peaks[1] - 1) if len(peaks) > 2 else None
-    lost = len(play["dropped"]) + watch["lost"]
+    lost = max(len(play["dropped"]), watch["lost"])  # what was dropped is lost to the watcher
     rows: list[list[object]] = [
         ["reads", "", str(len(due))],
         ["reads dropped or lost", "0", str(lost)],

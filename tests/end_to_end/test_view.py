@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,28 +28,6 @@ HOSTILE = "<img src=x onerror='document.body.id=1'><script>document.body.id=1</s
 FLAGGED = (300, 420)  # x, y of a pixel with two flags
 SOURCES = np.array([[150.0, 200.0], [480.0, 430.0], [333.0, 90.0]])
 NY, NX = 900, 1000
-
-
-@pytest.fixture(scope="module")
-def evidence(root):
-    """Folder of the pictures that are kept."""
-    folder = Path(os.environ.get("LIGHTMILL_EVIDENCE", root / "build" / "evidence"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium; skips, loudly, where there is none."""
-    found = os.environ.get("LIGHTMILL_CHROMIUM") or shutil.which("chromium")
-    if not found:
-        pytest.skip("NO CHROMIUM: apt-get install chromium, or name one in LIGHTMILL_CHROMIUM")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="NO PLAYWRIGHT: pip install")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=quiet)
-        yield chromium
-        chromium.close()
 
 
 def wcs_of_field(dx=0.0):

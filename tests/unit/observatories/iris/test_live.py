@@ -313,6 +313,36 @@ def test_a_disk_that_stays_full_is_a_failure_and_leaves_nothing(tmp_path):
     assert left == []
 
 
+# -- little time -------------------------------------------------------------------------------------
+
+
+def test_a_slow_reduction_makes_its_own_detector_wait_and_loses_nothing(tmp_path, monkeypatch):
+    first, second = exposure("e1"), exposure("e2")
+    other = exposure("f1", detector="IMG2")
+    seen, gate, waits = Watch(Settings(tmp_path, patience=30.0)), threading.Event(), []
+    sample = seen._reducer.sample
+
+    def slow(*given, **more):
+        assert gate.wait(30)
+        return sample(*given, **more)
+
+    def heard(text):
+        waits.append("e2: the reduction does not keep up" in text)
+        if waits[-1]:
+            gate.set()  # only now the first frame can be saved
+
+    monkeypatch.setattr(seen._reducer, "sample", slow)
+    seen.heard.append(heard)
+    report = seen.run(Given([*reads_of(first), *reads_of(other), *reads_of(second)]))
+
+    assert sum(waits) == 1
+    assert {path.name for path in report.written} == {
+        f"{one}_rop.fits" for one in ("e1", "e2", "f1")
+    }
+    for path in report.written:
+        assert_allclose(models.open(path).data, RATE, rtol=ROUNDING)
+
+
 # -- through a folder -------------------------------------------------------------------------------
 
 

@@ -143,7 +143,8 @@ class Watch:
             threads=settings.threads,
         )  # fmt: skip
         self._planes: dict[tuple[Any, ...], Planes | None] = {}
-        self._work: queue.Queue[Done | None] = queue.Queue(1)
+        self._work: queue.Queue[Done | None] = queue.Queue()
+        self._turns: dict[str, threading.Semaphore] = {}  # of each detector, one frame at a time
         self._worker = threading.Thread(target=self._reduce_all, name="reduction", daemon=True)
 
     # -- what a source tells -------------------------------------------------------------------
@@ -197,14 +198,14 @@ class Watch:
             show(station)
 
     def finished(self, done: Done) -> None:
-        """Take the frame of an exposure; wait while two others are being reduced."""
-        try:
-            self._work.put_nowait(done)
-        except queue.Full:
+        """Take the frame of an exposure; wait while the one before of its detector is reduced."""
+        turn = self._turns.setdefault(done.exposure.detector, threading.Semaphore(1))
+        if not turn.acquire(blocking=False):
             self.tell(
                 f"{done.exposure.name}: the reduction does not keep up; its detector waits for it"
             )
-            self._work.put(done)
+            turn.acquire()
+        self._work.put(done)
 
     def prepare(self, path: Path, detector: str | None = None) -> None:
         """Read the references of exposures like one, and go through a reduction for nothing.
@@ -282,6 +283,7 @@ class Watch:
             except Exception as error:  # noqa: BLE001 - the detectors go on; nothing is hidden
                 report.failed += 1
                 self.tell(f"{done.exposure.name}: a bug of ours: {type(error).__name__}: {error}")
+            self._turns[done.exposure.detector].release()
             report.reads += done.parameters["reads"]
             report.lost += done.parameters["lost"]
             self._count()
