@@ -269,7 +269,7 @@ def test_frames_go_to_the_viewers_on_the_hub(hub, raw, tmp_path, monkeypatch):
     def load(key, sender, message, mtype, params, extra):
         del key, mtype, extra
         loaded.append(params["url"])
-        time.sleep(0.1)  # this hub loses an answer that comes before it has begun to wait
+        time.sleep(0.5)  # this hub loses an answer that comes before it has begun to wait
         client.reply(message, {"samp.status": "samp.ok", "samp.result": {}})
         del sender
 

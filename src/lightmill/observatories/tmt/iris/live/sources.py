@@ -19,7 +19,7 @@ from lightmill.observatories.tmt.iris.live.reads import Read
 __all__ = ["FolderSource", "Sink", "SocketSource", "source_of"]
 
 POLL = 0.02  # s between looks into a folder
-IDLE = 120.0  # s a connection may say nothing
+IDLE = 3600.0  # s a connection may say nothing: an exposure may be long
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
