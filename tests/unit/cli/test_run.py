@@ -118,6 +118,7 @@ def test_each_input_has_a_line(capsys):
 
 def test_the_record_of_a_run_that_fails_names_its_steps_and_parameters(capsys, tmp_path):
     from lightmill.testing import write_exposure
+
     raw = write_exposure(tmp_path / "night", rate=5.0, shape=(32, 32), seed=1).path
     record = tmp_path / "record.json"
 
