@@ -7,8 +7,6 @@ The pictures go to ``build/evidence`` (or where LIGHTMILL_EVIDENCE says).
 
 import hashlib
 import json
-import os
-import shutil
 import sys
 import threading
 import time
@@ -28,29 +26,6 @@ from lightmill.workflow.store import tables as t
 from tests.end_to_end import stand_in
 
 HOSTILE = "<img src=x onerror='document.body.id=1'><script>document.body.id=1</script>.fits"
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-
-
-@pytest.fixture(scope="module")
-def evidence(root):
-    """Folder of the pictures that are kept."""
-    folder = Path(os.environ.get("LIGHTMILL_EVIDENCE", root / "build" / "evidence"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium; skips, loudly, where there is none."""
-    found = os.environ.get("LIGHTMILL_CHROMIUM") or shutil.which("chromium")
-    if not found:
-        pytest.skip("NO CHROMIUM: apt-get install chromium, or name one in LIGHTMILL_CHROMIUM")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="NO PLAYWRIGHT: pip install")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=QUIET)
-        yield chromium
-        chromium.close()
-
 
 RECORD = {
     "outcomes": [{"status": "FAILED", "record": {

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, select
 
 from lightmill.errors import UnknownNameError
-from lightmill.workflow.machine import Policy, Reprocess, Retry
+from lightmill.workflow.machine import Hold, Policy, Release, Reprocess, Retry
 from lightmill.workflow.states import TaskState as S
 from lightmill.workflow.store import Arrival, Outcome, Store, TaskPlan, Verdict
 from lightmill.workflow.store import tables as t
@@ -417,6 +417,38 @@ def test_what_was_put_off_is_redone_when_the_other_is_what_it_was(store):
     (job,) = store.startable()
     store.start(job.job_id, "hand", 1.0, [])
     store.finish(job.job_id, Outcome(False, "bad data"))  # it will not be there again
+
+    assert [job.name for job in store.startable()] == ["two"]
+
+
+def test_what_was_put_off_is_redone_when_a_file_that_was_missed_is_back(store):
+    store.plan(CHAIN)
+    arrived(store, "a", "a")
+    arrived(store, "b", "b")
+    finish_all(store)
+    two = next(row for row in tasks(store) if row.name == "two")
+    store.quarantine("a", "doubtful")
+    store.apply(two.id, Reprocess("to be sure"))
+    assert store.startable() == []
+
+    store.accept("a")
+
+    assert [job.name for job in store.startable()] == ["two"]
+
+
+def test_what_was_put_off_is_redone_after_a_release(store):
+    store.plan(CHAIN)
+    arrived(store, "a", "a")
+    arrived(store, "b", "b")
+    finish_all(store)
+    one, two = tasks(store)
+    store.apply(one.id, Reprocess("to be sure"))
+    store.apply(two.id, Reprocess("to be sure"))
+    store.apply(two.id, Hold("not yet"))
+    finish_all(store)
+    assert store.startable() == []
+
+    store.apply(two.id, Release())
 
     assert [job.name for job in store.startable()] == ["two"]
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "change",
     "describe",
+    "go_on",
     "instate",
     "is_fed_by_work",
     "retire_others",
@@ -76,6 +77,8 @@ def wake(
             state = step(store, connection, task_id, Arrived(name))
             differs = state not in {TaskState.WAITING, TaskState.READY} and differs
             differs = differs and _used(connection, task_id, name) not in {None, _content(one)}
+            if state in {TaskState.DONE, TaskState.STALE} and not differs:
+                settle(store, connection, task_id)  # it is whole again, and what it made stands
         if is_content and differs:
             reason = f"{name} is there in a newer generation, {one.generation}"
             change(store, connection, task_id, reason, is_approved=is_approved)
@@ -150,8 +153,21 @@ def settle(store: Store, connection: Any, task_id: int) -> None:
             .order_by(k.id)
         ).scalars()
         for dependent in list(put_off):
-            if not is_fed_by_work(connection, dependent):
-                step(store, connection, dependent, Settled(one.identity))
+            go_on(store, connection, dependent, one.identity)
+
+
+def go_on(store: Store, connection: Any, task_id: int, because: str) -> TaskState | None:
+    """Let a task do what was put off, if nothing that it is made of is being made any more.
+
+    Returns
+    -------
+    state : TaskState or None
+        It is in now; None if nothing happened.
+    """
+    changed = connection.execute(select(t.tasks.c.changed).where(t.tasks.c.id == task_id))
+    if changed.scalar_one() and not is_fed_by_work(connection, task_id):
+        return step(store, connection, task_id, Settled(because))
+    return None
 
 
 def withdraw(

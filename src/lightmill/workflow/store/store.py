@@ -19,6 +19,7 @@ from lightmill.workflow.machine import (
     Crashed,
     Event,
     Policy,
+    Release,
     Reprocess,
     Started,
     Succeeded,
@@ -36,6 +37,7 @@ from lightmill.workflow.store.planning import (
 from lightmill.workflow.store.records import note, step
 from lightmill.workflow.store.staleness import (
     describe,
+    go_on,
     instate,
     is_fed_by_work,
     retire_others,
@@ -376,6 +378,8 @@ class Store:
                 event = replace(event, is_deferred=True)
             state = step(self, connection, task_id, event, who=who)
             settle(self, connection, task_id)
+            if isinstance(event, Release):  # what it is made of may have been settled meanwhile
+                return go_on(self, connection, task_id, "released") or state
             return state
 
     def describe(
