@@ -1,7 +1,8 @@
 """The tables of the archive store.
 
 Nothing is deleted. Rows of `events` are never changed, which triggers see to; of the other tables
-only the columns change that say how far something has come.
+only the columns change that say how far something has come. Only `snapshots`, which follow from
+events, are replaced.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -33,6 +35,7 @@ __all__ = [
     "jobs",
     "metadata",
     "settings",
+    "snapshots",
     "tasks",
 ]
 
@@ -201,4 +204,15 @@ settings = Table(
     metadata,
     Column("name", String(60), primary_key=True),
     Column("value", JSON, nullable=False),
+)
+
+snapshots = Table(  # what events add up to: disposable
+    "snapshots",
+    metadata,
+    Column("subject", String(20), primary_key=True),  # of the events
+    Column("part", String(40), primary_key=True),  # empty: the one that is read first
+    Column("seq", BigInteger, nullable=False),  # last event it knows
+    Column("made_by", String(64), nullable=False),  # digest of the code that made it
+    Column("sha256", String(64), nullable=False),  # of the content
+    Column("content", LargeBinary, nullable=False),
 )
