@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from lightmill.imaging.drizzle_inputs import (
     sky_system,
     together,
 )
+from lightmill.imaging.drizzle_table import drizzle_settings
 from lightmill.imaging.drizzling import STRIPE_PIXELS, Recipe, combine
 from lightmill.imaging.header_table import header_table
 from lightmill.imaging.mosaic_frame import (
@@ -30,7 +32,8 @@ from lightmill.imaging.mosaic_frame import (
     outline,
 )
 from lightmill.imaging.mosaic_header import blended, mosaic_of
-from lightmill.models import CalModel, Exposures, ResampledModel, content
+from lightmill.models import CalModel, DrizParsModel, Exposures, ResampledModel, content
+from lightmill.models.exposures import group_of
 from lightmill.pipeline import Beside, SideProduct, Skipped, Step, param
 from lightmill.pipeline.spool import IN_MEMORY_BYTES, Spool
 
@@ -84,7 +87,9 @@ class Resample(Step):
 
     name = "resample"
     reads, writes = (Exposures, CalModel), ResampledModel
-    extensions = frozenset({"beside", "exposure_types", "maximum_megapixels"})
+    references = {"drizpars": DrizParsModel}
+    optional = frozenset({"drizpars"})
+    extensions = frozenset({"beside", "exposure_types", "maximum_megapixels", "use_drizpars"})
 
     @dataclass(frozen=True)
     class Parameters:
@@ -144,13 +149,47 @@ class Resample(Step):
         maximum_megapixels: float = param(
             MAXIMUM_MEGAPIXELS, "a larger mosaic is refused", gt=0, unit="Mpixel"
         )
+        use_drizpars: bool = param(
+            False, "take pixfrac, kernel, fillval and weight_type, where nobody gives them, from the "
+            "observatory's table of drizzle parameters (drizpars)",
+        )  # fmt: skip
+
+    def uses(self, reftype: str) -> bool:  # noqa: ARG002 - there is one
+        """Say whether the table is looked at, where the user does not name one."""
+        return bool(self.parameters.use_drizpars)
+
+    def settled(self, given: Exposures | CalModel, **references: Any) -> Resample:
+        """Take from the table what nobody else has set."""
+        table = references.get("drizpars")
+        if table is None:
+            return self
+        models: list[Any] = list(given.science) if isinstance(given, Exposures) else [given]
+        said = drizzle_settings(
+            table.drizpars_table,
+            models[0].meta.get("instrument.filter"),
+            len({group_of(model, f"exposure {number}") for number, model in enumerate(models)}),
+            table.path,
+        )
+        free = {
+            name: value
+            for name, value in said.items()
+            if self.origins.get(name, "default") == "default"
+        }
+        name = Path(table.path).name if table.path else "in memory"
+        settled: Resample = self.configured(free, f"drizpars {name}")  # type: ignore[assignment]
+        return settled
 
     def side_products(self) -> tuple[SideProduct, ...]:
         """Return the resampled image, if the exposure itself is to remain the result."""
         return (SideProduct("i2d"),) if self.parameters.beside else ()
 
-    def apply(self, given: Exposures | CalModel) -> ResampledModel | Skipped | Beside:
+    def apply(
+        self, given: Exposures | CalModel, *, drizpars: DrizParsModel | None = None
+    ) -> ResampledModel | Skipped | Beside:
         """Find the grid, drizzle, and blend the metadata."""
+        step = self.settled(given, drizpars=drizpars)
+        if step is not self:
+            return step.apply(given)
         exposures = given if isinstance(given, Exposures) else None
         models: list[Any] = [given] if exposures is None else list(exposures.science)
         names = (

@@ -20,6 +20,7 @@ __all__ = [
     "DarkImageModel",
     "DarkModel",
     "DistortionModel",
+    "DrizParsModel",
     "FilterOffsetModel",
     "FitOptModel",
     "FlatModel",
@@ -449,6 +450,18 @@ class ApcorrModel(ReferenceModel):
 
     if TYPE_CHECKING:
         apcorr_table: np.ndarray
+
+
+@define
+class DrizParsModel(ReferenceModel):
+    """Parameters of drizzling, by filter and number of exposures: a table."""
+
+    schema: ClassVar[str] = "drizpars-1.0.0"
+    model_type: ClassVar[str] = "DrizParsModel"
+    reftype: ClassVar[str] = "drizpars"
+
+    if TYPE_CHECKING:
+        drizpars_table: np.ndarray
 
 
 @define

@@ -55,6 +55,7 @@ class Opener:
             stage.references[reftype] = reference
             if reference is not None:
                 stage.offsets[reftype] = fit(sample, reference, reftype)
+        stage.step = step.settled(model, **stage.references)
         return stage
 
     def open(

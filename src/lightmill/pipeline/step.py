@@ -176,6 +176,10 @@ class Step:
         """Say whether, with these parameters, an optional reference is looked at."""
         return True
 
+    def settled(self, model: Any, **references: Any) -> Step:  # noqa: ARG002
+        """Return the step as it runs on these data: references may set what nobody else has."""
+        return self
+
     def applies_by_rows(self, model: Model) -> bool:  # noqa: ARG002 - subclasses look at the model
         """Say whether, with these parameters, a band can be computed on its own."""
         return self.rows

@@ -160,6 +160,30 @@ def test_stars_have_their_brightness_and_their_places(night):
     assert abs(mean - 1) < 0.005
 
 
+def test_a_mosaic_is_drizzled_as_the_table_of_the_observatory_says(night, made, association):
+    given = night.given | {"output_dir": night.folder / "mosaics"}
+    four = association(night.folder / "four_asn.json", "four", night.cals)
+    two = association(night.folder / "two_asn.json", "two", night.cals[:2])
+
+    said = {}
+    for name, asn, parameters in (
+        ("four", four, {}),
+        ("two", two, {}),
+        ("own", four, {"steps.resample.pixfrac": 0.6}),
+    ):
+        mosaic = made(app.run("iris_image3", [asn], **given, parameters=parameters))[-1]
+        with fits.open(mosaic) as file:
+            header = file[0].header
+            said[name] = (header["PIXFRAC"], header["KERNEL"], header["NDRIZ"])
+            assert header["R_DRZPAR"] == "crds://tmt_iris_drizpars_0001.fits"
+
+    assert said == {
+        "four": (0.8, "square", 4),
+        "two": (1.0, "square", 2),
+        "own": (0.6, "square", 4),
+    }
+
+
 def test_pixels_count_from_one_in_keywords(night):
     from astropy.wcs import WCS
 

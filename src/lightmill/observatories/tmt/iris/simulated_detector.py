@@ -68,8 +68,9 @@ class Camera:
             "flat": ("META.INSTRUMENT.DETECTOR", "META.INSTRUMENT.FILTER", "META.INSTRUMENT.PUPIL"),
             "mask": ("META.INSTRUMENT.DETECTOR",),
             "nonlincoeff": ("META.INSTRUMENT.DETECTOR",),
+            "drizpars": (),
         },
-        ("dflat", "drizpars"),
+        ("dflat",),
     )
 
 

@@ -24,12 +24,13 @@ def write_references(
     *,
     seed: int = 0,
 ) -> dict[str, Path]:
-    """Write dark, flat, mask and linearity coefficients of a detector in the form of 2021.
+    """Write dark, flat, mask, linearity coefficients and drizzle parameters in the form of 2021.
 
     Returns
     -------
     references : dict
         Type → file. Dark and flat are measured with small errors; pixels that could not be are NaN.
+        The table of drizzle parameters is that of all detectors.
     """
     from astropy.io import fits
 
@@ -59,18 +60,21 @@ def write_references(
     }
     names = {"dark": "TMTDarkModel", "flat": "TMTFlatModel", "mask": "TMTMaskModel"}
     made = {}
-    for kind in (*planes, "nonlincoeff"):
+    for kind in (*planes, "nonlincoeff", "drizpars"):
+        of_all = kind == "drizpars"
         header = fits.Header(
             {
-                "TELESCOP": "TMT", "INSTRUME": "IRIS", **said, "REFTYPE": kind.upper(),
-                "PEDIGREE": "SIMULATION", "AUTHOR": "Lightmill", "DESCRIP": f"Simulated {kind}",
+                "TELESCOP": "TMT", "INSTRUME": "IRIS", **(dict.fromkeys(said, "ANY") if of_all else said),
+                "REFTYPE": kind.upper(), "PEDIGREE": "SIMULATION", "AUTHOR": "Lightmill",
+                "DESCRIP": f"Simulated {kind}",
                 "USEAFTER": str(camera.reference_header["USEAFTER"]), "SUBARRAY": "FULL",
                 "SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": shape[1], "SUBSIZE2": shape[0],
             }
         )  # fmt: skip
         if kind in names:
             header["DATAMODL"] = names[kind]
-        path = directory / f"{detector}_{filter_}_{kind}.fits"
+        whose = "IRIS" if of_all else f"{detector}_{filter_}"
+        path = directory / f"{whose}_{kind}.fits"
         hdus: list[Any] = [
             fits.PrimaryHDU(linearity if kind == "nonlincoeff" else None, header=header)
         ]
@@ -80,6 +84,8 @@ def write_references(
         ]
         if kind in {"mask", "flat"}:
             hdus.append(_flag_table())
+        if of_all:
+            hdus.append(_drizzle_table())
         fits.HDUList(hdus).writeto(path, overwrite=True)
         made[kind] = path
     return made
@@ -92,3 +98,16 @@ def _flag_table() -> Any:
     rows = [(value.bit_length() - 1, value, name, "") for name, value in FLAGS.items()]
     kinds = [("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S40"), ("DESCRIPTION", "S80")]
     return fits.BinTableHDU(np.array(rows, np.dtype(kinds)), name="DQ_DEF")
+
+
+def _drizzle_table() -> Any:
+    """Return drizzle parameters: the more exposures, the smaller the drops."""
+    from astropy.io import fits
+
+    rows = [
+        (1, "ANY", 1.0, "square", "INDEF", "exptime", 10),
+        (4, "ANY", 0.8, "square", "INDEF", "exptime", 10),
+    ]
+    kinds = [("numimages", "i2"), ("filter", "S12"), ("pixfrac", "f4"), ("kernel", "S10"),
+             ("fillval", "S10"), ("wht_type", "S10"), ("stepsize", "i4")]  # fmt: skip
+    return fits.BinTableHDU(np.array(rows, np.dtype(kinds)), name="DRIZPARS")
