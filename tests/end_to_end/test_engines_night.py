@@ -26,7 +26,7 @@ from tests.slurm import in_full, running_slurm
 pytestmark = pytest.mark.slow
 
 JOBS = 9  # four first stages, four second, one stack
-INTO = 0.5  # s that a worker has been at work when it is killed
+INTO = 0.05  # s that a worker is left at work before it is killed; it needs ten times as long
 
 
 def run(*words):
@@ -123,14 +123,18 @@ class Killer(threading.Thread):
         self.join()
 
     def run(self):
+        ended = set()
         while not self.is_over and not self.killed:
-            for path in self.jobs.glob("*/worker.json"):
+            for path in set(self.jobs.glob("*/worker.json")) - ended:
                 handle = json.loads(path.read_text())["handle"]
+                if not processes.is_running(handle):
+                    ended.add(path)  # others must not be missed while it is looked at again
+                    continue
                 time.sleep(INTO)
-                if processes.is_running(handle) and processes.send(handle, 9):
+                if processes.send(handle, 9):
                     self.killed.append(int(path.parent.name))
                     break
-            time.sleep(0.02)
+            time.sleep(0.01)
 
 
 def killed_and_done(raw, folder, *where):
