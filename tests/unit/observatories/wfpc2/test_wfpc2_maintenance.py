@@ -5,7 +5,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lightmill.errors import ConfigurationError, DataError, ValidationError
@@ -18,26 +18,14 @@ from lightmill.observatories.hst.wfpc2.previews import POLICIES
 from lightmill.observatories.hst.wfpc2.rules import Rules
 from lightmill.observatories.hst.wfpc2.state import State
 from lightmill.observatories.hst.wfpc2.tables import tables
-
-GENERATIONS = ("199801010000", "199802010000", "199803010000")
-
-
-class Workshop:
-    """Pointings of every generation, some of which cannot be read."""
-
-    def __init__(self, pointings, broken=()):
-        self.pointings = pointings  # (jitter dataset, generation) → Pointing
-        self.broken = set(broken)
-        self.previews = []
-
-    def extract(self, dataset, gen_date_str, generation):
-        del generation
-        if (dataset, gen_date_str) in self.broken:
-            raise DataError("cannot be read", place=dataset)
-        return self.pointings[dataset, gen_date_str]
-
-    def preview(self, association):
-        self.previews.append(association.assoc_id)
+from tests.unit.observatories.wfpc2.histories import (
+    GENERATIONS,
+    LAW,
+    Told,
+    Workshop,
+    arrive,
+    histories,
+)
 
 
 @pytest.fixture
@@ -56,11 +44,6 @@ def archive(make_exposure, make_pointing):
         arrive(found, f"{one.root}J", GENERATIONS[0])
     maintain(found, workshop, policies=POLICIES)
     return found, workshop
-
-
-def arrive(archive, dataset, generation, content=""):
-    kind = "OMS" if dataset.endswith("J") else "CAL"
-    archive.record(events.Arrived(dataset, kind, generation, content))
 
 
 def flags(archive, root="UZ010102"):
@@ -196,7 +179,7 @@ def test_a_pair_that_cannot_be_read_stays_visible_and_stops_nobody(archive):
     assert flags(found) == "Y "
     assert again.unreadable == []  # the same bytes are not tried again by themselves
     assert asked.unreadable == ["UZ010102T"]
-    content, attempts, story = found.state.unreadable["UZ010102", GENERATIONS[1]]
+    content, attempts, story, _ = found.state.unreadable["UZ010102", GENERATIONS[1]]
     assert (content, attempts) == ("damaged", 2)
     assert "cannot be read" in story
     # what was known before is still used
@@ -351,6 +334,11 @@ def test_every_event_survives_its_way_through_json(archive):
     found.record(events.Adopted(Rules(radius=12.0)))
     found.record(events.BuildFailed(90001, "story"))
     found.record(events.PreviewFailed("content_hash", "UZ010101A", "story"))
+    found.record(events.Requested(1, (("UZ010101J", GENERATIONS[0]),)))
+    found.record(events.Closed(1))
+    found.record(events.Dated("1997-04-01"))
+    maintain(found, workshop)
+    found.record(events.Released("UZ010103J", GENERATIONS[2]))
     maintain(found, workshop, changes=[events.Changed("UZ010101T", "exptime", "50.0")])
 
     assert {type(one) for one in wrote} == set(events._KINDS.values())
@@ -512,76 +500,6 @@ class Actor:
 
 
 # ------------------------------------------------------------------------------------------ laws
-
-
-@st.composite
-def histories(draw):
-    """Draw exposures, generations of their data, corrections, and the order they come in."""
-    count = draw(st.integers(2, 6))
-    rows = [
-        (draw(st.sampled_from([90001, 90002])), draw(st.sampled_from([100.0, 200.0, 300.0])))
-        for _ in range(count)
-    ]
-    arrivals, steps, broken = [], {}, []
-    for number in range(count):
-        for letter in "TJ":
-            for generation in draw(st.sets(st.sampled_from(GENERATIONS))):
-                arrivals.append((number, letter, generation))
-                if letter == "J":
-                    steps[number, generation] = draw(st.sampled_from([0.0, 0.3, 25.0]))
-                    if draw(st.integers(0, 4)) == 0:
-                        broken.append((number, generation))
-    changes = [
-        (number, column, value)
-        for number in range(count)
-        for column, value in (("exptime", "250.0"), ("filtnam1", "F814W"), ("targname", "OTHER"))
-        if draw(st.integers(0, 4)) == 0
-    ]
-    items = [("arrival", one) for one in arrivals] + [("change", one) for one in changes]
-    order = draw(st.permutations(items))
-    again = draw(st.lists(st.sampled_from(arrivals), max_size=4)) if arrivals else []
-    for one in again:
-        order.insert(draw(st.integers(0, len(order))), ("arrival", one))
-    cuts = sorted(draw(st.lists(st.integers(0, len(order)), max_size=4)))
-    return rows, steps, broken, items, order, cuts
-
-
-class Told:
-    """Plays histories."""
-
-    def __init__(self, history, make_exposure, make_pointing):
-        self.rows, steps, broken, self.items, self.order, self.cuts = history
-        self.exposures = [
-            make_exposure(n, pep_id=pep, exptime=time) for n, (pep, time) in enumerate(self.rows)
-        ]
-        pointings = {}
-        for (n, generation), step in steps.items():
-            looked = make_exposure(n, step)
-            pointings[f"{looked.root}J", generation] = make_pointing(looked, generation=generation)
-        unreadable = [(f"{self.exposures[n].root}J", g) for n, g in broken]
-        self.workshop = Workshop(pointings, unreadable)
-
-    def play(self, items, cuts, write=None):
-        """Deliver items in order, with a round of maintenance at each cut and at the end."""
-        found = Archive(State(), write)
-        for one in self.exposures:
-            found.record(events.Described(one))
-        for begin, end in itertools.pairwise([0, *cuts, len(items)]):
-            self.deliver(found, items[begin:end])
-            maintain(found, self.workshop, policies=POLICIES)
-        maintain(found, self.workshop, policies=POLICIES)
-        return found.state
-
-    def deliver(self, found, items):
-        for kind, (number, *what) in items:
-            one = self.exposures[number]
-            if kind == "change":
-                found.record(events.Changed(one.dataset_name, *what))
-            else:
-                arrive(found, one.root + what[0], what[1])
-
-
-LAW = settings(max_examples=80, phases=[p for p in Phase if p is not Phase.shrink])
 
 
 @LAW

@@ -13,8 +13,9 @@ from lightmill.observatories.hst.wfpc2.jitter import Pointing
 from lightmill.observatories.hst.wfpc2.rules import Rules
 
 __all__ = [
-    "Adopted", "Arrived", "BuildFailed", "Built", "Changed", "Delivered", "Described", "Event", "Extracted", "PreviewFailed",
-    "Previewed", "Queued", "Refused", "Unreadable", "event_of", "record_of",
+    "Adopted", "Arrived", "BuildFailed", "Built", "Changed", "Closed", "Dated", "Delivered", "Described", "Event",
+    "Extracted", "PreviewFailed", "Previewed", "Queued", "Refused", "Released", "Requested", "Unreadable", "event_of",
+    "record_of",
 ]  # fmt: skip
 
 
@@ -99,12 +100,53 @@ class Unreadable:
         Digest of the bytes that could not be read: the same are not tried again.
     story : str
         Where, what was found, what to do.
+    at : float
+        When it was tried [s since 1970]; 0 where nobody said. It is tried again some time after.
     """
 
     dataset: str
     gen_date_str: str
     content: str
     story: str
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A person has a pair tried again that failed so often that it was left alone."""
+
+    dataset: str
+    gen_date_str: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """Jitter files were asked for, since their exposures are owed a pointing.
+
+    Parameters
+    ----------
+    request : int
+        Its number, counted from 1.
+    pairs : tuple of (str, str)
+        Jitter dataset and generation of each pair.
+    """
+
+    request: int
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """All that follows from a request is done: pairs fetched or failed, associations, products."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """The day it is, YYYY-MM-DD: written where a grace time ends with it."""
+
+    day: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +219,13 @@ class PreviewFailed:
 
 Event = (
     Described | Arrived | Changed | Delivered | Refused | Adopted | Extracted | Unreadable | Queued | Built | BuildFailed
-    | Previewed | PreviewFailed
+    | Previewed | PreviewFailed | Released | Requested | Closed | Dated
 )  # fmt: skip
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         Described, Arrived, Changed, Delivered, Refused, Adopted, Extracted, Unreadable, Queued, Built, BuildFailed, Previewed,
-        PreviewFailed,
+        PreviewFailed, Released, Requested, Closed, Dated,
     )
 }  # fmt: skip
 
@@ -254,7 +296,7 @@ def _value(name: str, value: Any) -> Any:
             return Pointing(**{**value, "causes": tuple(value["causes"])})
         case "associations":
             return tuple(_association(one) for one in value)
-        case "read":
+        case "read" | "pairs":
             return tuple((dataset, generation) for dataset, generation in value)
         case "files":
             return tuple(value)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from lightmill.errors import UnknownNameError
 from lightmill.observatories.hst.wfpc2.associations import Association
 from lightmill.observatories.hst.wfpc2.builder import Candidates, candidates, distances, leaders
-from lightmill.observatories.hst.wfpc2.exposures import root_of
+from lightmill.observatories.hst.wfpc2.exposures import Exposure, root_of
 from lightmill.observatories.hst.wfpc2.geometry import CHIPS
 from lightmill.observatories.hst.wfpc2.rules import Rules
 from lightmill.observatories.hst.wfpc2.state import State
@@ -124,7 +125,7 @@ def explain_exposure(state: State, dataset: str) -> Explanation:
     if exposure is None or exposure.dataset_name != dataset:
         names = (one.dataset_name for one in state.exposures.values())
         raise UnknownNameError("exposure", dataset, names)
-    facts = _facts(state, root)
+    facts = (*_facts(state, root), *_by_header(state, exposure))
     rows = _rows_of(state, exposure.pep_id)
     names_ = [one.dataset_name for one in rows.exposures]
     if dataset not in names_:
@@ -134,6 +135,7 @@ def explain_exposure(state: State, dataset: str) -> Explanation:
     chief = leaders(rows, state.rules)
     group = [n for n in range(len(names_)) if rows.group[n] == rows.group[me] and n != me]
     mine = state.member_of.get(dataset)
+    mine = mine if mine is not None and mine[-1] == "A" else None
     shown = [n for n in group if chief[n] == n] if mine else group
     held = _held(rows, shown, me, state.rules)
     leader = state.associations[mine].leader if mine else None
@@ -187,14 +189,14 @@ def explain_association(state: State, assoc_id: str) -> Explanation:
     one = state.associations.get(assoc_id)
     if one is None:
         raise UnknownNameError("association", assoc_id, [*state.associations, *state.retired])
-    rows = _rows_of(state, one.pep_id)
+    rows = _rows_of(state, one.pep_id, kind=assoc_id[-1])
     names = [exposure.dataset_name for exposure in rows.exposures]
     leader = names.index(one.leader)
     group = [n for n in range(len(names)) if rows.group[n] == rows.group[leader] and n != leader]
     chosen = []
     for n, away, turned, inside in _held(rows, group, leader, state.rules):
         taken = names[n] in one.names
-        other = state.member_of.get(names[n])
+        other = _association_of(state, one, names[n])
         chosen.append(
             Candidate(names[n], away, turned, _quality(state, names[n]), taken,
                       _rule_for_member(inside, taken, other))
@@ -256,13 +258,35 @@ def change_of(before: Association, after: Association) -> list[str]:
     return lines
 
 
-def _rows_of(state: State, pep_id: int) -> Candidates:
+def _rows_of(state: State, pep_id: int, kind: str = "A") -> Candidates:
     """Return the candidates of a proposal as the builder sees them."""
-    exposures = [
-        state.exposures[root] for root in state.proposals[pep_id] if state.generation(root)
-    ]
+    roots = [root for root in state.proposals[pep_id] if state.generation(root)]
+    if kind == "B":
+        roots = state.inputs(pep_id, state.last_day())
+    exposures = [state.exposures[root] for root in roots]
     generations = {one.root: state.generation(one.root) for one in exposures}
-    return candidates(exposures, state.pointings, generations, kind="A", rules=state.rules)
+    return candidates(exposures, state.pointings, generations, kind=kind, rules=state.rules)
+
+
+def _association_of(state: State, one: Association, name: str) -> str | None:
+    """Return the association of the same type and proposal that an exposure is a member of."""
+    others = (state.associations[other] for other in state.of_proposal.get(one.pep_id, ()))
+    return next(
+        (o.assoc_id for o in others if o.assoc_id[-1] == one.assoc_id[-1] and name in o.names), None
+    )
+
+
+def _by_header(state: State, exposure: Exposure) -> Iterator[str]:
+    """Yield what there is to say of an exposure's association by its header."""
+    if state.rules.grace is None:
+        return
+    last = state.last_day()
+    if exposure.start_time[:10] > last:
+        yield f"by header: not yet, {state.rules.grace:g} days of grace have not passed"
+        return
+    own = (one for one in state.of_proposal.get(exposure.pep_id, ()) if one[-1] == "B")
+    found = [one for one in own if exposure.dataset_name in state.associations[one].names]
+    yield f"by header: {', '.join(found) or 'alone'}"
 
 
 def _held(
@@ -325,10 +349,11 @@ def _facts(state: State, root: str) -> tuple[str, ...]:
                 f"scatter {1000 * at.sigma_ra:.1f} and {1000 * at.sigma_dec:.1f} mas "
                 f"in {at.valid} of {at.rows} rows"
             )
-    for (other, generation), (_, attempts, story) in sorted(state.unreadable.items()):
+    for (other, generation), one in sorted(state.unreadable.items()):
         if other == root:
-            first = story.splitlines()[0]
-            facts.append(f"jitter files of {generation} cannot be read ({attempts} times): {first}")
+            tried = f"{one.attempts} times" + (", quarantined" if one.is_quarantined else "")
+            first = one.story.splitlines()[0]
+            facts.append(f"jitter files of {generation} cannot be read ({tried}): {first}")
     return tuple(facts)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from datetime import date
 from typing import Any
 
 from lightmill.errors import ValidationError
@@ -16,6 +17,7 @@ from lightmill.observatories.hst.wfpc2.associations import Association
 from lightmill.observatories.hst.wfpc2.exposures import Exposure, root_of
 from lightmill.observatories.hst.wfpc2.flags import NOTHING, Flags, Happening, after
 from lightmill.observatories.hst.wfpc2.previews import POLICIES
+from lightmill.observatories.hst.wfpc2.retries import Failed
 from lightmill.observatories.hst.wfpc2.rules import Rules
 from lightmill.observatories.hst.wfpc2.state import Generation, Received, State, Tombstone
 
@@ -86,6 +88,10 @@ def refusal(state: State, event: events.Event) -> str | None:
                 _check_change(state, event)
             case events.Described():
                 _check_proposal(state, event.exposure)
+            case events.Released():
+                _check_release(state, event)
+            case events.Dated():
+                _check_day(event.day)
     except ValidationError as error:
         return error.story()
     return None
@@ -133,12 +139,31 @@ def _check_proposal(state: State, exposure: Exposure) -> None:
         )
 
 
+def _check_release(state: State, event: events.Released) -> None:
+    if (root_of(event.dataset), event.gen_date_str) not in state.unreadable:
+        raise ValidationError(
+            "no such pair has failed", found=f"{event.dataset} {event.gen_date_str}"
+        )
+
+
+def _check_day(day: str) -> None:
+    try:
+        date.fromisoformat(day)
+    except (TypeError, ValueError):
+        raise ValidationError("this is no day", found=day, expected="YYYY-MM-DD") from None
+
+
 def _described(state: State, event: events.Described) -> None:
     exposure = event.exposure
-    state.exposures[exposure.root] = exposure
+    _know(state, exposure)
     state.flags.setdefault(exposure.root, NOTHING)
     state.proposals.setdefault(exposure.pep_id, {})[exposure.root] = None
     _mark(state, exposure.root)
+
+
+def _know(state: State, exposure: Exposure) -> None:
+    state.exposures[exposure.root] = exposure
+    state.days.setdefault(exposure.start_time[:10], {})[exposure.pep_id] = None
 
 
 def _arrived(state: State, event: events.Arrived) -> None:
@@ -179,7 +204,7 @@ def _arrived_again(state: State, root: str, event: events.Arrived, known: Genera
 
 def _changed(state: State, event: events.Changed) -> None:
     root = root_of(event.dataset)
-    state.exposures[root] = state.exposures[root].changed(event.column, event.value)
+    _know(state, state.exposures[root].changed(event.column, event.value))
     state.flags[root] = after(state.flags[root], Happening.CHDB)
     _mark(state, root)
 
@@ -217,9 +242,34 @@ def _extracted(state: State, event: events.Extracted) -> None:
 def _unreadable(state: State, event: events.Unreadable) -> None:
     root = root_of(event.dataset)
     key = root, event.gen_date_str
-    attempts = state.unreadable.get(key, ("", 0, ""))[1]
-    state.unreadable[key] = event.content, attempts + 1, event.story
+    attempts = state.unreadable[key].attempts if key in state.unreadable else 0
+    state.unreadable[key] = Failed(event.content, attempts + 1, event.story, event.at)
     _look(state, root)
+
+
+def _released(state: State, event: events.Released) -> None:
+    key = root_of(event.dataset), event.gen_date_str
+    state.unreadable[key] = state.unreadable[key]._replace(attempts=0)
+
+
+def _requested(state: State, event: events.Requested) -> None:
+    state.requests[event.request] = event.pairs
+    state.n_requests = max(state.n_requests, event.request)
+
+
+def _closed(state: State, event: events.Closed) -> None:
+    state.requests.pop(event.request, None)
+
+
+def _dated(state: State, event: events.Dated) -> None:
+    """Look at proposals of which an exposure may be associated by its header from now on."""
+    before, state.today = state.last_day(), max(state.today, event.day)
+    last = state.last_day()
+    for day, proposals in state.days.items():
+        if before < day <= last:
+            for pep_id in proposals:
+                state.changes[pep_id] = state.changes.get(pep_id, 0) + 1
+                state.to_look_at[pep_id] = None
 
 
 def _queued(state: State, event: events.Queued) -> None:
@@ -247,8 +297,9 @@ def _built(state: State, event: events.Built) -> None:
                 state.previous[assoc_id] = state.associations[assoc_id]
             state.associations[assoc_id] = association
         state.retired.pop(assoc_id, None)
-        state.member_of.update(dict.fromkeys(association.names, assoc_id))
         _owe(state, assoc_id)
+    for assoc_id in sorted(new, key=lambda one: one[-1], reverse=True):  # A, where there are both
+        state.member_of.update(dict.fromkeys(new[assoc_id].names, assoc_id))
     state.of_proposal[event.pep_id] = tuple(new)
     state.built[event.pep_id] = event.inputs
     state.failures.pop(event.pep_id, None)
@@ -267,17 +318,21 @@ def _blank_previews(
     """Blank the preview field where extraction or SQL script touched a member, then or now."""
     touched = state.touched.get(event.pep_id, {})
     seen = [root for root, mark in touched.items() if mark <= event.upto]
-    now = {name[:8]: one.assoc_id for one in new.values() for name in one.names}
-    before = {name[:8]: one.assoc_id for one in old.values() for name in one.names}
-    blank = {side[root] for root in seen for side in (now, before) if root in side}
-    for assoc_id in sorted((blank & new.keys()) | (new.keys() - old.keys())):
+    touched_ones = {
+        one.assoc_id
+        for one in (*new.values(), *old.values())
+        if any(name[:8] in touched and touched[name[:8]] <= event.upto for name in one.names)
+    }
+    for assoc_id in sorted((touched_ones & new.keys()) | (new.keys() - old.keys())):
         state.blanked[assoc_id] = state.blanked.get(assoc_id, 0) + 1
     for root in seen:
         del touched[root]
 
 
 def _retire(state: State, pep_id: int, one: Association, new: dict[str, Association]) -> None:
-    successor = next((a.assoc_id for a in new.values() if one.leader in a.names), None)
+    kind = one.assoc_id[-1]
+    successors = [a.assoc_id for a in new.values() if one.leader in a.names]
+    successor = next((name for name in successors if name[-1] == kind), None)
     reason = (
         f"its leader {one.leader} is a member of {successor} now"
         if successor
@@ -360,4 +415,8 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     events.BuildFailed: _build_failed,
     events.Previewed: _previewed,
     events.PreviewFailed: _preview_failed,
+    events.Released: _released,
+    events.Requested: _requested,
+    events.Closed: _closed,
+    events.Dated: _dated,
 }

@@ -8,8 +8,9 @@ message has to arrive for any of them, so what was lost or killed is found by th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from lightmill.errors import LightmillError
@@ -116,6 +117,7 @@ def maintain(
     changes: Iterable[events.Changed] = (),
     policies: Iterable[str] = (DEFAULT_POLICY,),
     again: bool = False,
+    now: float | None = None,
 ) -> Round:
     """Do all that is owed, once.
 
@@ -130,7 +132,11 @@ def maintain(
     policies : iterable of str
         By which previews are made; more than one only to compare them.
     again : bool
-        Also try what could not be read before.
+        Also try what could not be read before, unless it is in quarantine.
+    now : float, optional
+        Time of this round [s since 1970]: what failed is tried again some time after, and
+        exposures are associated by their headers when their grace time is over. Without it no time
+        passes. It is written with what it decides, so that the log says the same at any later time.
 
     Returns
     -------
@@ -139,9 +145,9 @@ def maintain(
     """
     done = Round()
     state = archive.state
-    roots = {*state.to_extract, *((root for root, _ in state.unreadable) if again else ())}
-    for root in sorted(roots):
-        _extract(archive, work, root, done, again=again)
+    due = state.due(0.0 if now is None else now, everything=again) if now or again else {}
+    for root in sorted({*state.to_extract, *due}):
+        _extract(archive, work, root, done, again=due.get(root, ()), now=now or 0.0)
     for root in sorted(state.to_queue):
         archive.record(events.Queued(_name(state, root)))
         done.queued.append(_name(state, root))
@@ -150,6 +156,8 @@ def maintain(
             done.corrected.append(change.dataset)
         archive.record(change)
     done.corrected = sorted(set(done.corrected))
+    if now is not None and (day := _day_that_counts(state, now)):
+        archive.record(events.Dated(day))
     _build(archive, done)
     for policy in policies:
         done.previews[policy] = [
@@ -183,7 +191,7 @@ def audit(state: State) -> dict[str, list[Any]]:
     return {"extract": extract, "build": build}
 
 
-def would_change(state: State, rules: Rules) -> Difference:
+def would_change(state: State, rules: Rules, today: str = "") -> Difference:
     """Tell what other tolerances would do to the associations; nothing is changed.
 
     Parameters
@@ -192,13 +200,15 @@ def would_change(state: State, rules: Rules) -> Difference:
         Of the archive.
     rules : Rules
         Tolerances to try. Thresholds of quality count where jitter files are read, not here.
+    today : str
+        The day it is, YYYY-MM-DD, for a grace time; by default the latest that was told.
 
     Returns
     -------
     difference : Difference
         Identities that would appear, vanish and change.
     """
-    found = _associated(state, sorted(state.proposals), rules)
+    found = _associated(state, sorted(state.proposals), rules, today)
     after = {one.assoc_id: one for some in found.values() for one in some}
     return _difference(state.associations, after)
 
@@ -209,18 +219,27 @@ def _name(state: State, root: str) -> str:
     return received.dataset if received else state.exposures[root].dataset_name
 
 
-def _extract(archive: Archive, work: Work, root: str, done: Round, *, again: bool) -> None:
+def _day_that_counts(state: State, now: float) -> str:
+    """Return the day it is if a grace time ended with it, else nothing."""
+    day = datetime.fromtimestamp(now, UTC).date().isoformat()
+    before, last = state.last_day(), state.last_day(today=day)
+    return day if any(before < one <= last for one in state.days) else ""
+
+
+def _extract(
+    archive: Archive, work: Work, root: str, done: Round, *, again: Collection[str], now: float
+) -> None:
     """Read jitter files of an exposure, newest first, until a pair can be read."""
-    state = archive.state
-    while (generation := state.next_to_extract(root, again=again)) is not None:
-        again = False
+    state, again = archive.state, set(again)
+    while (generation := state.next_to_extract(root, again)) is not None:
+        again.discard(generation)
         received = state.received[root, "OMS"]
         pair = received.generations[generation]
         try:
             pointing = work.extract(received.dataset, generation, pair)
         except LightmillError as error:
             archive.record(
-                events.Unreadable(received.dataset, generation, pair.content, error.story())
+                events.Unreadable(received.dataset, generation, pair.content, error.story(), now)
             )
             done.unreadable.append(_name(state, root))
         else:
@@ -282,17 +301,20 @@ def _built(
 
 
 def _associated(
-    state: State, pep_ids: Iterable[int], rules: Rules | None = None
+    state: State, pep_ids: Collection[int], rules: Rules | None = None, today: str = ""
 ) -> dict[int, tuple[Association, ...]]:
     """Return the associations of proposals as their inputs are now, by proposal."""
-    exposures: list[Exposure] = []
-    for pep_id in pep_ids:
-        exposures += (state.exposures[root] for root in state.inputs(pep_id))
-    generations = {one.root: state.generation(one.root) for one in exposures}
-    built = associate(exposures, state.pointings, generations, rules=rules or state.rules)
+    rules = rules or state.rules
+    last_day = state.last_day(rules, today)
     found: dict[int, list[Association]] = {}
-    for one in built.associations.values():
-        found.setdefault(one.pep_id, []).append(one)
+    for kind, until in (("A", None), ("B", last_day)) if last_day else (("A", None),):
+        exposures: list[Exposure] = []
+        for pep_id in pep_ids:
+            exposures += (state.exposures[root] for root in state.inputs(pep_id, until))
+        generations = {one.root: state.generation(one.root) for one in exposures}
+        built = associate(exposures, state.pointings, generations, kind=kind, rules=rules)
+        for one in built.associations.values():
+            found.setdefault(one.pep_id, []).append(one)
     return {pep_id: tuple(some) for pep_id, some in found.items()}
 
 

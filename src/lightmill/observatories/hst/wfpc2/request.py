@@ -145,8 +145,10 @@ def status(state: State) -> dict[str, Any]:
         },
         "unreadable": [
             {"dataset": state.received[root, "OMS"].dataset, "generation": generation,
-             "attempts": attempts, "story": story}
-            for (root, generation), (_, attempts, story) in sorted(state.unreadable.items())
+             "attempts": one.attempts, "story": one.story,
+             "quarantined": one.is_quarantined, "tried_at": one.at,
+             "due_at": None if one.is_quarantined else one.due_at}
+            for (root, generation), one in sorted(state.unreadable.items())
             if root not in state.pointings or state.pointings[root].gen_date_str < generation
         ],
         "failures": [

@@ -39,6 +39,9 @@ class Rules:
     trust_pixels : float
         Shifts below this on every chip are trusted whatever the quality, and those that differ by
         less from what the headers say [pixel of the chip].
+    grace : float or None
+        Days after an exposure from which it is also associated by its header, with or without
+        jitter files (type B of 2001): by then they have come, or will not. None: it never is.
     """
 
     radius: float = 10.0
@@ -49,15 +52,21 @@ class Rules:
     roll_disagrees: float = 0.5
     trust_hours: float = 4.0
     trust_pixels: float = 0.2
+    grace: float | None = None
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not 0 <= value < math.inf:
+            if not (value is None and name == "grace") and not 0 <= value < math.inf:
                 raise ConfigurationError(
                     "a tolerance must be a number that is not negative", place=name, found=value
                 )
 
     def text(self) -> str:
-        """Return version and numbers as one line: part of what an association was made from."""
-        numbers = " ".join(f"{name}={value!r}" for name, value in asdict(self).items())
+        """Return version and numbers as one line: part of what an association was made from.
+
+        The grace time is not in it: it decides who takes part, and that is part of it anyhow.
+        """
+        numbers = " ".join(
+            f"{name}={value!r}" for name, value in asdict(self).items() if name != "grace"
+        )
         return f"builder={BUILDER} {numbers}"

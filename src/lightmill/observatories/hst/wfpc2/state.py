@@ -6,7 +6,9 @@ Nothing here changes a state; that is done by `fold.apply` alone.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
 
 from lightmill.observatories.hst.wfpc2 import events
@@ -15,6 +17,7 @@ from lightmill.observatories.hst.wfpc2.exposures import Exposure
 from lightmill.observatories.hst.wfpc2.flags import NOTHING, Flags
 from lightmill.observatories.hst.wfpc2.jitter import Pointing
 from lightmill.observatories.hst.wfpc2.previews import POLICIES, mark_of
+from lightmill.observatories.hst.wfpc2.retries import Failed
 from lightmill.observatories.hst.wfpc2.rules import Rules
 
 __all__ = ["Generation", "Received", "State", "Tombstone"]
@@ -76,7 +79,7 @@ class State:
     pointings : dict
         First eight characters → Pointing in use: of the newest generation that can be read.
     unreadable : dict
-        (First eight characters, generation) → (digest, attempts, story).
+        (First eight characters, generation) → Failed: pairs that could not be fetched or read.
     associations, previous : dict
         Identity → Association, now and before its last change.
     versions : dict
@@ -89,6 +92,10 @@ class State:
         Proposal, or (policy, identity) → (attempts, story), until it succeeds.
     alarms : list of str
         What a person should look at.
+    today : str
+        Latest day that was told, YYYY-MM-DD; empty if none was.
+    requests : dict
+        Number of each request → its pairs, until it is closed.
     """
 
     def __init__(self, rules: Rules | None = None) -> None:
@@ -97,7 +104,7 @@ class State:
         self.received: dict[tuple[str, str], Received] = {}
         self.flags: dict[str, Flags] = {}
         self.pointings: dict[str, Pointing] = {}
-        self.unreadable: dict[tuple[str, str], tuple[str, int, str]] = {}
+        self.unreadable: dict[tuple[str, str], Failed] = {}
         self.proposals: dict[int, dict[str, None]] = {}
         self.associations: dict[str, Association] = {}
         self.previous: dict[str, Association] = {}
@@ -117,6 +124,10 @@ class State:
         self.previewed: dict[str, dict[str, str]] = {policy: {} for policy in POLICIES}
         self.owed: dict[str, set[str]] = {policy: set() for policy in POLICIES}
         self.touched: dict[int, dict[str, int]] = {}
+        self.today = ""
+        self.days: dict[str, dict[int, None]] = {}  # day of exposures → their proposals
+        self.requests: dict[int, tuple[tuple[str, str], ...]] = {}
+        self.n_requests = 0
         self.digests: dict[str, bytes] = {}  # digests of what is known of each, until it changes
 
     def generation(self, root: str, archive_class: str = "CAL") -> str:
@@ -137,7 +148,7 @@ class State:
         received = self.received.get((root, archive_class))
         return received.current if received else ""
 
-    def next_to_extract(self, root: str, *, again: bool = False) -> str | None:
+    def next_to_extract(self, root: str, again: Collection[str] = ()) -> str | None:
         """Return the generation of jitter files to be read next, or None.
 
         The newest that can be read is the one in use. So what is known of an exposure depends on
@@ -147,8 +158,8 @@ class State:
         ----------
         root : str
             First eight characters.
-        again : bool
-            Also look at the newest if it could not be read before.
+        again : collection of str
+            Generations to look at although they could not be read before.
 
         Returns
         -------
@@ -162,24 +173,81 @@ class State:
         for generation in sorted(received.generations, reverse=True):
             if used is not None and used.gen_date_str == generation:
                 return None
-            if again or (root, generation) not in self.unreadable:
+            if generation in again or (root, generation) not in self.unreadable:
                 return generation
         return None
 
-    def inputs(self, pep_id: int) -> list[str]:
-        """Return the exposures of a proposal that have a pointing: what its associations are made of.
+    def due(self, now: float, *, everything: bool = False) -> dict[str, set[str]]:
+        """Return pairs that failed and are to be tried again.
+
+        Parameters
+        ----------
+        now : float
+            [s since 1970].
+        everything : bool
+            Also those whose time has not come; not those in quarantine.
+
+        Returns
+        -------
+        due : dict
+            First eight characters → generations newer than the one in use.
+        """
+        found: dict[str, set[str]] = {}
+        for (root, generation), one in self.unreadable.items():
+            used = self.pointings.get(root)
+            if used is not None and used.gen_date_str >= generation:
+                continue
+            if one.due_at <= now or (everything and not one.is_quarantined):
+                found.setdefault(root, set()).add(generation)
+        return found
+
+    def last_day(self, rules: Rules | None = None, today: str = "") -> str:
+        """Return the last day whose exposures are associated by their headers.
+
+        Parameters
+        ----------
+        rules : Rules, optional
+            Tolerances; by default those that hold.
+        today : str
+            The day it is; by default the latest that was told.
+
+        Returns
+        -------
+        day : str
+            YYYY-MM-DD; empty if no exposure is, now or ever.
+        """
+        rules, today = rules or self.rules, max(today, self.today)
+        if rules.grace is None or not today:
+            return ""
+        try:
+            return (date.fromisoformat(today) - timedelta(days=rules.grace)).isoformat()
+        except OverflowError:  # no calendar goes so far back
+            return ""
+
+    def inputs(self, pep_id: int, last_day: str | None = None) -> list[str]:
+        """Return the exposures of a proposal that its associations are made of.
 
         Parameters
         ----------
         pep_id : int
             Proposal.
+        last_day : str, optional
+            Of associations by headers: those of this day and before whose calibrated data are
+            there. By default those that have a pointing.
 
         Returns
         -------
         roots : list of str
             In order.
         """
-        return sorted(root for root in self.proposals.get(pep_id, ()) if root in self.pointings)
+        proposal = self.proposals.get(pep_id, ())
+        if last_day is None:
+            return sorted(root for root in proposal if root in self.pointings)
+        return sorted(
+            root
+            for root in (proposal if last_day else ())
+            if self.exposures[root].start_time[:10] <= last_day and self.generation(root)
+        )
 
     def digest_of_inputs(self, pep_id: int) -> str:
         """Return the digest of all that the associations of a proposal are made of.
@@ -194,10 +262,12 @@ class State:
         digest : str
             32 hexadecimal digits; empty if there is nothing to associate.
         """
-        roots = self.inputs(pep_id)
-        if not roots:
+        roots, old = self.inputs(pep_id), self.inputs(pep_id, self.last_day())
+        if not roots and not old:
             return ""
         digest = hashlib.sha256(self.rules.text().encode())
+        for root in old:
+            digest.update(self._digest_of_header(root))
         for root in roots:
             if root not in self.digests:
                 self.digests[root] = self._digest_of_input(root)
@@ -210,6 +280,13 @@ class State:
             f"{self.exposures[root]!r} {self.generation(root)} {at.gen_date_str} "
             f"{at.ra!r} {at.dec!r} {at.roll!r} {at.quality} {at.aperture}"
         )
+        return hashlib.sha256(text.encode()).digest()[:16]
+
+    def _digest_of_header(self, root: str) -> bytes:
+        """Return the digest of what type B reads of an exposure: of its jitter, the quality."""
+        at = self.pointings.get(root)
+        jitter = f"{at.quality} {at.roll!r}" if at else "I"
+        text = f"{self.exposures[root]!r} {self.generation(root)} {jitter}"
         return hashlib.sha256(text.encode()).digest()[:16]
 
     def build_is_owed(self, pep_id: int) -> bool:
