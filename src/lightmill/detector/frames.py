@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lightmill.errors import DataError
@@ -28,9 +28,16 @@ class Borders:
 
 
 def detector_of(model: Model) -> Detector | None:
-    """Return what the observatory's data say of this model's detector, if they are known."""
+    """Return what is known of this model's detector: as its header says, else its observatory."""
     instrument = instrument_of(model.meta)
-    return None if instrument is None else instrument.detector(model.meta.instrument.detector)
+    if instrument is None:
+        return None
+    detector = instrument.detector(model.meta.instrument.detector)
+    columns, rows = (model.meta.get(f"subarray.det{axis}size") for axis in "xy")
+    if detector is None or not (columns and rows):
+        return detector
+    outputs = model.meta.get("exposure.noutputs") or detector.outputs
+    return replace(detector, columns=columns, rows=rows, outputs=outputs)
 
 
 def reference_borders(model: Model) -> Borders:

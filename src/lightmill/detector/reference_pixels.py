@@ -54,6 +54,7 @@ class CorrectReferencePixels(Step):
     reads, writes = RampModel, RampModel
     references = {"refpix": Model, "sirskernel": Model}
     optional = frozenset({"refpix", "sirskernel"})
+    extensions = frozenset({"keep_level"})
     rows = True
 
     @dataclass(frozen=True)
@@ -75,6 +76,10 @@ class CorrectReferencePixels(Step):
         gaussmooth: float = param(1.0, "for the algorithm sirs: not used yet")
         halfwidth: int = param(30, "for the algorithm sirs: not used yet")
         siglimit: float = param(3.0, "clipping limit of the means", gt=0, unit="sigma")
+        keep_level: bool = param(
+            False, "subtract only what changes from read to read, not the mean level of all: where "
+            "later corrections expect counts with their zero point",
+        )  # fmt: skip
 
     def uses(self, reftype: str) -> bool:  # noqa: ARG002 - neither, with the algorithms there are
         """Say that no file is looked at: overrides are accepted, and given to `apply`."""
@@ -107,8 +112,13 @@ class CorrectReferencePixels(Step):
         borders = reference_borders(model)
         outputs = model.meta.exposure.noutputs or (detector.outputs if whole else 1)
         if whole or outputs == detector.outputs:
-            return self._blocks(rows, borders, detector.columns // detector.outputs)
-        return self._one_output(rows, borders)
+            drift = self._blocks(rows, borders, detector.columns // detector.outputs)
+        else:
+            drift = self._one_output(rows, borders)
+        if drift is None or not self.parameters.keep_level:
+            return drift
+        nints, ngroups = model.array("data").shape[:2]
+        return _changes(drift, nints * ngroups)
 
     def apply(self, ramp: RampModel, *, survey: Any = None, **references: Any) -> Any:  # noqa: ARG002
         """Subtract what the survey found."""
@@ -238,6 +248,16 @@ def _mean_of(found: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
         total[there] += values[there]
         count += there
     return np.divide(total, count, out=np.zeros(shape), where=count > 0)
+
+
+def _changes(drift: Drift, reads: int) -> Drift:
+    """Return how a drift differs from its mean over the reads of the exposure."""
+    parts = {
+        name: plane - plane[:reads].mean(axis=0, dtype=np.float64).astype(np.float32)
+        for name in ("along_x", "along_y")
+        if (plane := getattr(drift, name)) is not None
+    }
+    return Drift(**parts)
 
 
 class _Axes:

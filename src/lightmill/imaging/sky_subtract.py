@@ -23,6 +23,7 @@ log = logging.getLogger("lightmill.imaging")
 
 ROLES = ("background", "sky")
 DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
+NO_SKY = DO_NOT_USE | np.uint32(PIXEL["REFERENCE_PIXEL"])  # pixels that tell nothing of its level
 TILE_BYTES = 2 << 20  # of the values of all frames that are worked on at a time: near a cache
 BLOCKS = 1 << 12  # are enough to compare frames by
 BLOCK, SMALL_BLOCK = 16, 4  # [pixel] side of the blocks frames are compared by; of small frames
@@ -314,7 +315,7 @@ def block_means(cut: Callable[[Region], RateModel], region: Region, size: int) -
         y0 = region.y0 + row * size
         part = cut(Region(y0, y0 + size, region.x0, region.x0 + columns * size))
         data, _, dq = _image(part)
-        good = np.isfinite(data) & ((dq & DO_NOT_USE) == 0)
+        good = np.isfinite(data) & ((dq & NO_SKY) == 0)
         shape = (size, columns, size)
         count = good.reshape(shape).sum(axis=(0, 2), dtype=np.int64)
         total = np.where(good, data, 0).reshape(shape).sum(axis=(0, 2), dtype=np.float64)

@@ -41,6 +41,14 @@ class Camera:
         Cosmic rays a second in the frame.
     noise : bool
         False for a world without chance.
+    border : int
+        Rows and columns of reference pixels at each edge: they see no light.
+    outputs : int
+        Outputs that read blocks of columns side by side.
+    drift : float
+        Step from read to read of the offset of each output and column parity, at random [DN].
+    row_drift : float
+        Scatter of an offset that all columns share and that changes slowly along the rows [DN].
     """
 
     size: int = 256
@@ -53,6 +61,16 @@ class Camera:
     ceiling: float = 65535.0
     rays: float = 0.5
     noise: bool = True
+    border: int = 0
+    outputs: int = 1
+    drift: float = 0.0
+    row_drift: float = 0.0
+
+    def is_reference(self, region: Region) -> np.ndarray:
+        """Return which pixels of a part of the detector are reference pixels, (ny, nx) bool."""
+        edge = np.ones((self.size, self.size), bool)
+        edge[self.border : self.size - self.border, self.border : self.size - self.border] = False
+        return edge[region.slices]
 
     # How references are chosen: as the published rules have it.
     name: str = "IRIS"
@@ -98,6 +116,8 @@ class Pixels:
         dark = camera.dark / camera.gain * rng.gamma(4.0, 0.25, shape)
         hot = rng.random(shape) < 1e-3
         dark[hot] += rng.uniform(1.0, 8.0, np.count_nonzero(hot))
+        edge = camera.is_reference(Region(0, camera.size, 0, camera.size))
+        flat[edge] = dark[edge] = 0.0
         bias = camera.bias + rng.normal(0, 40.0, shape)
         return cls(flat, dark, bias, camera.curvature * rng.normal(1, 0.1, shape))
 
@@ -211,7 +231,7 @@ def write_exposure(
     window = exposure.window or Region(0, camera.size, 0, camera.size)
     here = pixels.cut(window)
     rate = light * here.flat
-    counts = _ramps(exposure, camera, here, rate + here.dark, rng)
+    counts = _ramps(exposure, camera, here, rate + here.dark, rng, window)
     header = _header(exposure, camera, system, window, counts.shape)
     header.update(cards or {})
     uncal = directory / f"{exposure.stem}_uncal.fits"
@@ -244,11 +264,19 @@ def _without_kind(header: Any) -> Any:
 
 
 def _ramps(
-    exposure: Exposure, camera: Camera, pixels: Pixels, rate: np.ndarray, rng: np.random.Generator
+    exposure: Exposure,
+    camera: Camera,
+    pixels: Pixels,
+    rate: np.ndarray,
+    rng: np.random.Generator,
+    window: Region,
 ) -> np.ndarray:
     """Return the counts of every read, (ramps, reads, y, x) uint16."""
     counts = np.empty((exposure.ramps, exposure.reads, *rate.shape), np.uint16)
+    edge = camera.is_reference(window)
+    electronics = np.random.default_rng(rng.integers(1 << 32)) if camera.drift else None
     for ramp in counts:
+        offsets = np.zeros((camera.outputs, 2))
         signal = pixels.bias + (rng.normal(0, camera.reset_noise) if camera.noise else 0.0)
         electrons = np.zeros(rate.shape)
         for read in ramp:
@@ -256,13 +284,26 @@ def _ramps(
             electrons += rng.poisson(expected) if camera.noise else expected
             if camera.noise:
                 _add_rays(electrons, camera, exposure.read_time, rng)
+            electrons[edge] = 0.0
             linear = signal + electrons / camera.gain
             # What the counts x are worth is x + c x²: solve for x.
             seen = (np.sqrt(1 + 4 * pixels.curvature * linear) - 1) / (2 * pixels.curvature)
             if camera.noise:
                 seen = seen + rng.normal(0, camera.read_noise / camera.gain, rate.shape)
+            if electronics is not None:
+                offsets += electronics.normal(0, camera.drift, offsets.shape)
+                seen = seen + _drift(camera, offsets, electronics)[window.slices]
             read[...] = np.rint(np.clip(seen, 0, camera.ceiling))
     return counts
+
+
+def _drift(camera: Camera, offsets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return what the electronics add to one read, of the whole detector [DN]."""
+    column = np.arange(camera.size)
+    along = offsets[column * camera.outputs // camera.size, column % 2]
+    nodes = np.arange(0, camera.size + 32, 32)
+    slow = np.interp(column, nodes, rng.normal(0, camera.row_drift, nodes.size))
+    return np.asarray(along[None, :] + slow[:, None])
 
 
 def _add_rays(electrons: np.ndarray, camera: Camera, time: float, rng: np.random.Generator) -> None:
@@ -302,6 +343,8 @@ def _header(
         "SUBSIZE1": shape[3], "SUBSIZE2": shape[2], "FASTAXIS": 1, "SLOWAXIS": 2,
         "DATALVL": 0,
     }  # fmt: skip
+    if camera.border:  # a small detector with edges of its own
+        cards |= {"DETXSIZE": camera.size, "DETYSIZE": camera.size, "NOUTPUTS": camera.outputs}
     if exposure.kind in {"SCI", "SKY"}:
         cards |= system
         cards["CRPIX1"] -= window.x0

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from lightmill.models import Region
 from lightmill.observatories.tmt.iris.simulated_detector import Camera, Pixels
 
 __all__ = ["write_references"]
 
 # Flags of the masks of 2021, by the names of their DQ_DEF table.
-FLAGS = {"DO_NOT_USE": 1, "HOT": 2048, "DEAD": 1024, "NO_FLAT_FIELD": 1 << 18}
+FLAGS = {
+    "DO_NOT_USE": 1, "HOT": 2048, "DEAD": 1024, "NO_FLAT_FIELD": 1 << 18, "REFERENCE_PIXEL": 1 << 31
+}  # fmt: skip
 
 
 def write_references(
@@ -38,14 +41,18 @@ def write_references(
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng((seed, 77))
     shape = pixels.flat.shape
-    dead = pixels.flat == 0
+    edge = camera.is_reference(Region(0, shape[0], 0, shape[1]))
+    blind = pixels.flat == 0
+    dead = blind & ~edge
     noise = 1.0 if camera.noise else 0.0
     dark_error, flat_error = 0.004, 0.0005
     dark = pixels.dark + noise * rng.normal(0, dark_error, shape)
     flat = pixels.flat + noise * rng.normal(0, flat_error, shape)
-    dark[dead] = flat[dead] = np.nan
+    dark[dead] = flat[blind] = np.nan
+    dark[edge] = 0.0
     dq = np.where(dead, FLAGS["DO_NOT_USE"] | FLAGS["DEAD"], 0).astype(np.uint32)
     dq |= np.where(pixels.dark > 1.0, FLAGS["HOT"], 0).astype(np.uint32)
+    dq |= np.where(edge, FLAGS["REFERENCE_PIXEL"], 0).astype(np.uint32)
     linearity = np.zeros((5, *shape), np.float32)
     linearity[1] = pixels.curvature
     said = {"DETECTOR": detector, "FILTER": filter_, "PUPIL": "CLEAR"}
@@ -54,7 +61,7 @@ def write_references(
         "flat": [
             ("SCI", flat),
             ("ERR", np.full(shape, noise * flat_error)),
-            ("DQ", np.where(dead, FLAGS["NO_FLAT_FIELD"], 0).astype(np.uint32)),
+            ("DQ", np.where(blind, FLAGS["NO_FLAT_FIELD"], 0).astype(np.uint32)),
         ],
         "mask": [("DQ", dq)],
     }
@@ -96,7 +103,7 @@ def _flag_table() -> Any:
     from astropy.io import fits
 
     rows = [(value.bit_length() - 1, value, name, "") for name, value in FLAGS.items()]
-    kinds = [("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S40"), ("DESCRIPTION", "S80")]
+    kinds = [("BIT", "i4"), ("VALUE", "i8"), ("NAME", "S40"), ("DESCRIPTION", "S80")]
     return fits.BinTableHDU(np.array(rows, np.dtype(kinds)), name="DQ_DEF")
 
 
