@@ -114,7 +114,7 @@ def write_parts(
     subject: str,
     head: Head,
     parts: Mapping[str, bytes],
-    gone: Iterable[str] = (),
+    gone: Iterable[str] | None = (),
 ) -> None:
     """Replace the head and some parts of a snapshot, in the transaction of the connection.
 
@@ -128,15 +128,18 @@ def write_parts(
         Replaces the one there is.
     parts : mapping
         Name → content of those that changed.
-    gone : iterable of str
-        Names of parts that are no more.
+    gone : iterable of str or None
+        Names of parts that are no more; None: all that are not in `parts`.
     """
     made = {**parts, HEAD: head.content}
-    names = [*made, *gone]
     s = t.snapshots.c
-    for start in range(0, len(names), _AT_ONCE):
-        some = names[start : start + _AT_ONCE]
-        connection.execute(delete(t.snapshots).where(s.subject == subject, s.part.in_(some)))
+    old = delete(t.snapshots).where(s.subject == subject)
+    if gone is None:
+        connection.execute(old)
+    else:
+        names = [*made, *gone]
+        for start in range(0, len(names), _AT_ONCE):
+            connection.execute(old.where(s.part.in_(names[start : start + _AT_ONCE])))
     rows = [
         {"subject": subject, "part": part, "seq": head.seq, "made_by": head.made_by,
          "sha256": digest_of(content), "content": content}

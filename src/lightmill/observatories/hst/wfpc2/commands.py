@@ -51,7 +51,7 @@ def submit_command(store: str, archive: Path, delivery: tuple[int, ...], as_json
     """Take deliveries in, and begin the store if there is none."""
     from lightmill.observatories.hst.wfpc2.request import submit
 
-    with _opened(store, create=True) as maintained, _instance(archive) as instance:
+    with _opened(store, create=True, keep=True) as maintained, _instance(archive) as instance:
         taken = submit(maintained, instance, delivery or None)
     if as_json:
         click.echo(json.dumps({"deliveries": taken}))
@@ -96,7 +96,7 @@ def run_command(
     """Do all that is owed: extract pointings, build associations, make products."""
     from lightmill.observatories.hst.wfpc2.request import run
 
-    with _opened(store) as maintained, _instance(archive) as instance:
+    with _opened(store, keep=True) as maintained, _instance(archive) as instance:
         done = run(
             maintained, instance, products=products, frames=frames, policy=policy, again=again
         )
@@ -243,15 +243,21 @@ def _line_of(one: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _opened(store: str, *, create: bool = False) -> Iterator[Any]:
-    """Open the archive of a store; what is recorded is written when it is closed."""
+def _opened(store: str, *, create: bool = False, keep: bool = False) -> Iterator[Any]:
+    """Open the archive of a store; what is recorded is written when it is closed.
+
+    With `keep` the state is kept beside the log, for the next command to begin with.
+    """
     from lightmill.observatories.hst.wfpc2.log import EventLog
     from lightmill.observatories.hst.wfpc2.maintenance import Archive
 
     log = EventLog(store, create=create)
     try:
-        yield Archive(log.state(), log.append)
+        maintained = Archive(log.state(), log.append)
+        yield maintained
         log.flush()
+        if keep:
+            log.keep(maintained.state)
     finally:
         log.engine.dispose()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -126,7 +125,7 @@ def status(state: State) -> dict[str, Any]:
     status : dict
         Counts, what is owed, what failed and why.
     """
-    flags = Counter(state.flags.values())
+    flags = state.flag_counts()
     owed = [pep_id for pep_id in state.to_look_at if state.build_is_owed(pep_id)]
     return {
         "deliveries": sorted(state.deliveries),

@@ -6,6 +6,7 @@ Nothing here changes a state; that is done by `fold.apply` alone.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -147,6 +148,16 @@ class State:
         """
         received = self.received.get((root, archive_class))
         return received.current if received else ""
+
+    def flag_counts(self) -> Counter[Flags]:
+        """Count the exposures by their flags.
+
+        Returns
+        -------
+        counts : Counter
+            Flags → how many exposures have them.
+        """
+        return Counter(self.flags.values())
 
     def next_to_extract(self, root: str, again: Collection[str] = ()) -> str | None:
         """Return the generation of jitter files to be read next, or None.
