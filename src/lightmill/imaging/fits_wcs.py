@@ -11,23 +11,30 @@ from lightmill.imaging.footprint import corners, region_text
 from lightmill.imaging.plain_systems import TangentSystem
 from lightmill.models import CalModel
 from lightmill.models.asdf_tree import STANDARD, array_tag
+from lightmill.models.cards import Header
+from lightmill.models.content import celestial_cards, put_celestial_cards, wcs_of_cards
 from lightmill.models.lineage import force, frame_of
 from lightmill.pipeline import Skipped, Step
 
 __all__ = ["AssignFitsWcs", "tangent_system"]
 
-PLACES = ("wcsinfo", "primary_wcs")  # of the keywords: of the image, of the file
 KEYS = ("crpix1", "crpix2", "crval1", "crval2", "cdelt1", "cdelt2")
 MATRIX = {"pc1_1": 1.0, "pc1_2": 0.0, "pc2_1": 0.0, "pc2_2": 1.0}  # what none means
 TANGENT = ("RA---TAN", "DEC--TAN")
+AXES = ("ctype1", "ctype2", "cunit1", "cunit2")
+# Of a plain tangent plane: what these say otherwise than here makes it another system.
+USUAL = {"wcsaxes": 2, "latpole": None, "lonpole": 180.0, "radesys": "ICRS", "radecsys": "ICRS",
+         "equinox": 2000.0}  # fmt: skip
 
 
 class AssignFitsWcs(Step):
-    """Give an image its world coordinates from the FITS keywords of its tangent plane.
+    """Give an image its world coordinates from its FITS keywords.
 
     For telescopes that say where each frame looked, and need no model of the optics. Keywords
     of the primary header are taken where those of the image say nothing. The product gets the
-    system in its ASDF extension, in the keywords of the image, and its outline.
+    keywords in the header of the image, and its outline; a tangent plane, the usual case, also as
+    a generalised system in its ASDF extension. Other projections and distortion polynomials (SIP,
+    TPV) stay keywords: `lightmill.models.wcs_of` evaluates them.
     """
 
     name = "fits_wcs"
@@ -36,13 +43,13 @@ class AssignFitsWcs(Step):
 
     def apply(self, image: CalModel) -> CalModel | Skipped:
         """Put the system together; no array is touched."""
-        place = next((one for one in PLACES if image.meta.get(f"{one}.ctype1")), None)
-        if place is None:
+        cards = celestial_cards(image)
+        if not cards:
             return Skipped(image, "the header has no world coordinates")
-        said = {
-            name: image.meta.get(f"{place}.{name}")
-            for name in (*KEYS, *MATRIX, "ctype1", "ctype2", "cunit1", "cunit2")
-        }
+        header = Header(cards, f"{image.path or image.meta.filename}")
+        said = {keyword.lower(): header.get(keyword) for keyword in header.keywords()}
+        if not _is_plain(said):
+            return _by_keywords(image, cards)
         system = tangent_system(said, frame_of(image), image.path or image.meta.filename)
         tree = image.foreign.asdf
         standard = STANDARD if tree is None else tree.standard()
@@ -51,12 +58,60 @@ class AssignFitsWcs(Step):
         outline = region_text(corners(system.forward_transform, system.bounding_box))
         result.meta.update(
             {
-                **{f"wcsinfo.{name}": value for name, value in said.items() if value is not None},
+                **{
+                    f"wcsinfo.{name}": said[name]
+                    for name in (*KEYS, *MATRIX, *AXES)
+                    if said.get(name) is not None
+                },
                 "wcsinfo.wcsaxes": 2,
                 "wcsinfo.s_region": outline,
             }
         )
         return result
+
+
+def _is_plain(said: dict[str, Any]) -> bool:
+    """Say whether keywords describe nothing but a tangent plane, completely or not."""
+    if (said.get("ctype1"), said.get("ctype2")) != TANGENT:
+        return False
+    for name, value in said.items():
+        usual = USUAL.get(name)
+        if name not in {*KEYS, *MATRIX, *AXES, *USUAL} or (usual is not None and value != usual):
+            return False
+    return True
+
+
+def _by_keywords(image: CalModel, cards: list[bytes]) -> CalModel:
+    """Return an image whose system is that of its FITS keywords, whatever their projection."""
+    place = f"{image.path or image.meta.filename}"
+    wcs = wcs_of_cards(cards, place)
+    kinds = None if wcs is None else (wcs.wcs.lngtyp.strip(), wcs.wcs.lattyp.strip())
+    if kinds != ("RA", "DEC"):
+        raise DataError(
+            "the world coordinates of the image are of another kind",
+            place=f"{place}[CTYPE1, CTYPE2]",
+            found="no place on the sky" if wcs is None else ", ".join(wcs.wcs.ctype),
+            expected="RA---xxx, DEC--xxx, of any projection",
+            remedy="correct the keywords, or leave the step out: --skip fits_wcs",
+        )
+    ny, nx = frame_of(image)
+
+    def sky(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        ra, dec = wcs.all_pix2world(x, y, 0)
+        return ra, dec
+
+    outline = region_text(corners(sky, ((-0.5, nx - 0.5), (-0.5, ny - 0.5))))
+    if outline is None:
+        raise DataError(
+            "a corner of the image is nowhere on the sky",
+            place=place,
+            found=", ".join(wcs.wcs.ctype),
+            expected="right ascension and declination of every pixel",
+            remedy="correct the keywords, or leave the step out: --skip fits_wcs",
+        )
+    result: CalModel = put_celestial_cards(image, cards)  # type: ignore[assignment]
+    result.meta.update({"wcsinfo.wcsaxes": 2, "wcsinfo.s_region": outline})
+    return result
 
 
 def tangent_system(

@@ -113,9 +113,10 @@ def mosaic_of(
             model.meta[path] = None
     for path, value in changes.items():
         force(model, path, value)
-    force(model, "bunit_data", first.meta.get("bunit_data"))
-    if "err" in planes:
-        force(model, "bunit_err", first.meta.get("bunit_data"))
+    unit = first.meta.get("bunit_data")
+    for path in ("bunit_data", *(["bunit_err"] if "err" in planes else [])):
+        if unit is not None:  # exposures may leave it out, all of them
+            force(model, path, unit)
     if isinstance(wcs, TangentSystem):
         force(model, "wcs", wcs.node(array_tag()))
         return model

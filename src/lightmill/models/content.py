@@ -8,18 +8,29 @@ object; an object put into a model becomes nodes only when the model is written.
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import replace
 from typing import Any
 
 from lightmill.errors import ConfigurationError, CorruptFileError, DataError
 from lightmill.models.asdf_file import inline
 from lightmill.models.asdf_tree import STANDARD, AsdfSection, ObjectNode, Tagged, dump_tree
+from lightmill.models.cards import Header
 from lightmill.models.fits_writer import merged_cards
 from lightmill.models.lineage import force
 from lightmill.models.model import Model
 
-__all__ = ["content", "keyword_wcs_of", "node_of", "put_wcs", "wcs_of"]
+__all__ = [
+    "celestial_cards", "content", "keyword_wcs_of", "node_of", "put_celestial_cards", "put_wcs",
+    "wcs_of", "wcs_of_cards",
+]  # fmt: skip
 
 _HOLDER = "held"
+# FITS standard 4.0 (Pence et al. 2010, A&A 524, A42); SIP: Shupe et al. 2005, ASPC 347, 491.
+_CELESTIAL = re.compile(
+    rb"(WCSAXES|RADE(CSYS|SYS)|EQUINOX|LONPOLE|LATPOLE|C(TYPE|RPIX|RVAL|DELT|UNIT|ROTA)[12]"
+    rb"|(PC|CD)[12]_[12]|P[VS][12]_\d+|[AB]P?_(ORDER|DMAX|\d+_\d+)) *="
+)
 WCS = "wcs"  # place of the world coordinate system in the metadata, as the field's files have it
 
 
@@ -191,8 +202,77 @@ def keyword_wcs_of(model: Model) -> Any:
     cards = merged_cards(header, "SCI", store.schema, store.values)  # as they would be written
     if not _has_axes(cards) and header is None and ("PRIMARY", 1) in headers:
         cards = headers["PRIMARY", 1].cards
-    if not _has_axes(cards):
-        return None
+    return wcs_of_cards(cards, model.path or model.model_type) if _has_axes(cards) else None
+
+
+def celestial_cards(model: Model) -> list[bytes]:
+    """Return the cards that say where the pixels of an image are on the sky.
+
+    Parameters
+    ----------
+    model : Model
+        An image.
+
+    Returns
+    -------
+    cards : list of bytes
+        80 bytes each, of any projection, with distortion polynomials: those of the image, else
+        those of the primary header; empty where neither says anything.
+    """
+    store, headers = model.meta._store, model.foreign.headers
+    for hdu in ("SCI", "PRIMARY"):
+        cards = merged_cards(headers.get((hdu, 1)), hdu, store.schema, store.values)
+        if _has_axes(cards):
+            return [card for card in cards if _CELESTIAL.match(card)]
+    return []
+
+
+def put_celestial_cards(model: Model, cards: list[bytes]) -> Model:
+    """Return the image with other cards that say where its pixels are on the sky.
+
+    Parameters
+    ----------
+    model : Model
+    cards : list of bytes
+        As of `celestial_cards`; they stand in the header of the image then.
+    """
+    changed = model.evolve()
+    store = changed.meta._store
+    given = Header(list(cards), f"{model.path or model.model_type}[SCI]")
+    for (hdu, keyword), field in store.schema.keywords.items():
+        if hdu == "SCI" and _CELESTIAL.match(keyword.ljust(8).encode() + b"="):
+            changed.meta[field.path] = given.get(keyword)
+    old = store.foreign.headers.get(("SCI", 1))
+    rest = [] if old is None else [card for card in old.cards if not _CELESTIAL.match(card)]
+    unknown = [
+        card for card in cards if ("SCI", card[:8].decode().rstrip()) not in store.schema.keywords
+    ]
+    place = given.place if old is None else old.place
+    headers = {**store.foreign.headers, ("SCI", 1): Header([*rest, *unknown], place)}
+    store.foreign = replace(store.foreign, headers=headers)
+    return changed
+
+
+def wcs_of_cards(cards: list[bytes], place: object = None) -> Any:
+    """Return the world coordinate system that the cards of a header tell.
+
+    Parameters
+    ----------
+    cards : list of bytes
+        80 bytes each.
+    place : object, optional
+        Of the header, for errors.
+
+    Returns
+    -------
+    wcs : astropy.wcs.WCS or None
+        Of the first two axes; None if they are no places on the sky.
+
+    Raises
+    ------
+    CorruptFileError
+        If the keywords contradict each other.
+    """
     import warnings
 
     from astropy import wcs as fits_wcs
@@ -211,7 +291,7 @@ def keyword_wcs_of(model: Model) -> Any:
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptFileError(
                 "the keywords of the world coordinates contradict each other",
-                place=f"{model.path or model.model_type}[SCI]",
+                place=f"{place}[SCI]",
                 found=error,
             ) from error
     return wcs if wcs.has_celestial else None
