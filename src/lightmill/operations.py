@@ -185,7 +185,7 @@ class Observing:
         self, program: str, candidates: Sequence[str], rows: Sequence[Any]
     ) -> list[TaskPlan]:
         """Return the tasks of candidates, by the rules of association."""
-        from lightmill.association.engine import Options, associate
+        from lightmill.association.engine import Options, associate, forget
         from lightmill.association.output import as_document, file_name
         from lightmill.association.pool import Pool
         from lightmill.association.pool_check import check_pool
@@ -195,6 +195,7 @@ class Observing:
             whole.folded(self._rules.as_written)
         )  # without rows whose names would lead elsewhere
         made = associate(pool, self._rules, Options(ids=tuple(candidates)))
+        forget(self._rules)  # the next candidates have other values
         pattern = self._rules.shared.get("file_name")
         targets = {row.name.rpartition("_")[0]: _target(row.facts) for row in rows}
         plans = []

@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-from lightmill.association.engine.conditions import Condition, compile_condition
+from lightmill.association.engine.cells import PoolCells
 from lightmill.association.engine.members import (
     KEPT,
     Looks,
@@ -69,10 +69,10 @@ class Facts:
         shared = rules.shared
         self.pool, self.shared = pool, shared
         self.columns: Mapping[str, str] = shared["columns"]
-        self.not_set = frozenset(shared["not_set"])
+        self.cells = cells = PoolCells(pool, shared)
+        self.not_set, self.holds = cells.not_set, cells.holds
+        self.raw_cell, self.cell, self.number = cells.raw_cell, cells.cell, cells.number
         self.levels = {int(level): one for level, one in shared["levels"].items()}
-        self.conditions: Mapping[str, Any] = shared.get("conditions", {})
-        self._compiled: dict[str, Condition] = {}
         raw = shared.get("raw_suffix")
         endings = sorted(shared.get("suffixes", ()), key=len, reverse=True) or ["(?!)"]
         choice = "|".join(map(re.escape, endings)) if "suffixes" in shared else endings[0]
@@ -81,8 +81,8 @@ class Facts:
         self.book = MemberBook(
             self.looks,
             Source(
-                self.raw_cell,
-                self.holds,
+                cells.raw_cell,
+                cells.holds,
                 self.columns,
                 self.levels,
                 re.compile(f"(.+){re.escape(raw)}(\\..+)") if raw else None,
@@ -93,44 +93,7 @@ class Facts:
         self._roots: dict[str, str] = {}
         self._constraints: dict[tuple[str, tuple[Leaf, ...]], str] = {}
         self._programs: dict[str, str] = {}
-        self._cells: dict[str, tuple[Sequence[str], Sequence[int]]] = {}
         self.notes: set[str] = set()
-
-    # -------------------------------------------------------------------- rows
-
-    def raw_cell(self, row: int, column: str) -> str | None:
-        """Return a cell as it is; None if there is no such column."""
-        cells = self._cells.get(column)
-        if cells is None:
-            if not self.pool.has(column):
-                return None
-            cells = self._cells[column] = (self.pool.values(column), self.pool.codes(column))
-        values, codes = cells
-        return values[codes[row]]
-
-    def cell(self, row: int, column: str) -> str | None:
-        """Return what is set in a cell."""
-        value = self.raw_cell(row, column)
-        return None if value is None or value in self.not_set else value
-
-    def number(self, row: int, *columns: str) -> int | None:
-        """Return the first of some cells that is a whole number."""
-        for column in columns:
-            value = self.raw_cell(row, column)
-            if value is not None:
-                try:
-                    return int(value)
-                except ValueError:
-                    continue
-        return None
-
-    def holds(self, written: Any, row: int) -> bool:
-        """Say whether a condition is true of a row."""
-        key = repr(written)
-        condition = self._compiled.get(key)
-        if condition is None:
-            condition = self._compiled[key] = compile_condition(written, self.conditions)
-        return condition(_Cells(self, row))
 
     # ------------------------------------------------------------------- files
 
@@ -302,23 +265,3 @@ class Facts:
             if isinstance(node, Attribute)
         }
         return "\n".join(f"{name} = {value}" for name, value in shared.items() if value is not None)
-
-
-class _Cells(Mapping[str, "str | None"]):
-    """A row of a pool, as conditions see it."""
-
-    def __init__(self, facts: Facts, row: int) -> None:
-        self.facts, self.row = facts, row
-
-    def __getitem__(self, column: str) -> str | None:
-        return self.facts.cell(self.row, column)
-
-    def get(self, column: str, default: Any = None) -> Any:
-        found = self.facts.cell(self.row, column)
-        return default if found is None else found
-
-    def __iter__(self) -> Any:
-        return iter(self.facts.pool.columns)
-
-    def __len__(self) -> int:
-        return len(self.facts.pool.columns)

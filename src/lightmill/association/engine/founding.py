@@ -58,6 +58,13 @@ class Foundings:
         self._plain = [name for name in columns if name not in looked_at]
         self._forms: dict[tuple[object, ...], _Form] = {}
 
+    def __len__(self) -> int:
+        return len(self._forms)
+
+    def forget(self) -> None:
+        """Forget the answers; what is asked again is worked out again."""
+        self._forms.clear()
+
     def answer(self, row: Row) -> Answer:
         """Return what comes of offering a row, the same as evaluating it."""
         compared, plain = self._compared, self._plain

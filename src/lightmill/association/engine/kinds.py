@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from lightmill.association.engine.cells import PoolCells
 from lightmill.association.engine.drafts import Run
 from lightmill.association.engine.evaluate import patterns_of
 from lightmill.association.engine.work import Kind, RuleMemory
 from lightmill.association.language.rules import Attribute, leaves_of
 
-if TYPE_CHECKING:
-    from lightmill.association.engine.run import Engine
-
 __all__ = ["Kinds"]
 
 
 class Kinds:
-    """The kinds of a pool's rows for one rule."""
+    """The kinds of a pool's rows for one rule.
 
-    def __init__(self, memory: RuleMemory, engine: Engine) -> None:
-        self.memory, self.engine = memory, engine
+    Parameters
+    ----------
+    memory : RuleMemory
+        Of the rule.
+    cells : PoolCells
+        Of the pool.
+    candidates : str
+        The column of the candidates.
+    """
+
+    def __init__(self, memory: RuleMemory, cells: PoolCells, candidates: str) -> None:
+        self.memory, self.cells, self.candidates = memory, cells, candidates
         self.names = memory.rule.columns
-        self.candidates = engine.candidates_column
         self._known: dict[object, Kind] = {}
         self._ready = False
 
@@ -32,13 +38,13 @@ class Kinds:
         self._known.clear()
 
     def _prepare(self) -> None:
-        pool = self.engine.pool
+        pool = self.cells.pool
         own = (self.candidates, "@candidate_type")  # what the run says of them counts
         stored = [name for name in self.names if pool.has(name) and name not in own]
         self.codes = [pool.codes(name) for name in stored]
         nothing: tuple[list[str | None], array[int]] = ([None], array("i", bytes(4 * len(pool))))
         self._cells: list[tuple[list[str | None], array[int]]] = [
-            (self.engine.values(name), pool.codes(name)) if name in stored else nothing
+            (self.cells.values(name), pool.codes(name)) if name in stored else nothing
             for name in self.names
         ]
         self.by_candidate, self.by_type = (name in self.names for name in own)
@@ -59,7 +65,7 @@ class Kinds:
         kind_of = run.candidate[1].lower() if self.by_type else ""
         token = self._token(run.cell) if self.by_candidate and run.cell is not None else ""
         own = self.by_candidate and run.cell is None
-        cells = self.engine.pool.column(self.candidates) if own else []
+        cells = self.cells.pool.column(self.candidates) if own else []
         for row in rows:
             if own:
                 token = self._token(cells[row])

@@ -19,7 +19,7 @@ from lightmill.association.engine.kinds import Kinds
 from lightmill.association.engine.options import Options
 from lightmill.association.engine.per_pool import drafts_of_one_pass
 from lightmill.association.engine.prune import pruned
-from lightmill.association.engine.state import Again
+from lightmill.association.engine.state import Again, settled_leaf
 from lightmill.association.engine.trees import CompiledRule
 from lightmill.association.engine.work import Kind, RuleMemory, RuleWork
 from lightmill.association.language.rules import Rule, RuleSet
@@ -27,7 +27,9 @@ from lightmill.association.pool_check import parse_candidates
 from lightmill.association.pool_table import Pool
 from lightmill.association.records import Association, Product
 
-__all__ = ["Engine", "associate"]
+__all__ = ["Engine", "associate", "forget"]
+
+KEPT = 200  # of what a rule has learnt of rows in general, between runs that have nothing in common
 
 Later = dict[Again, list[tuple[int, Kind]]]
 
@@ -55,6 +57,24 @@ def associate(pool: Pool, rules: RuleSet, options: Options | None = None) -> lis
     return engine.completed(drafts)
 
 
+def forget(rules: RuleSet) -> None:
+    """Let go of what rules remember of rows; what is asked again is worked out again.
+
+    It is for those who associate for months: each observation has values of its own, which no
+    other asks for again. Without it, answers are kept up to `RuleMemory.LARGEST` for each rule.
+
+    Parameters
+    ----------
+    rules : RuleSet
+        As given to `associate`.
+    """
+    memories: list[RuleMemory] = rules.memory.get("compiled", [])
+    for memory in memories:
+        memory.forget()
+        memory.rule.forget(KEPT)
+    settled_leaf.cache_clear()
+
+
 class Engine:
     """The rules at work on one pool."""
 
@@ -75,8 +95,9 @@ class Engine:
         self.files = pool.codes(columns["file"])
         self.repeats = len(pool.values(columns["file"])) < len(pool)
         self._rows: dict[str, array[int]] | None = None
-        self._values: dict[str, list[str | None]] = {}
-        self._columns = [Kinds(memory, self) for memory in self.memories]
+        self._columns = [
+            Kinds(memory, self.facts.cells, self.candidates_column) for memory in self.memories
+        ]
         for number in range(len(self.memories)):
             self._forget(number)
         self._possible = self._possible_rules()
@@ -93,7 +114,7 @@ class Engine:
         if not names:
             return [tuple(range(len(self.memories)))] * len(self.pool)
         known = frozenset(names)
-        tables = [self.values(name) for name in names]
+        tables = [self.facts.cells.values(name) for name in names]
         memo: dict[tuple[int, ...], tuple[int, ...]] = {}
         found: list[tuple[int, ...]] = []
         codes = [self.pool.codes(n) if self.pool.has(n) else _zeros(self.pool) for n in names]
@@ -115,15 +136,6 @@ class Engine:
         if len(memory.states) > RuleMemory.LARGEST:
             memory.forget()
             self._columns[number].forget()
-
-    def values(self, column: str) -> list[str | None]:
-        """Return the different values of a column; None for those that are not set."""
-        known = self._values.get(column)
-        if known is None:
-            unset = self.facts.not_set
-            texts = self.pool.values(column) if self.pool.has(column) else (None,)
-            known = self._values[column] = [None if one in unset else one for one in texts]
-        return known
 
     # ------------------------------------------------------------------- runs
 

@@ -71,6 +71,13 @@ class Shapes:
         )
         self._shapes: dict[tuple[object, ...], Shape] = {}
 
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def forget(self) -> None:
+        """Forget the judgements; what is asked again is worked out again."""
+        self._shapes.clear()
+
     def possible(self, row: Row, known: frozenset[str] | None = None) -> bool:
         """Say whether an association in any state whatever could take this row, or needs it.
 

@@ -75,6 +75,12 @@ class CompiledRule:
             self._shapes.compared | self._sticky_columns(shared.get("all_integrations")),
         )
 
+    def forget(self, kept: int) -> None:
+        """Forget what rows were found to be, where that is more than so much."""
+        for known in (self._shapes, self._foundings):
+            if len(known) > kept:
+                known.forget()
+
     def _sticky_columns(self, written: Mapping[str, Any] | None) -> set[str]:
         """Return the columns of claims whose value decides on what is done to integrations."""
         kinds = [written["kinds"][kind] for kind in self.rule.integrations] if written else []
