@@ -50,6 +50,8 @@ class Task:
         Set to end the transfer.
     replace : bool
         Whether a file that is there is replaced if it is wrong.
+    largest : int, optional
+        More bytes than that are not taken, whatever the server says.
     """
 
     url: str
@@ -59,6 +61,7 @@ class Task:
     progress: Progress | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     replace: bool = False
+    largest: int | None = None
 
     def told(self, done: int) -> None:
         """Tell how far it is."""
@@ -193,6 +196,8 @@ class Transfer:
             if info.size is not None and length is not None and int(length) != info.size:
                 raise _wrong_size(task, int(length))
         expected = None if length is None else self.done + int(length)
+        if task.largest is not None and (expected or 0) > task.largest:
+            raise _too_large(task)
         self._keep_note(response)
         with self.part.open("ab") as file:
             while block := response.read(_BLOCK):
@@ -201,6 +206,9 @@ class Transfer:
                 if info.size is not None and self.done + len(block) > info.size:
                     self._start_over()
                     raise _wrong_size(task, f"more than {info.size}")
+                if task.largest is not None and self.done + len(block) > task.largest:
+                    self._start_over()
+                    raise _too_large(task)
                 with _disk(self.part):
                     file.write(block)
                 self.digest.update(block)
@@ -255,6 +263,15 @@ def _differs(task: Task, sha1: str) -> CorruptFileError:
         found=sha1,
         expected=task.info.sha1,
         remedy="try again later, or tell the people of the server",
+    )
+
+
+def _too_large(task: Task) -> CorruptFileError:
+    return CorruptFileError(
+        f"the server sends a larger {task.info.name} than is taken",
+        place=task.url,
+        found=f"more than {task.largest} bytes",
+        expected=f"at most {task.largest} bytes",
     )
 
 

@@ -33,6 +33,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
         "run": f"{_HERE}:run_command",
         "status": f"{_HERE}:status_command",
         "why": f"{_HERE}:why_command",
+        "release": f"{_HERE}:release_command",
         "rules": f"{_HERE}:rules_command",
         "check": f"{_HERE}:check_command",
     },
@@ -82,7 +83,32 @@ def submit_command(store: str, archive: Path, delivery: tuple[int, ...], as_json
     show_default=True,
     help="When the product of an association is made again.",
 )
-@click.option("--again", is_flag=True, help="Also try jitter files that could not be read before.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Also try jitter files that failed before their time has come; not those in quarantine.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    help="Fetch jitter files that are missing or damaged: a folder, or a list of addresses.",
+)
+@click.option(
+    "--attempts",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Requests to a server without any progress before a file is given up for now.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    show_default=True,
+    help="Longest silence of a server [s].",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Do not show how fetching goes on.")
 @_JSON
 def run_command(
     store: str,
@@ -91,19 +117,32 @@ def run_command(
     frames: Path | None,
     policy: str,
     again: bool,
+    source: Path | None,
+    attempts: int,
+    timeout: float,
+    quiet: bool,
     as_json: bool,
 ) -> None:
-    """Do all that is owed: extract pointings, build associations, make products."""
+    """Do all that is owed: fetch, extract pointings, build associations, make products."""
+    import time
+
     from lightmill.observatories.hst.wfpc2.request import run
 
-    with _opened(store, keep=True) as maintained, _instance(archive) as instance:
+    with (
+        _opened(store, keep=True) as maintained,
+        _instance(archive) as instance,
+        _fetching(archive, source, attempts, timeout, shown=not (quiet or as_json)) as fetching,
+    ):
         done = run(
-            maintained, instance, products=products, frames=frames, policy=policy, again=again
-        )
+            maintained, instance, products=products, frames=frames, policy=policy, again=again,
+            fetching=fetching, now=time.time(),
+        )  # fmt: skip
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
         return
     changed = done.associations
+    if source is not None:
+        click.echo(f"{len(done.fetched)} pairs fetched, {len(done.not_fetched)} not to be had")
     click.echo(
         f"{len(done.extracted)} pointings extracted, {len(done.unreadable)} unreadable; "
         f"{len(done.built)} proposals built, {len(done.failed)} failed; "
@@ -135,9 +174,11 @@ def status_command(store: str, as_json: bool) -> None:
             click.echo(f"{title.replace('_', ' ')}: {len(found[title])}")
     owed = ", ".join(f"{count} by {name}" for name, count in found["previews_owed"].items())
     click.echo(f"previews owed: {owed}")
+    for one in found["requests"]:
+        click.echo(f"request {one['request']} of {one['pairs']} pairs: {one['waiting']} wait")
     for one in (*found["unreadable"], *found["failures"]):
         title = one.get("dataset") or one["of"]
-        click.echo(f"{title}, tried {one['attempts']} times: {one['story']}")
+        click.echo(f"{title}, tried {one['attempts']} times{_when(one)}: {one['story']}")
     for alarm in found["alarms"]:
         click.echo(f"ALARM {alarm}")
 
@@ -156,6 +197,35 @@ def why_command(store: str, name: str, as_json: bool) -> None:
     click.echo(json.dumps(asdict(found), indent=2) if as_json else found.text())
 
 
+@command("release")
+@_STORE
+@argument("datasets", nargs=-1, help="Names of jitter datasets or exposures.")
+@click.option("--all", "everything", is_flag=True, help="All that are in quarantine.")
+def release_command(store: str, datasets: tuple[str, ...], everything: bool) -> None:
+    """Have jitter files tried again that failed so often that they were left alone."""
+    from lightmill.errors import UnknownNameError, UsageError
+    from lightmill.observatories.hst.wfpc2.events import Released
+    from lightmill.observatories.hst.wfpc2.exposures import root_of
+
+    if not datasets and not everything:
+        raise UsageError("nothing is named to be released", remedy="name datasets, or say --all")
+    roots = {root_of(one) for one in datasets}
+    with _opened(store) as maintained:
+        failed = maintained.state.unreadable
+        if unknown := roots - {root for root, _ in failed}:
+            raise UnknownNameError("dataset that failed", min(unknown), {one for one, _ in failed})
+        chosen = [
+            (root, generation)
+            for (root, generation), one in sorted(failed.items())
+            if root in roots or (everything and one.is_quarantined)
+        ]
+        for root, generation in chosen:
+            maintained.record(Released(f"{root}J", generation))
+            click.echo(f"{root}J {generation}: the next run tries it")
+    if not chosen:
+        click.echo("nothing is in quarantine")
+
+
 @command("rules")
 @_STORE
 @click.option("--radius", type=float, help="Largest distance from the leader [arcsec].")
@@ -163,30 +233,42 @@ def why_command(store: str, name: str, as_json: bool) -> None:
 @click.option(
     "--split", type=float, help="Exposures closer than this are one pointing [WF4 pixel]."
 )
+@click.option(
+    "--grace",
+    type=click.FloatRange(0),
+    help="Days after an exposure from which it is also associated by its header (type B).",
+)
+@click.option("--no-grace", is_flag=True, help="Associate by jitter files only.")
 @click.option("--adopt", is_flag=True, help="From now on; the next run builds by them.")
 @_JSON
-def rules_command(store: str, adopt: bool, as_json: bool, **other: float | None) -> None:
+def rules_command(
+    store: str, no_grace: bool, adopt: bool, as_json: bool, **other: float | None
+) -> None:
     """Tell the tolerances, or what others would change; adopt them.
 
     Without --adopt nothing is changed.
     """
     from dataclasses import replace
+    from datetime import UTC, datetime
 
     from lightmill.observatories.hst.wfpc2.events import Adopted
     from lightmill.observatories.hst.wfpc2.maintenance import would_change
 
-    chosen = {name: value for name, value in other.items() if value is not None}
+    chosen: dict[str, float | None] = {k: v for k, v in other.items() if v is not None}
+    if no_grace:
+        chosen["grace"] = None
+    today = datetime.now(UTC).date().isoformat()
     with _opened(store) as maintained:
         state = maintained.state
         rules = replace(state.rules, **chosen)
-        found = would_change(state, rules)
+        found = would_change(state, rules, today)
         if adopt and rules != state.rules:
             maintained.record(Adopted(rules))
     if as_json:
         click.echo(json.dumps({"rules": asdict(rules), "would_change": asdict(found)}, indent=2))
         return
     for name, value in asdict(rules).items():
-        click.echo(f"{name}: {value:g}")
+        click.echo(f"{name}: {'none' if value is None else format(value, 'g')}")
     if chosen:
         told = "will" if adopt else "would"
         for what, names in asdict(found).items():
@@ -228,6 +310,17 @@ def check_command(folder: Path, as_json: bool, result: Path | None) -> int:
     return _DIFFERS if found.differences else 0
 
 
+def _when(one: dict[str, Any]) -> str:
+    """Return when something is tried again, in words."""
+    if one.get("quarantined"):
+        return ", in quarantine"
+    if not one.get("due_at"):
+        return ""
+    from datetime import UTC, datetime
+
+    return f", again after {datetime.fromtimestamp(one['due_at'], UTC):%Y-%m-%d %H:%M}"
+
+
 def _some(names: list[str]) -> str:
     return ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
 
@@ -253,13 +346,46 @@ def _opened(store: str, *, create: bool = False, keep: bool = False) -> Iterator
 
     log = EventLog(store, create=create)
     try:
-        maintained = Archive(log.state(), log.append)
+        maintained = Archive(log.state(), log.append, log.flush)
         yield maintained
         log.flush()
         if keep:
             log.keep(maintained.state)
     finally:
         log.engine.dispose()
+
+
+@contextlib.contextmanager
+def _fetching(
+    folder: Path, source: Path | None, attempts: int, timeout: float, *, shown: bool
+) -> Iterator[Any]:
+    """Return what fetches from a source, and show how it goes on; None without one."""
+    if source is None:
+        yield None
+        return
+    import threading
+
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TextColumn
+
+    from lightmill.observatories.hst.wfpc2.fetching import Fetching
+    from lightmill.observatories.hst.wfpc2.sources import source_of
+    from lightmill.reference.transport import Patience
+
+    columns = (TextColumn("fetching {task.description}"), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
+        bar = progress.add_task("", total=None)
+        bytes_of: dict[str, int] = {}
+        guard = threading.Lock()
+
+        def told(name: str, done: int, _: int) -> None:
+            with guard:
+                progress.advance(bar, done - bytes_of.get(name, 0))
+                bytes_of[name] = done
+                progress.update(bar, description=f"{name}, file {len(bytes_of)}:")
+
+        patience = Patience(attempts=attempts, timeout=timeout)
+        yield Fetching(folder, source_of(source), patience, told if shown else None)
 
 
 @contextlib.contextmanager

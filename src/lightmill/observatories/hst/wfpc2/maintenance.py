@@ -53,6 +53,8 @@ class Round:
 
     Parameters
     ----------
+    fetched, not_fetched : list of str
+        Exposures whose jitter files were asked for, and came or could not be had.
     extracted, unreadable : list of str
         Exposures whose pointing was measured, and whose jitter files could not be read.
     queued, corrected : list of str
@@ -67,6 +69,8 @@ class Round:
         Policy → associations whose preview was made.
     """
 
+    fetched: list[str] = field(default_factory=list)
+    not_fetched: list[str] = field(default_factory=list)
     extracted: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     queued: list[str] = field(default_factory=list)
@@ -87,13 +91,23 @@ class Archive:
         By default of an empty archive.
     write : callable, optional
         Called with each event before it counts: writes it down.
+    keep : callable, optional
+        Sees to it that what was written is on disk.
     """
 
     def __init__(
-        self, state: State | None = None, write: Callable[[events.Event], None] | None = None
+        self,
+        state: State | None = None,
+        write: Callable[[events.Event], None] | None = None,
+        keep: Callable[[], None] | None = None,
     ) -> None:
         self.state = state or State()
-        self._write = write
+        self._write, self._keep = write, keep
+
+    def keep(self) -> None:
+        """See to it that what was recorded is on disk: between two pieces of work."""
+        if self._keep is not None:
+            self._keep()
 
     def record(self, event: events.Event) -> None:
         """Write an event in the log, and let it count; what makes no sense becomes an alarm.
@@ -118,6 +132,7 @@ def maintain(
     policies: Iterable[str] = (DEFAULT_POLICY,),
     again: bool = False,
     now: float | None = None,
+    done: Round | None = None,
 ) -> Round:
     """Do all that is owed, once.
 
@@ -137,13 +152,15 @@ def maintain(
         Time of this round [s since 1970]: what failed is tried again some time after, and
         exposures are associated by their headers when their grace time is over. Without it no time
         passes. It is written with what it decides, so that the log says the same at any later time.
+    done : Round, optional
+        Already begun: what was fetched before.
 
     Returns
     -------
     round : Round
         Empty lists, and nothing written, if nothing was owed.
     """
-    done = Round()
+    done = done or Round()
     state = archive.state
     due = state.due(0.0 if now is None else now, everything=again) if now or again else {}
     for root in sorted({*state.to_extract, *due}):

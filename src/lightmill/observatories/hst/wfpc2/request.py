@@ -1,4 +1,4 @@
-"""A request: take a delivery in, do what is owed, tell how it stands; each can die and go on."""
+"""A request: take a delivery in, fetch and do what is owed, tell how it stands; each can die and go on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 from lightmill.errors import NothingSelectedError
 from lightmill.observatories.hst.wfpc2 import events
+from lightmill.observatories.hst.wfpc2.fetching import Fetching, Wanted
 from lightmill.observatories.hst.wfpc2.instance import Instance
 from lightmill.observatories.hst.wfpc2.maintenance import Archive, Round, maintain
 from lightmill.observatories.hst.wfpc2.previews import DEFAULT_POLICY
 from lightmill.observatories.hst.wfpc2.products import Products, remove_products
 from lightmill.observatories.hst.wfpc2.state import State
 
-__all__ = ["run", "status", "submit"]
+__all__ = ["owed_pairs", "run", "status", "submit"]
 
 
 def submit(
@@ -75,8 +76,13 @@ def run(
     frames: Path | None = None,
     policy: str = DEFAULT_POLICY,
     again: bool = False,
+    fetching: Fetching | None = None,
+    now: float | None = None,
 ) -> Round:
     """Do all that is owed, and remove the products of associations that are no more.
+
+    In pieces: what is owed is selected and asked for, fetched, worked off pair by pair, and then,
+    once, built and made; last the request is closed. Killed anywhere, the next run goes on there.
 
     Parameters
     ----------
@@ -91,7 +97,11 @@ def run(
     policy : str
         By which they are owed.
     again : bool
-        Also try what could not be read before.
+        Also try what could not be fetched or read before.
+    fetching : Fetching, optional
+        Where jitter files that are missing or cannot be read are fetched from.
+    now : float, optional
+        The time [s since 1970], see `maintain`.
 
     Returns
     -------
@@ -100,16 +110,84 @@ def run(
     """
     if products is not None:
         products.mkdir(parents=True, exist_ok=True)
-    done = maintain(
+    done = Round()
+    if fetching is not None:
+        _fetch(archive, fetching, done, again=again, now=now or 0.0)
+    maintain(
         archive,
         Products(instance, products, frames, archive.state.rules),
         policies=[policy],
-        again=again,
+        again=again and fetching is None,  # else it was tried a moment ago
+        now=now,
+        done=done,
     )
     if products is not None:
         for assoc_id in archive.state.retired:
             remove_products(products, assoc_id)
+    for request in sorted(archive.state.requests) if fetching is not None else ():
+        archive.record(events.Closed(request))
     return done
+
+
+def owed_pairs(state: State, folder: Path, *, now: float, again: bool = False) -> list[Wanted]:
+    """Return the pairs of jitter files that have to be fetched before their pointing can be measured.
+
+    Parameters
+    ----------
+    state : State
+        Of the archive.
+    folder : path
+        Where jitter files lie.
+    now : float
+        The time [s since 1970]: what failed is asked for again some time after.
+    again : bool
+        Also ask for what failed before its time has come.
+
+    Returns
+    -------
+    wanted : list of Wanted
+        Those of which a file is missing, and those that could not be read.
+    """
+    found, due = [], state.due(now, everything=again)
+    for root in sorted({*state.to_extract, *due}):
+        generation = state.next_to_extract(root, due.get(root, ()))
+        if generation is None:
+            continue
+        received = state.received[root, "OMS"]
+        wanted = Wanted(received.dataset, generation, received.generations[generation].files)
+        is_there = all((folder / name).exists() for name in wanted.places)
+        if not is_there or (root, generation) in state.unreadable:
+            found.append(wanted)
+    return found
+
+
+def _fetch(archive: Archive, fetching: Fetching, done: Round, *, again: bool, now: float) -> None:
+    """Ask for what is owed, and fetch it; what cannot be had fails alone."""
+    state = archive.state
+    wanted = owed_pairs(state, fetching.folder, now=now, again=again)
+    asked = {pair for pairs in state.requests.values() for pair in pairs}
+    new = tuple(
+        (w.dataset, w.gen_date_str) for w in wanted if (w.dataset, w.gen_date_str) not in asked
+    )
+    if new:
+        archive.record(events.Requested(state.n_requests + 1, new))
+        archive.keep()
+    for one in fetching.pairs(wanted):
+        dataset, generation, _ = one.wanted
+        name = (
+            state.exposures[dataset[:8]].dataset_name if dataset[:8] in state.exposures else dataset
+        )
+        if one.error is not None:
+            archive.record(events.Unreadable(dataset, generation, "", one.error.story(), now))
+            done.not_fetched.append(name)
+            continue
+        done.fetched.append(name)
+        arrived = events.Arrived(dataset, "OMS", generation, one.content, one.wanted.places)
+        if not state.knows(arrived):
+            archive.record(arrived)
+    done.fetched.sort()
+    done.not_fetched.sort()
+    archive.keep()
 
 
 def status(state: State) -> dict[str, Any]:
@@ -155,4 +233,10 @@ def status(state: State) -> dict[str, Any]:
             for key, (attempts, story) in sorted(state.failures.items(), key=str)
         ],
         "alarms": state.alarms,
+        "requests": [
+            {"request": number, "pairs": len(pairs),
+             "waiting": sum(dataset[:8] in state.to_extract for dataset, _ in pairs)}
+            for number, pairs in sorted(state.requests.items())
+        ],
+        "today": state.today,
     }  # fmt: skip
