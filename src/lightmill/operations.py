@@ -9,7 +9,7 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class Observing:
             )
         self.home, self.options = home, list(options)
         self.facts: dict[str, Any] = read_yaml(path)
+        self.planned_from: Collection[str] = tuple(self.facts.get("planned_from", ()))
 
     @functools.cached_property
     def _columns(self) -> Any:

@@ -394,7 +394,9 @@ def by_rules(store: Store, observing: Observing, *, program: str = "") -> Found:
     """
     found = Found()
     for name, candidates in _candidates(store, program).items():
-        plans = observing.associations(name, candidates, store.exposures_of(name))
+        plans = observing.associations(
+            name, candidates, store.exposures_of(name, observing.planned_from)
+        )
         there = _planned(store, name)
         found.looked_at += len(there)
         for plan in plans:

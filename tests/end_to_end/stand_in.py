@@ -34,6 +34,8 @@ for ending in endings:
 class StandIn:
     """Knows files by their names: ``p1-a-3_uncal.txt`` is the third of candidate a of program p1."""
 
+    planned_from = ()
+
     def __init__(self, pause=0.02):
         self.pause = pause
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,7 +31,16 @@ BATCH = 200  # files taken in by one transaction
 
 
 class Planner(Maker, Protocol):
-    """What the service asks of those who know instruments, pipelines and rules of association."""
+    """What the service asks of those who know instruments, pipelines and rules of association.
+
+    Attributes
+    ----------
+    planned_from : collection of str
+        Suffixes of products that `associations` looks at, beside exposures. Such a product belongs
+        to a candidate, as exposures do.
+    """
+
+    planned_from: Collection[str]
 
     def arrivals(self, files: Sequence[Delivered]) -> list[Arrival | LightmillError]:
         """Say what files are, or what is wrong with each; `path` is left empty."""
@@ -42,7 +51,7 @@ class Planner(Maker, Protocol):
     def associations(
         self, program: str, candidates: Sequence[str], rows: Sequence[Any]
     ) -> list[TaskPlan]:
-        """Return the tasks of candidates, given all exposures of the program."""
+        """Return the tasks of candidates, given what the program has: `Store.exposures_of`."""
 
 
 @dataclass
@@ -277,7 +286,9 @@ class Service:
             self.store.give_up(late)
         for program, rows in programs.items():
             plans = self.planner.associations(
-                program, [row.name for row in rows], self.store.exposures_of(program)
+                program,
+                [row.name for row in rows],
+                self.store.exposures_of(program, self.planner.planned_from),
             )
             made += len(self.store.plan(plans, candidates=rows, program=program)) or len(rows)
         return made + len(late)

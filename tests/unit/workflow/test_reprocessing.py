@@ -151,6 +151,8 @@ def test_what_says_nothing_of_its_making_is_told(store):
 class Rules:
     """Rules that make what they are told to."""
 
+    planned_from = ()
+
     def __init__(self, *plans):
         self.plans = list(plans)
 

@@ -114,7 +114,8 @@ class Store:
             if first_stage is not None:
                 new = [one for one, v in zip(given, verdicts, strict=True) if v is Verdict.NEW]
                 plans = [plan for one in new if (plan := first_stage(one)) is not None]
-                ensure(self, connection, plans)
+                # Several files may begin the same task.
+                ensure(self, connection, list({plan.identity: plan for plan in plans}.values()))
         return verdicts
 
     # -- candidates and tasks --------------------------------------------------------------------
@@ -152,16 +153,24 @@ class Store:
             ).all()
         return list(found)
 
-    def exposures_of(self, program: str) -> list[Any]:
-        """Return the current exposures of a program: name, path, facts; by name."""
+    def exposures_of(self, program: str, products: Collection[str] = ()) -> list[Any]:
+        """Return what a program has that tasks are made of: name, path, suffix, facts; by name.
+
+        Parameters
+        ----------
+        program : str
+        products : collection of str
+            Suffixes of products to return, too, beside the current exposures.
+        """
         d = t.datasets.c
         with self.reading() as connection:
             return list(
                 connection.execute(
-                    select(d.id, d.name, d.path, d.facts)
+                    select(d.id, d.name, d.path, d.suffix, d.facts)
                     .where(
                         d.program == program,
-                        d.kind == "exposure",
+                        (d.kind == "exposure")
+                        | ((d.kind == "product") & d.suffix.in_(list(products))),
                         d.state == DatasetState.CURRENT,
                     )
                     .order_by(d.name)
