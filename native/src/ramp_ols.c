@@ -8,37 +8,32 @@
 #include <string.h>
 
 #include "clones.h"
+#include "line.h"
 #include "networks.h"
 #include "ramp_ols.h"
 
 /* ---- coefficients --------------------------------------------------------------------------- */
 
+static double weight_of(size_t group, size_t n, int power)
+{
+    const double middle = (double)(n - 1) / 2;
+    return n < 3 ? 1 : pow(fabs(((double)group - middle) / middle), powers[power]);
+}
+
 /* Weighted least squares of d on `times` [n]: slope = sum of coefficient * d. */
 static void fill_rows(const double *times, size_t n, power_row *rows, variance_row *variances)
 {
-    double middle = (double)(n - 1) / 2;
     for (int p = 0; p < N_POWERS; p++) {
-        double sum = 0, sum_t = 0, sum_tt = 0, poisson = 0, read = 0, tail = 0;
-        for (size_t i = 0; i < n; i++) {
-            double w = n < 3 ? 1 : pow(fabs(((double)i - middle) / middle), powers[p]);
-            sum += w;
-            sum_t += w * times[i];
-        }
-        double centre = sum_t / sum;
-        for (size_t i = 0; i < n; i++) {
-            double w = n < 3 ? 1 : pow(fabs(((double)i - middle) / middle), powers[p]);
-            sum_tt += w * (times[i] - centre) * (times[i] - centre);
-        }
+        lm_line line = {0};
+        double read = 0;
+        for (size_t i = 0; i < n; i++)
+            lm_line_add(&line, times[i], weight_of(i, n, p));
         for (size_t i = n; i-- > 0;) {
-            double w = n < 3 ? 1 : pow(fabs(((double)i - middle) / middle), powers[p]);
-            double c = w * (times[i] - centre) / sum_tt;
+            const double c = weight_of(i, n, p) * (times[i] - line.mean) / line.squares;
             rows[i].coefficients[p] = (float)c;
             read += c * c;
-            tail += c;
-            if (i > 0)
-                poisson += tail * tail * (times[i] - times[i - 1]);
         }
-        variances->poisson[p] = (float)poisson;
+        variances->poisson[p] = (float)(line.poisson / (line.squares * line.squares));
         variances->read[p] = (float)read;
     }
     variances->weight = 1 / variances->read[0];

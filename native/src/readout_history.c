@@ -6,24 +6,6 @@
 
 /* ---- one history ---------------------------------------------------------------------------- */
 
-/* Welford's update of the squares of deviations (1962, Technometrics 4, 419), and the same for the variance
- * that unit Poisson noise gives to counts times deviations: the new read is the old one plus independent noise
- * of variance `gap`. */
-static void advance_slope(lm_history *h, double time)
-{
-    const int is_first = h->n == 0;
-    const double n = h->n + 1, left = h->n / n;
-    const double step = is_first ? 0 : time - h->mean_time, factor = left * step;
-    const double variance = is_first ? 0 : h->last_variance + (time - h->last_time);
-    h->squares += factor * step;
-    h->poisson += factor * (2 * h->covariance + factor * variance);
-    h->covariance = left * (h->covariance + factor * variance);
-    h->last_variance = left * left * variance;
-    h->mean_time = is_first ? time : h->mean_time + step / n;
-    h->last_time = time;
-    h->n = n;
-}
-
 static void add_to_group(lm_read_group *group, double time)
 {
     if (group->n == 0)
@@ -36,7 +18,7 @@ static void add_to_group(lm_read_group *group, double time)
 
 static void advance_groups(lm_history *h, lm_phase phase, double time)
 {
-    h->last_time = time;
+    h->latest_time = time;
     h->keep_first = h->first.n > 0;
     h->keep_last = phase == LM_LAST_GROUP && h->last.n > 0;
     if (phase == LM_FIRST_GROUP) {
@@ -50,7 +32,7 @@ static void advance_groups(lm_history *h, lm_phase phase, double time)
 static void advance(lm_history *h, const lm_histories *all, double time)
 {
     if (all->sampling == LM_UP_THE_RAMP)
-        advance_slope(h, time);
+        lm_line_add(&h->line, time, 1);
     else
         advance_groups(h, all->phase, time);
 }
@@ -59,9 +41,8 @@ static void advance(lm_history *h, const lm_histories *all, double time)
 static void cut(lm_history *h, const lm_histories *all)
 {
     h->dq |= LM_JUMP_DET;
-    h->closed_time = h->n > 0 ? h->mean_time : 0;
-    h->mean_time = 0;
-    h->n = 0;
+    h->closed_time = h->line.mean;
+    lm_line_break(&h->line);
     if (all->sampling == LM_FOWLER && all->phase == LM_FIRST_GROUP)
         h->first = h->before_latest = (lm_read_group){0};
     else if (all->sampling == LM_FOWLER)
@@ -234,10 +215,10 @@ static lm_estimate estimate(const lm_histories *h, const lm_history *of)
 {
     lm_estimate e;
     if (h->sampling == LM_UP_THE_RAMP) {
-        e = (lm_estimate){.of_a = -of->mean_time, .of_b = 1, .weight = of->squares, .read = of->squares,
-                          .poisson = of->poisson};
+        e = (lm_estimate){.of_a = -of->line.mean, .of_b = 1, .weight = of->line.squares,
+                          .read = of->line.squares, .poisson = of->line.poisson};
     } else if (h->phase == LM_FIRST_GROUP) { /* the latest read less those before it, which a holds too */
-        const lm_read_group latest = {.n = of->first.n > 0, .origin = of->last_time};
+        const lm_read_group latest = {.n = of->first.n > 0, .origin = of->latest_time};
         e = difference_of(&of->before_latest, &latest);
         e.of_b -= e.of_a;
     } else {

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "lightmill/readout.h"
+#include "line.h"
 
 enum {
     LM_CHUNK = 1024, /* pixels: sums, counts and five coefficients of them fit the first cache */
@@ -35,13 +36,11 @@ typedef struct {
 } lm_read_group;
 
 typedef struct {
-    /* up the ramp, since the last jump: times, and (co)variance of unit Poisson noise of the latest
-     * read less the mean, with itself and with the sum of counts times deviations of times */
-    double n, mean_time, last_time, last_variance, covariance;
-    /* up the ramp, this ramp: squares of deviations of times, variance of that sum */
-    double squares, poisson;
-    double closed_time; /* mean time of the segment that a jump ends now */
+    /* up the ramp: a jump breaks the line; mean time of the part that ends now */
+    lm_line line;
+    double closed_time;
     /* Fowler */
+    double latest_time;
     lm_read_group first, before_latest, last;
     double keep_first, keep_last; /* a group holds something that a good read is added to now */
     int is_stopped;
