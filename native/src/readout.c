@@ -152,7 +152,7 @@ static void add_chunk(const void *context, const lm_chunk *chunk, const lm_coadd
     const lm_readout_parameters *p = &t->readout->parameters;
     (void)coadd;
     lm_chunk_add(p, &t->readout->histories, chunk, (const char *)t->read + pixel * lm_read_size(p->type),
-                 t->read_dq ? t->read_dq + pixel : NULL, pixel, count);
+                 t->read_dq ? t->read_dq + pixel : NULL, NULL, pixel, count);
 }
 
 static void frame_chunk(const void *context, const lm_chunk *chunk, const lm_coadd *coadd, size_t pixel, size_t count)

@@ -19,19 +19,6 @@ typedef enum { INT32 = LM_READ_INT32, UINT16 = LM_READ_UINT16, FLOAT32 = LM_READ
     default: call(const double *, 0) break;                    \
     }
 
-/* Whole ramps lie in as many places of the memory as they have reads, and the processor does not foresee
- * where a chunk of each goes on. Asked for all at once the lines would keep it waiting; a few with each
- * block come while that is computed. Nothing is read, so it may lie past the end. */
-LM_INLINE void fetch_later(const void *place, size_t size)
-{
-#if defined(__GNUC__)
-    for (size_t at = 0; at < LM_BLOCK * size && size < sizeof(double); at += 64)
-        __builtin_prefetch((const char *)place + at, 0, 2);
-#else
-    (void)place, (void)size;
-#endif
-}
-
 /* ---- values --------------------------------------------------------------------------------- */
 
 LM_CLONES static void values_of(kind_of_number type, const void *numbers, double *restrict values, size_t count)
@@ -148,7 +135,7 @@ LM_INLINE int any_flag(const uint8_t *restrict flags, size_t count)
     return any & (LM_DO_NOT_USE | LM_JUMP_DET | LM_SATURATED);
 }
 
-LM_CLONES static void test_flags(const uint8_t *read_dq, uint8_t *restrict todo, size_t count)
+LM_CLONES void lm_chunk_flags(const uint8_t *read_dq, uint8_t *restrict todo, size_t count)
 {
     for (size_t x = 0; x < count; x += LM_BLOCK)
         todo[x / LM_BLOCK] |= any_flag(read_dq + x, x + LM_BLOCK < count ? LM_BLOCK : count - x) != 0;
@@ -206,7 +193,7 @@ LM_INLINE int is_odd(double value, float raw, float limit, int is_integer)
     {                                                                                                  \
         pointer restrict from = numbers;                                                               \
         for (size_t first = 0; first < count; first += LM_BLOCK) {                                     \
-            fetch_later(from + first + LM_CHUNK, sizeof *from);                                        \
+            lm_fetch_block(from + first + LM_CHUNK, sizeof *from);                                     \
             if (todo[first / LM_BLOCK])                                                                \
                 continue;                                                                              \
             if (first + LM_BLOCK <= count)                                                             \
@@ -311,15 +298,17 @@ static void add_mixed(lm_histories *h, const lm_chunk *block, const double *valu
 }
 
 void lm_chunk_add(const lm_readout_parameters *p, lm_histories *h, const lm_chunk *chunk, const void *read,
-                  const uint8_t *read_dq, size_t pixel, size_t count)
+                  const uint8_t *read_dq, const uint8_t *which, size_t pixel, size_t count)
 {
     _Alignas(64) double values[LM_CHUNK];
     uint8_t todo[LM_CHUNK / LM_BLOCK], kinds[LM_BLOCK];
     const kind_of_number type = (kind_of_number)p->type;
     const float *limit = p->saturation ? p->saturation + pixel : h->limit;
     memcpy(todo, chunk->is_mixed, sizeof todo);
+    for (size_t k = 0; which && k < sizeof todo; k++)
+        todo[k] |= !which[k];
     if (read_dq)
-        test_flags(read_dq, todo, count);
+        lm_chunk_flags(read_dq, todo, count);
     if (p->coeffs) {
         lm_chunk_values(p, read, pixel, values, count);
         test_blocks(type, read, limit, todo, count);
@@ -328,7 +317,7 @@ void lm_chunk_add(const lm_readout_parameters *p, lm_histories *h, const lm_chun
         add_common(h, chunk, type, read, limit, todo, count);
     }
     for (size_t x = 0; x < count; x += LM_BLOCK) {
-        if (!todo[x / LM_BLOCK])
+        if (!todo[x / LM_BLOCK] || (which && !which[x / LM_BLOCK]))
             continue;
         const size_t n = count - x < LM_BLOCK ? count - x : LM_BLOCK;
         const void *of_block = (const char *)read + x * lm_read_size(p->type);

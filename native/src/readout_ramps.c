@@ -1,4 +1,5 @@
-/* Whole ramps at once: a chunk of pixels is carried through all reads while its sums are in the cache. */
+/* Whole ramps at once: the sums of some pixels at a time are made from all reads in one pass. A block of which a
+ * read is odd is then carried through the reads one by one, as in the stream. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "pool.h"
 #include "readout_check.h"
 #include "readout_chunk.h"
+#include "readout_sums.h"
 #include "shape.h"
 
 enum { CHUNKS_OF_A_PART = 16 };
@@ -15,10 +17,11 @@ enum { CHUNKS_OF_A_PART = 16 };
 typedef struct {
     lm_histories histories;
     _Alignas(64) double a[LM_CHUNK + 24]; /* an unaligned row takes two lines for every register */
-    double b[LM_CHUNK], numerator[LM_CHUNK];
+    double b[LM_CHUNK], numerator[LM_CHUNK], unused[LM_CHUNK];
     float weight[LM_CHUNK], read[LM_CHUNK], poisson[LM_CHUNK];
     uint16_t history[LM_CHUNK];
     uint8_t dq[LM_CHUNK], is_mixed[LM_CHUNK / LM_BLOCK];
+    int is_at_end; /* the histories are those of a whole ramp of which no pixel lost a read */
 } bench;
 
 typedef struct {
@@ -26,6 +29,7 @@ typedef struct {
     const char *reads;
     const lm_shape *shape, *dq_shape;
     const double *times;
+    double *since; /* the first read */
     const uint8_t *read_dq;
     const lm_frame_planes *planes;
     bench *benches;
@@ -40,17 +44,54 @@ static int matters(const job *j, const lm_histories *h)
     return h->sampling != LM_FOWLER || h->phase != LM_BETWEEN_GROUPS || j->read_dq;
 }
 
+/* Sum blocks in one pass over all reads; mark those that must be added read by read. */
+static void sum_ramp(const job *j, bench *at, const lm_chunk *chunk, size_t ramp, size_t pixel, uint8_t *todo,
+                     size_t count)
+{
+    const lm_readout_parameters *p = j->parameters;
+    const size_t size = lm_read_size(p->type), n = j->shape->n_groups, n_group = at->histories.n_group;
+    const float *limit = p->saturation ? p->saturation + pixel : at->histories.limit;
+    double *unused = at->unused;
+    lm_read_sequence reads = {.first = j->reads + (lm_plane(j->shape, ramp, 0) + pixel) * size,
+                              .stride = j->shape->group_stride * size, .times = j->since, .n_reads = n};
+    for (size_t g = 0; j->read_dq && g < n; g++)
+        lm_chunk_flags(j->read_dq + lm_plane(j->dq_shape, ramp, g) + pixel, todo, count);
+    if (p->sampling == LM_UP_THE_RAMP) {
+        lm_chunk_sums(p, &reads, limit, pixel, chunk->a, chunk->b, todo, count);
+        return;
+    }
+    reads.n_reads = n_group;
+    lm_chunk_sums(p, &reads, limit, pixel, chunk->a, unused, todo, count);
+    reads.first += (n - n_group) * reads.stride;
+    lm_chunk_sums(p, &reads, limit, pixel, chunk->b, unused, todo, count);
+}
+
+static int is_none_marked(const uint8_t *todo, size_t count)
+{
+    int any = 0;
+    for (size_t x = 0; x < count; x += LM_BLOCK)
+        any |= todo[x / LM_BLOCK];
+    return !any;
+}
+
 static void add_ramp(const job *j, bench *at, const lm_chunk *chunk, size_t ramp, size_t pixel, size_t count)
 {
     const size_t size = lm_read_size(j->parameters->type);
+    uint8_t todo[LM_CHUNK / LM_BLOCK] = {0};
+    sum_ramp(j, at, chunk, ramp, pixel, todo, count);
+    const int none_is_odd = is_none_marked(todo, count);
+    if (none_is_odd && at->is_at_end)
+        return;
+    lm_histories_restart(&at->histories);
     for (size_t g = 0; g < j->shape->n_groups; g++) {
-        const char *read = j->reads + (lm_plane(j->shape, ramp, g) + pixel) * size;
         lm_histories_advance(&at->histories, j->times[g]);
-        if (!matters(j, &at->histories))
-            continue;
-        lm_chunk_add(j->parameters, &at->histories, chunk, read,
-                     j->read_dq ? j->read_dq + lm_plane(j->dq_shape, ramp, g) + pixel : NULL, pixel, count);
+        if (!none_is_odd && matters(j, &at->histories))
+            lm_chunk_add(j->parameters, &at->histories, chunk,
+                         j->reads + (lm_plane(j->shape, ramp, g) + pixel) * size,
+                         j->read_dq ? j->read_dq + lm_plane(j->dq_shape, ramp, g) + pixel : NULL, todo, pixel, count);
     }
+    lm_histories_estimate(&at->histories);
+    at->is_at_end = none_is_odd;
 }
 
 static void sample_chunk(const job *j, bench *at, size_t pixel, size_t count)
@@ -69,9 +110,7 @@ static void sample_chunk(const job *j, bench *at, size_t pixel, size_t count)
     }
     for (size_t i = 0; i < n_ramps; i++) {
         lm_chunk_clear(&chunk, count);
-        lm_histories_restart(&at->histories);
         add_ramp(j, at, &chunk, i, pixel, count);
-        lm_histories_estimate(&at->histories);
         span += lm_histories_span(&at->histories, j->parameters->n_fowler);
         if (i + 1 < n_ramps)
             lm_chunk_fold(&at->histories, &chunk, &coadd, count);
@@ -141,8 +180,14 @@ lm_status lm_readout_ramps(const void *reads, const lm_shape *shape, const doubl
              .read_dq = read_dq, .planes = planes, .n_pixels = p.n_rows * p.n_cols};
     j.n_chunks = (j.n_pixels + LM_CHUNK - 1) / LM_CHUNK;
     j.benches = aligned_alloc(_Alignof(bench), n_threads * sizeof *j.benches);
-    if (!j.benches)
+    j.since = malloc(p.n_reads * sizeof *j.since);
+    if (!j.benches || !j.since) {
+        free(j.benches);
+        free(j.since);
         return LM_NO_MEMORY;
+    }
+    for (size_t g = 0; g < p.n_reads; g++)
+        j.since[g] = times[g] - times[0];
     memset(j.benches, 0, n_threads * sizeof *j.benches);
     lm_pool *pool = NULL;
     const size_t enough = LM_CHUNK * p.n_reads + 1, capacity = enough < LM_MAX_HISTORIES ? enough : LM_MAX_HISTORIES;
@@ -156,6 +201,7 @@ lm_status lm_readout_ramps(const void *reads, const lm_shape *shape, const doubl
     for (size_t k = 0; k < n_threads; k++)
         lm_histories_close(&j.benches[k].histories);
     free(j.benches);
+    free(j.since);
     return status;
 }
 

@@ -91,6 +91,74 @@ static void threads_and_the_way_reads_come_make_no_difference(void)
     }
 }
 
+enum { SIDE = 47, MANY = SIDE * SIDE, MOST = 11 }; /* neither chunks nor blocks are whole at the end */
+
+static union {
+    int32_t i[MOST * MANY];
+    uint16_t u[MOST * MANY];
+    float f[MOST * MANY];
+} any_ramp;
+static uint8_t any_flags[MOST * MANY];
+static float any_coeffs[7 * MANY], any_limit[MANY];
+
+/* Reads of any type; of some pixels they are full, no number or flagged, unless they are clean. */
+static void make_any_ramp(lm_read_type type, size_t n, int is_clean, uint32_t seed)
+{
+    uint32_t state = seed;
+    for (size_t x = 0; x < MANY; x++) {
+        any_limit[x] = 30000 + (float)(x % 100);
+        for (size_t j = 0; j < 7; j++)
+            any_coeffs[j * MANY + x] = j == 1 ? 1 : 1e-6f / (float)(x % 7 + 1 + 1000 * j * j * j * j);
+    }
+    for (size_t k = 0; k < n * MANY; k++) {
+        state = state * 1664525u + 1013904223u;
+        const int is_odd = !is_clean && (state >> 8) % 500 == 0;
+        const uint32_t counts = is_odd ? 30050 : (state >> 16) % 1000 + 1000 * (uint32_t)(k / MANY);
+        any_flags[k] = !is_clean && (state >> 4) % 701 == 0 ? (uint8_t)(1u << (state >> 20) % 3) : (uint8_t)0;
+        if (type == LM_READ_INT32)
+            any_ramp.i[k] = (int32_t)counts - 500;
+        else if (type == LM_READ_UINT16)
+            any_ramp.u[k] = (uint16_t)counts;
+        else
+            any_ramp.f[k] = is_odd && (state >> 8) % 3 == 0 ? NAN : (float)counts / 3 * (is_odd ? 3 : 1);
+    }
+}
+
+/* Whole ramps are summed in another order of work, but of no addition. */
+static void whole_ramps_have_the_bits_of_the_stream(void)
+{
+    static float out[2][3][MANY];
+    static uint32_t out_dq[2][MANY];
+    const lm_frame_planes to[2] = {{out[0][0], out[0][1], out[0][2], out_dq[0]},
+                                   {out[1][0], out[1][1], out[1][2], out_dq[1]}};
+    for (int variant = 0; variant < 96; variant++) { /* types, samplings, 0 to 7 coefficients, clean or not */
+        const size_t n = 2 + (size_t)variant % 10, n_coeffs = (size_t)variant / 6 % 8;
+        const lm_read_type type = (lm_read_type)(variant % 3);
+        const lm_sampling sampling = (lm_sampling)(variant / 3 % 2);
+        const lm_readout_parameters p = {
+            .n_rows = SIDE, .n_cols = SIDE, .type = type, .sampling = sampling, .n_reads = n,
+            .n_fowler = sampling == LM_FOWLER ? 1 + (size_t)variant % n : 0, .n_coadds = 1, .saturation = any_limit,
+            .coeffs = n_coeffs ? any_coeffs : NULL, .n_coeffs = n_coeffs, .coeff_stride = MANY,
+            .form = (lm_linearity_form)(variant % 2), .readnoise_value = 9};
+        const lm_shape shape = {1, n, SIDE, SIDE, n * MANY, MANY};
+        const size_t bytes = MANY * (type == LM_READ_UINT16 ? 2u : 4u);
+        const int is_flagged = variant % 5 == 0;
+        double when[MOST];
+        make_any_ramp(type, n, variant >= 48, (uint32_t)variant);
+        CHECK(lm_readout_begin(&p, &readout) == LM_OK);
+        for (size_t k = 0; k < n; k++) {
+            when[k] = (double)k * 0.7 + 3;
+            CHECK(lm_readout_add(readout, (const char *)&any_ramp + k * bytes, when[k],
+                                 is_flagged ? any_flags + k * MANY : NULL) == LM_OK);
+        }
+        CHECK(lm_readout_finish(readout, &to[0]) == LM_OK);
+        lm_readout_end(readout);
+        CHECK(lm_readout_ramps(&any_ramp, &shape, when, is_flagged ? any_flags : NULL, is_flagged ? &shape : NULL, &p,
+                               &to[1]) == LM_OK);
+        CHECK(!memcmp(out[0], out[1], sizeof out[0]) && !memcmp(out_dq[0], out_dq[1], sizeof out_dq[0]));
+    }
+}
+
 static void calls_out_of_turn_change_nothing(void)
 {
     lm_readout_parameters p = parameters(2);
@@ -170,6 +238,7 @@ int main(void)
 {
     a_steady_source_gives_its_rate();
     threads_and_the_way_reads_come_make_no_difference();
+    whole_ramps_have_the_bits_of_the_stream();
     calls_out_of_turn_change_nothing();
     planes_that_are_not_asked_for_are_not_written();
     wrong_parameters_are_refused();
