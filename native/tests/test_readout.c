@@ -114,7 +114,8 @@ static void make_any_ramp(lm_read_type type, size_t n, int is_clean, uint32_t se
         state = state * 1664525u + 1013904223u;
         const int is_odd = !is_clean && (state >> 8) % 500 == 0;
         const uint32_t counts = is_odd ? 30050 : (state >> 16) % 1000 + 1000 * (uint32_t)(k / MANY);
-        any_flags[k] = !is_clean && (state >> 4) % 701 == 0 ? (uint8_t)(1u << (state >> 20) % 3) : (uint8_t)0;
+        const uint32_t flag = !is_clean && (state >> 4) % 701 == 0 ? 1u << (state >> 20) % 3 : 0;
+        any_flags[k] = (uint8_t)flag;
         if (type == LM_READ_INT32)
             any_ramp.i[k] = (int32_t)counts - 500;
         else if (type == LM_READ_UINT16)
