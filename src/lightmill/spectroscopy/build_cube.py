@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.errors import DataError
+from lightmill.errors import ConfigurationError, DataError
 from lightmill.models import CubeModel, RateModel, RectificationModel
 from lightmill.models.dq import PIXEL
 from lightmill.models.lineage import descend, frame_of
 from lightmill.pipeline import Step, param
 from lightmill.spectroscopy.rectification import Spectra, extract, rebinned, signal_of
+from lightmill.spectroscopy.refraction import Air, moved_back, shifts
 
 __all__ = ["BuildCube"]
 
@@ -42,6 +43,23 @@ class BuildCube(Step):
         wave_step: float | None = param(
             None, "width of a channel; the median of the columns by default", gt=0, unit="um"
         )
+        refraction: bool = param(
+            False, "take out what the dispersion of the air shifts from channel to channel"
+        )
+        refraction_wavelength: float | None = param(
+            None, "whose places stay; that of the middle channel by default", gt=0, unit="um"
+        )
+        pressure: float | None = param(None, "of the air at the telescope", gt=0, unit="hPa")
+        temperature: float | None = param(
+            None, "of the air at the telescope", gt=-100, lt=60, unit="deg_C"
+        )
+        water_vapour: float = param(0.0, "its partial pressure at the telescope", ge=0, unit="hPa")
+        zenith_distance: float | None = param(
+            None, "instead of the header's EL or AIRMASS", ge=0, lt=85, unit="deg"
+        )
+        parallactic_angle: float | None = param(
+            None, "position angle of the zenith, instead of the header's PARANG", unit="deg"
+        )
 
     def apply(self, frame: RateModel, *, rectmat: RectificationModel) -> CubeModel:
         """Extract, bring all spectra to the same channels, and sort them by place."""
@@ -58,11 +76,54 @@ class BuildCube(Step):
         channels, factor = rebinned(spectra, rectmat.wavelength, edges)
         planes = _cube(channels, rectmat.position)
         centres = 0.5 * (edges[1:] + edges[:-1])
+        axes = _axes(frame, planes["data"].shape, centres, edges)
+        told: dict[str, Any] = {"cube.refraction_corrected": False}
+        if self.parameters.refraction:
+            told = self._without_refraction(frame, planes, centres, axes)
         cube = CubeModel(meta=frame.meta, wavelength=centres, **planes)
         descend(cube, frame)
-        cube.meta.update(_axes(frame, planes["data"].shape, centres, edges))
-        cube.meta.update({"cube.sum_error_factor": factor})
+        cube.meta.update(axes)
+        cube.meta.update({"cube.sum_error_factor": factor, **told})
         return cube
+
+    def _without_refraction(
+        self,
+        frame: RateModel,
+        planes: dict[str, np.ndarray],
+        centres: np.ndarray,
+        axes: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Move the channels back to where they would be without air; return what to tell of it."""
+        p, place = self.parameters, frame.path or frame.meta.filename
+        for name in ("pressure", "temperature"):
+            if getattr(p, name) is None:
+                raise ConfigurationError(
+                    f"the {name} of the air is not known",
+                    place=f"build_cube.{name}",
+                    expected="a number",
+                    remedy=f"give --{name}, or leave out --refraction",
+                )
+        zenith, angle = _direction(frame, p.zenith_distance, p.parallactic_angle, place)
+        reference = p.refraction_wavelength or float(centres[len(centres) // 2])
+        air = Air(p.pressure, p.temperature, p.water_vapour)
+        sky = shifts(centres, reference, air, zenith_distance=zenith, angle=angle)
+        if axes.get("wcsinfo.cdelt1") is None:
+            raise DataError(
+                "it is not known how the cube lies on the sky",
+                place=f"{place}[PRIMARY/CRVAL1, SCALE]",
+                expected="world coordinates and the scale",
+                remedy="correct the header, or leave out --refraction",
+            )
+        dx, dy = np.linalg.solve(_pixels(axes), np.stack(sky) * ARCSEC)
+        planes["data"], planes["err"] = moved_back(planes["data"], planes["err"], dx, dy)
+        planes["dq"] = np.where(np.isfinite(planes["data"]), np.uint32(0), DO_NOT_USE)
+        return {
+            "cube.refraction_corrected": True,
+            "cube.refraction_wavelength": reference,
+            "cube.refraction_span": float(np.hypot(*(one[0] - one[-1] for one in sky))),
+            "cube.refraction_zenith": zenith,
+            "cube.refraction_angle": angle,
+        }
 
     def _edges(self, wavelength: np.ndarray) -> np.ndarray:
         """Return the edges of the channels [um]."""
@@ -112,6 +173,40 @@ def _cube(spectra: Spectra, position: np.ndarray) -> dict[str, np.ndarray]:
     err[:, y, x] = np.sqrt(spectra.variance).T
     dq = np.where(np.isfinite(data), np.uint32(0), DO_NOT_USE)
     return {"data": data, "err": err, "dq": dq}
+
+
+def _direction(
+    frame: RateModel, zenith: float | None, angle: float | None, place: object
+) -> tuple[float, float]:
+    """Return zenith distance and position angle of the zenith, as given or as the header says [deg]."""
+    said = {name: frame.meta.get(f"telescope_state.{name}") for name in ("el", "airmass", "parang")}
+    if zenith is None and said["el"] is not None:
+        zenith = 90.0 - said["el"]
+    elif zenith is None and said["airmass"] is not None:
+        zenith = float(np.rad2deg(np.arccos(1.0 / max(said["airmass"], 1.0))))
+    angle = said["parang"] if angle is None else angle
+    for name, value, keywords in (
+        ("zenith_distance", zenith, "EL, AIRMASS"),
+        ("parallactic_angle", angle, "PARANG"),
+    ):
+        if value is None:
+            raise DataError(
+                f"the {name.replace('_', ' ')} is not known",
+                place=f"{place}[PRIMARY/{keywords}]",
+                expected="degrees",
+                remedy=f"give --{name.replace('_', '-')}, or leave out --refraction",
+            )
+    assert zenith is not None
+    assert angle is not None
+    return float(zenith), float(angle)
+
+
+def _pixels(axes: dict[str, Any]) -> np.ndarray:
+    """Return the matrix from pixels of a cube to the tangent plane [deg], east and north."""
+    default = {"pc1_1": 1.0, "pc1_2": 0.0, "pc2_1": 0.0, "pc2_2": 1.0}
+    pc = [axes.get(f"wcsinfo.{name}", value) for name, value in default.items()]
+    scale = [axes["wcsinfo.cdelt1"], axes["wcsinfo.cdelt2"]]
+    return np.reshape(pc, (2, 2)) * np.array(scale)[:, None]
 
 
 def _axes(

@@ -11,8 +11,16 @@ from astropy.wcs import WCS
 from numpy.testing import assert_allclose
 
 from lightmill import app, models
-from lightmill.models import CubeModel
-from lightmill.observatories.tmt.iris.simulate_ifs import LENSLET, SLICER, Nebula, observe_ifs
+from lightmill.errors import ConfigurationError, DataError
+from lightmill.models import CubeModel, RateModel, RectificationModel
+from lightmill.observatories.tmt.iris.simulate_ifs import (
+    LENSLET,
+    SLICER,
+    Nebula,
+    Sight,
+    observe_ifs,
+)
+from lightmill.spectroscopy import BuildCube
 
 NEBULA = Nebula()
 
@@ -105,3 +113,125 @@ def test_the_guide_works_as_it_is_printed(root, tmp_path):
     assert answer.returncode == 0, answer.stderr
     # the nebula gives 400 DN/s at most, the star 0.008 um of 4e5 DN/s per um a tenth of it
     assert 350 < float(answer.stdout.splitlines()[-1].split()[-2]) < 800
+
+
+SIGHT = Sight(zenith_distance=60.0, parallactic_angle=50.0, rotation=20.0)
+
+
+@pytest.fixture(scope="module")
+def refracted(tmp_path_factory):
+    """Cubes of one exposure at 60 deg from the zenith: as it was seen, and without the air."""
+    folder = tmp_path_factory.mktemp("refracted")
+    exposure, cache = observe_ifs(folder, LENSLET, sight=SIGHT, seed=5)
+    given = {"crds_path": cache.root, "context": cache.context}
+    (frame,) = app.run("iris_rop", [exposure.uncal], output_dir=folder, **given)
+    cubes = {}
+    for name, parameters in (
+        ("seen", {}),
+        ("mended", {"steps.build_cube.refraction": True,
+                    "steps.build_cube.refraction_wavelength": SIGHT.guide}),
+    ):  # fmt: skip
+        (outcome,) = app.run(
+            "iris_ifs2", frame.written, output_dir=folder / name, parameters=parameters, **given
+        )
+        if outcome.error is not None:
+            raise outcome.error
+        cubes[name] = models.open(outcome.written[0])
+    return cubes
+
+
+def star_in(cube, channels):
+    """Place and flux of the star in the mean of some channels, by a fit of its own shape."""
+    from scipy.optimize import least_squares
+
+    data, err = cube.data[channels].astype(float), cube.err[channels].astype(float)
+    count = np.isfinite(data).sum(axis=0)
+    good = count > 0.9 * len(data)
+    image = np.nanmean(np.where(good, data, 0.0), axis=0)[good]
+    sigma = (np.sqrt(np.nansum(err**2, axis=0)) / np.maximum(count, 1))[good]
+    y, x = np.indices(good.shape)
+
+    def off(p):
+        star = p[2] * np.exp(-0.5 * (((x - p[0]) ** 2 + (y - p[1]) ** 2) / p[4] ** 2)) + p[3]
+        return (star[good] - image) / sigma
+
+    fit = least_squares(off, [6.5, 3.5, 20.0, 0.0, 1.2])
+    errors = np.sqrt(np.diag(np.linalg.inv(fit.jac.T @ fit.jac)))
+    return fit.x[:2], errors[:2], 2 * np.pi * fit.x[2] * fit.x[4] ** 2
+
+
+def bins(cube):
+    """Channels between the lines, in groups, and the wavelength of each group."""
+    wave = cube.wavelength
+    lines = [NEBULA.line, *(centre for centre, _ in NEBULA.sky)]
+    free = np.min([np.abs(wave - line) for line in lines], axis=0) > 8 * NEBULA.width
+    return [(group, wave[group].mean()) for group in np.array_split(np.flatnonzero(free), 5)]
+
+
+def test_a_star_is_in_one_place_at_all_wavelengths_when_the_air_is_taken_out(refracted):
+    places = {}
+    for name, cube in refracted.items():
+        found = [(wave, *star_in(cube, group)) for group, wave in bins(cube)]
+        waves = np.array([wave for wave, *_ in found])
+        at, err = (np.array([one[k] for one in found]) for k in (1, 2))
+        places[name] = waves, at, err, np.array([one[3] for one in found])
+        assert (err < 0.02).all()
+
+    waves, seen, err, _ = places["seen"]
+    dx, dy = SIGHT.offset(waves, LENSLET.scale)
+    moved = np.stack([dx, dy], axis=1)
+    assert np.hypot(*(moved[0] - moved[-1])) > 0.6  # elements, from end to end
+    # the fitted place is that of a sampled Gaussian: exact; five errors, and 0.01 of an element
+    assert_allclose(
+        seen - moved, np.broadcast_to([6.5, 3.5], seen.shape), atol=5 * err.max() + 0.01
+    )
+    _, mended, err, flux = places["mended"]
+    # two formulas of refraction, which differ by 1 % of 1 element, and what moving does to a star's shape
+    assert_allclose(mended, np.broadcast_to([6.5, 3.5], mended.shape), atol=5 * err.max() + 0.02)
+    step = np.median(np.diff(refracted["mended"].wavelength))
+    assert_allclose(flux, NEBULA.star * step, rtol=0.03)
+
+
+def test_a_cube_says_what_was_taken_out(refracted):
+    told, untold = (refracted[name].meta.cube for name in ("mended", "seen"))
+
+    assert told.refraction_corrected
+    assert not untold.refraction_corrected
+    assert (told.refraction_zenith, told.refraction_angle) == (60.0, 50.0)
+    assert told.refraction_wavelength == SIGHT.guide
+    wave = refracted["mended"].wavelength[[0, -1]]
+    dx, dy = SIGHT.offset(wave, LENSLET.scale)
+    expected = np.hypot(dx[0] - dx[1], dy[0] - dy[1]) * LENSLET.scale
+    assert told.refraction_span == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"pressure": None}, ConfigurationError, "pressure of the air"),
+        ({"header": "EL"}, DataError, "zenith distance"),
+        ({"header": "PARANG"}, DataError, "parallactic angle"),
+    ],
+)
+def test_refraction_without_the_air_or_the_direction_is_refused(change, error, words):
+    meta = {
+        "telescope": "TMT", "instrument.name": "IRIS", "instrument.scale": 0.01,
+        "telescope_state.el": 40.0, "telescope_state.parang": 10.0, "primary_wcs.crval1": 10.0,
+        "primary_wcs.crval2": 20.0,
+    }  # fmt: skip
+    if "header" in change:
+        meta.pop(f"telescope_state.{change['header'].lower()}")
+    nx = 12
+    frame = RateModel(
+        meta=meta, data=np.ones((9, nx), np.float32), err=np.ones((9, nx), np.float32),
+        dq=np.zeros((9, nx), np.uint32),
+    )  # fmt: skip
+    rectmat = RectificationModel(
+        weights=np.ones((2, 3, nx), np.float32) / 3, rows=np.repeat([[1], [5]], nx, 1).astype(np.int32),
+        wavelength=np.tile(np.linspace(1.0, 1.1, nx), (2, 1)), position=np.array([[0, 0], [1, 0]], np.int32),
+    )  # fmt: skip
+    parameters = {"refraction": True, "pressure": 612.0, "temperature": 2.0} | change
+    parameters.pop("header", None)
+
+    with pytest.raises(error, match=words):
+        BuildCube(**parameters).apply(frame, rectmat=rectmat)

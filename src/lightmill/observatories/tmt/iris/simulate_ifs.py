@@ -24,7 +24,7 @@ from lightmill.simulate.cache import SimulatedCache, write_cache
 from lightmill.simulate.instrument_parts import Rules
 from lightmill.simulate.made import SimulatedExposure
 
-__all__ = ["LENSLET", "SLICER", "Nebula", "Spectrograph", "observe_ifs"]
+__all__ = ["LENSLET", "SLICER", "Nebula", "Sight", "Spectrograph", "observe_ifs"]
 
 REACH = 5  # [pixel] half height of a profile that is simulated
 
@@ -97,6 +97,56 @@ LENSLET = Spectrograph("LENSLET", 10, 10, 2.6, 0.0, 2.5, 0.80, 0.009)
 
 
 @dataclass(frozen=True)
+class Sight:
+    """How the field is seen: which way is up, through how much air.
+
+    Attributes
+    ----------
+    zenith_distance : float
+        0 for a telescope above the air [deg].
+    parallactic_angle : float
+        Position angle of the zenith, from north through east [deg].
+    rotation : float
+        Position angle of the cube's y axis [deg].
+    pressure, temperature : float
+        Of the air [hPa, deg_C].
+    guide : float
+        Wavelength that is held in its place [um].
+    """
+
+    zenith_distance: float = 0.0
+    parallactic_angle: float = 0.0
+    rotation: float = 0.0
+    pressure: float = 612.0
+    temperature: float = 2.0
+    guide: float = 2.18
+
+    def offset(self, wavelength: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return how far the air moves an image in x and y [element].
+
+        Dry air of Ciddor (1996, Applied Optics 35, 1566, eq. 1), its density that of an ideal gas.
+
+        Parameters
+        ----------
+        wavelength : ndarray
+            [um].
+        scale : float
+            Side of an element [arcsec].
+        """
+
+        def index(wave: np.ndarray | float) -> np.ndarray:
+            s = np.asarray(wave, float) ** -2
+            return (5792105.0 / (238.0185 - s) + 167917.0 / (57.362 - s)) * 1e-8
+
+        density = self.pressure / 1013.25 * 288.15 / (273.15 + self.temperature)
+        bent = np.degrees((index(wavelength) - index(self.guide)) * density) * 3600.0 / scale
+        up = bent * np.tan(np.radians(self.zenith_distance))
+        # The zenith lies `parallactic_angle` east of north, the y axis `rotation`; x points west of it.
+        turn = np.radians(self.parallactic_angle - self.rotation)
+        return -up * np.sin(turn), up * np.cos(turn)
+
+
+@dataclass(frozen=True)
 class Nebula:
     """What there is to see.
 
@@ -121,10 +171,20 @@ class Nebula:
     star: float = 4e5
     sky: Sequence[tuple[float, float]] = ((2.135, 150.0), (2.218, 220.0))
 
-    def maps(self, spectrograph: Spectrograph) -> dict[str, np.ndarray]:
-        """Return flux [DN/s] and wavelength [um] of the line, and the star [DN/s per um], (ny, nx)."""
+    def maps(
+        self, spectrograph: Spectrograph, at: tuple[float, float] = (0.0, 0.0)
+    ) -> dict[str, np.ndarray]:
+        """Return flux [DN/s] and wavelength [um] of the line, and the star [DN/s per um], (ny, nx).
+
+        Parameters
+        ----------
+        spectrograph : Spectrograph
+        at : (float, float)
+            How far the field is moved in x and y [element].
+        """
         y, x = np.indices((spectrograph.ny, spectrograph.nx), dtype=float)
-        dx, dy = x - (spectrograph.nx - 1) / 2, y - (spectrograph.ny - 1) / 2
+        dx = x - (spectrograph.nx - 1) / 2 - at[0]
+        dy = y - (spectrograph.ny - 1) / 2 - at[1]
         star = np.exp(-0.5 * ((dx - 2) ** 2 + (dy + 1) ** 2) / 1.2**2) / (2 * np.pi * 1.2**2)
         return {
             "LINEFLUX": self.flux * np.exp(-0.5 * (dx**2 + dy**2) / 3.5**2),
@@ -162,6 +222,7 @@ def observe_ifs(
     *,
     nebula: Nebula | None = None,
     camera: Camera | None = None,
+    sight: Sight | None = None,
     seed: int = 1,
     **more: Any,
 ) -> tuple[SimulatedExposure, SimulatedCache]:
@@ -175,6 +236,8 @@ def observe_ifs(
         `SLICER` or `LENSLET`, small ones of their kind.
     nebula : Nebula, optional
     camera : Camera, optional
+    sight : Sight, optional
+        Without it, no air is in the way, and the y axis points north.
     seed : int
         Decides everything drawn at random.
     **more
@@ -197,7 +260,7 @@ def observe_ifs(
     rows, wavelength, position = spectrograph.traces(camera.size)
     light = np.zeros((camera.size, camera.size))
     for row, wave, place in zip(rows, wavelength, position, strict=True):
-        flux = nebula.between(maps, tuple(place.tolist()), _sides(wave))
+        flux = _seen(nebula, spectrograph, sight, maps, tuple(place.tolist()), wave)
         first, weights = _profile(row, spectrograph.sigma)
         for r, weight in enumerate(weights):
             np.add.at(light, (first + r, np.arange(camera.size)), flux * weight)
@@ -213,11 +276,36 @@ def observe_ifs(
         "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CUNIT1": "deg", "CUNIT2": "deg",
         "CRVAL1": 262.4, "CRVAL2": -28.9, "CRPIX1": 1.0, "CRPIX2": 1.0,
     }  # fmt: skip
+    if sight is not None:
+        cards |= {"EL": 90.0 - sight.zenith_distance, "PARANG": sight.parallactic_angle}
+        cosine, sine = (float(f(np.radians(sight.rotation))) for f in (np.cos, np.sin))
+        system |= {"PC1_1": cosine, "PC1_2": -sine, "PC2_1": sine, "PC2_2": cosine}
     uncal, truth = write_exposure(
         directory, exposure, camera, pixels, light, system, seed=seed, truth=maps, cards=cards
     )
     made = SimulatedExposure(uncal, references, truth, exposure.stem)
     return made, write_cache(directory / "crds", camera, [made])
+
+
+def _seen(
+    nebula: Nebula,
+    spectrograph: Spectrograph,
+    sight: Sight | None,
+    maps: dict[str, np.ndarray],
+    place: tuple[int, int],
+    wave: np.ndarray,
+) -> np.ndarray:
+    """Return the light of an element in each column [DN/s]; the air moves the field a little."""
+    sides = _sides(wave)
+    if sight is None:
+        return nebula.between(maps, place, sides)
+    flux = np.empty(wave.size)
+    for first in range(0, wave.size, 8):  # the field moves by less than 0.05 elements meanwhile
+        part = slice(first, first + 8)
+        dx, dy = sight.offset(wave[part].mean(), spectrograph.scale)
+        here = nebula.maps(spectrograph, (float(dx), float(dy)))
+        flux[part] = nebula.between(here, place, sides[first : part.stop + 1])
+    return flux
 
 
 @dataclass(frozen=True)
