@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["Air", "moved_back", "refractivity", "shifts"]
 
@@ -25,7 +26,7 @@ class Air(NamedTuple):
     water_vapour: float = 0.0
 
 
-def refractivity(wavelength: np.ndarray, air: Air) -> np.ndarray:
+def refractivity(wavelength: ArrayLike, air: Air) -> np.ndarray:
     """Return the refractive index of air less one [1]_.
 
     Parameters
@@ -54,7 +55,7 @@ def refractivity(wavelength: np.ndarray, air: Air) -> np.ndarray:
 
 
 def shifts(
-    wavelength: np.ndarray, reference: float, air: Air, *, zenith_distance: float, angle: float
+    wavelength: ArrayLike, reference: float, air: Air, *, zenith_distance: float, angle: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how far the air moves an image at some wavelengths, from where it is at another.
 
