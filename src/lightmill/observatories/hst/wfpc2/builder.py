@@ -329,15 +329,15 @@ def _associations(
     proven = _proven(rows, leader, order, shifts, rules)
     distance = np.rint(away / 1000).astype(np.int64).tolist()
     roll = np.round(turned / NANO, 6).tolist()
-    listed = shifts.tolist()
     places = coordinates_of(chiefs)
     starts = [*first_of_each(leader).tolist(), len(order)]
     found: dict[str, Association] = {}
     for begin, end in itertools.pairwise(starts):
         chief = int(leader[begin])
+        listed = shifts[begin:end].tolist()  # of all at once it is as large as what is made of it
         made = tuple(
             _member(rows, int(order[i]), chief, rules, distance[i], roll[i], int(pointing[i]),
-                    listed[i], bool(proven[i]))
+                    listed[i - begin], bool(proven[i]))
             for i in range(begin, end)
         )  # fmt: skip
         place = [round(float(one[begin]), 9) for one in places]

@@ -30,6 +30,7 @@ from lightmill.observatories.hst.wfpc2.replay import (
     singles_of,
 )
 from lightmill.observatories.hst.wfpc2.state import Generation, State
+from lightmill.observatories.hst.wfpc2.truth import Truth
 
 __all__ = ["Check", "check", "flag_differences"]
 
@@ -98,10 +99,10 @@ def check(folder: Path, *, keep: bool = False) -> Check:
     """
     folder = Path(folder)
     instance = Instance(folder)
-    truth = _json(folder / "truth.json", needs=("steps", "type_A", "type_B"))
+    truth = _truth(folder / "truth.json")
     found = Check()
     log: list[Event] = []
-    small = sum(1 for _ in instance.exposures()) <= LARGE
+    small = instance.count() <= LARGE
     state = State()
     for number, step in enumerate(replay(instance, log.append if small else None)):
         state = step.archive.state
@@ -114,7 +115,7 @@ def check(folder: Path, *, keep: bool = False) -> Check:
             _note_headers(found, state, truth, keep=keep)
     found.differences += list(_of_state(state, log if small else None))
     if truth:
-        found.differences += list(_of_pairs(instance, truth.get("oms_generations") or {}))
+        found.differences += _of_pairs(instance, truth.get("oms_generations") or {})
     rules = _json(folder / "transitions.json") or _json(folder.parent / "transitions.json")
     found.differences += flag_differences(rules or {})
     found.counts = {
@@ -162,19 +163,23 @@ def flag_differences(rules: dict[str, Any]) -> list[str]:
     return found
 
 
-def _json(path: Path, needs: tuple[str, ...] = ()) -> dict[str, Any] | None:
+def _truth(path: Path) -> Truth | None:
+    return Truth(path, needs=("steps", "type_A", "type_B")) if path.is_file() else None
+
+
+def _json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CorruptFileError("the file cannot be read", place=path, found=error) from error
-    if not isinstance(content, dict) or any(name not in content for name in needs):
+    if not isinstance(content, dict):
         raise CorruptFileError(
             "the file is not what it should be",
             place=path,
-            found=", ".join(content)[:200] if isinstance(content, dict) else type(content).__name__,
-            expected=", ".join(needs) or "an object",
+            found=type(content).__name__,
+            expected="an object",
         )
     return content
 
@@ -204,7 +209,7 @@ def _keep(found: Check, step: Step) -> None:
         found.result[f"after_delivery_{step.delivery}"] = {"type_A": everything}
 
 
-def _note_headers(found: Check, state: State, truth: dict[str, Any] | None, *, keep: bool) -> None:
+def _note_headers(found: Check, state: State, truth: Truth | None, *, keep: bool) -> None:
     built = by_headers(state)
     found.counts["associations_by_headers"] = len(built.associations)
     if keep:
@@ -213,18 +218,17 @@ def _note_headers(found: Check, state: State, truth: dict[str, Any] | None, *, k
             "singles": built.singles,
         }
     if truth:
-        wanted = truth.pop("type_B")  # of a whole archive it takes more memory than the state
-        found.differences += _of_associations(
-            "type B", built.associations.values(), wanted["associations"]
-        )
-        found.differences += _of_lists("type B singles", built.singles, wanted["singles"])
+        wanted = truth.each("type_B", "associations")
+        found.differences += _of_associations("type B", built.associations.values(), wanted)
+        singles = truth.get("type_B", "singles") or []
+        found.differences += _of_lists("type B singles", built.singles, singles)
 
 
-def _of_step(step: Step, truth: dict[str, Any]) -> list[str]:
+def _of_step(step: Step, truth: Truth) -> list[str]:
     """Compare what a delivery did, and the associations after it."""
     found: list[str] = []
     state, place = step.archive.state, f"delivery {step.delivery}"
-    wanted = next((one for one in truth["steps"] if one["delivery"] == step.delivery), None)
+    wanted = next((one for one in truth.each("steps") if one["delivery"] == step.delivery), None)
     got = record_of_step(step)
     if wanted is None:
         return [f"{place}: nothing is known of it"]
@@ -235,17 +239,16 @@ def _of_step(step: Step, truth: dict[str, Any]) -> list[str]:
                 found += _of_lists(title, got[name][part], wanted[name][part])
         else:
             found += _of_lists(f"{place} {name}", got[name], wanted[name])
-    after_it = truth.get(f"after_delivery_{step.delivery}")
+    after_it = f"after_delivery_{step.delivery}"
     if step.delivery == 0:
-        wanted_a = truth.pop("type_A")
-        found += _of_associations(
-            f"{place} type A", state.associations.values(), wanted_a["associations"]
-        )
-        found += _of_lists(f"{place} singles", singles_of(state), wanted_a["singles"])
-    elif after_it:
-        proposals = {one["pep_id"] for one in after_it["type_A"]}
+        wanted_a = truth.each("type_A", "associations")
+        found += _of_associations(f"{place} type A", state.associations.values(), wanted_a)
+        singles = truth.get("type_A", "singles") or []
+        found += _of_lists(f"{place} singles", singles_of(state), singles)
+    elif after_it in truth:
+        proposals = {one["pep_id"] for one in truth.each(after_it, "type_A")}
         mine = [one for one in state.associations.values() if one.pep_id in proposals]
-        found += _of_associations(f"{place} type A", mine, after_it["type_A"])
+        found += _of_associations(f"{place} type A", mine, truth.each(after_it, "type_A"))
     return found
 
 
@@ -257,12 +260,16 @@ def _of_lists(title: str, got: list[Any], wanted: list[Any]) -> list[str]:
 
 
 def _of_associations(
-    title: str, got: Iterable[Association], wanted: list[dict[str, Any]]
+    title: str, got: Iterable[Association], wanted: Iterable[dict[str, Any]]
 ) -> Iterator[str]:
-    mine, theirs = {one.assoc_id: one for one in got}, {one["assoc_id"]: one for one in wanted}
-    yield from _of_lists(title, sorted(mine), sorted(theirs))
-    for assoc_id in sorted(mine.keys() & theirs.keys()):
-        one, other = record_of_association(mine[assoc_id]), theirs[assoc_id]
+    """Compare associations with those there should be, one of which is looked at at a time."""
+    mine, theirs = {one.assoc_id: one for one in got}, []
+    for other in wanted:
+        assoc_id = other["assoc_id"]
+        theirs.append(assoc_id)
+        if assoc_id not in mine:
+            continue
+        one = record_of_association(mine[assoc_id])
         for name in ("leader", "filter", "gen_date_str", "exptime_P", "pep_id"):
             if one[name] != other[name]:
                 yield f"{title} {assoc_id}: {name} {one[name]}, not {other[name]}"
@@ -278,6 +285,7 @@ def _of_associations(
             )
             if off > SHIFT or abs(m["droll_deg"] - n["droll_deg"]) > ROLL or m["q"] != n["q"]:
                 yield f"{title} {assoc_id} {m['dataset']}: {off:.4f} pixel, quality {m['q']}, {n['q']}"
+    yield from _of_lists(title, sorted(mine), sorted(theirs))
 
 
 def _of_state(state: State, log: list[Event] | None) -> Iterator[str]:

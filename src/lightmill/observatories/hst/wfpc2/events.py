@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -277,7 +278,9 @@ def event_of(record: Mapping[str, Any]) -> Event:
             "no such kind of event", found=record.get("event"), expected=", ".join(_KINDS)
         )
     try:
-        return kind(**{name: _value(name, value) for name, value in values.items()})
+        for name in values.keys() & _READERS.keys():
+            values[name] = _READERS[name](values[name])
+        return kind(**values)
     except (TypeError, KeyError) as error:
         raise ValidationError(
             f"the record is no {kind.__name__}",
@@ -286,26 +289,33 @@ def event_of(record: Mapping[str, Any]) -> Event:
         ) from error
 
 
-def _value(name: str, value: Any) -> Any:
-    match name:
-        case "rules":
-            return Rules(**value)
-        case "exposure":
-            return Exposure.from_row(value)
-        case "pointing" if isinstance(value, Mapping):
-            return Pointing(**{**value, "causes": tuple(value["causes"])})
-        case "associations":
-            return tuple(_association(one) for one in value)
-        case "read" | "pairs":
-            return tuple((dataset, generation) for dataset, generation in value)
-        case "files":
-            return tuple(value)
-    return value
+def _pointing(record: Any) -> Any:
+    if not isinstance(record, Mapping):
+        return record
+    return Pointing(**{**_shared(record), "causes": tuple(record["causes"])})
 
 
 def _association(record: Mapping[str, Any]) -> Association:
     members = tuple(
-        Member(**{**one, "shifts": tuple((x, y) for x, y in one["shifts"])})
+        Member(**{**_shared(one), "shifts": tuple([(x, y) for x, y in one["shifts"]])})
         for one in record["members"]
     )
-    return Association(**{**record, "members": members})
+    return Association(**{**_shared(record), "members": members})
+
+
+def _shared(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with one copy of texts that are the same: most are, many times over."""
+    return {
+        name: sys.intern(value) if type(value) is str else value for name, value in record.items()
+    }
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {  # fields that JSON has other words for
+    "rules": lambda value: Rules(**value),
+    "exposure": Exposure.from_row,
+    "pointing": _pointing,
+    "associations": lambda value: tuple(map(_association, value)),
+    "read": lambda value: tuple((dataset, generation) for dataset, generation in value),
+    "pairs": lambda value: tuple((dataset, generation) for dataset, generation in value),
+    "files": tuple,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -82,23 +83,26 @@ class Exposure:
         ValidationError
             If its name is none, a column is missing, or a value is not of its type.
         """
-        known = row.keys()
+        known = set(row.keys())
         dataset = row["dataset_name"] if "dataset_name" in known else None
         root_of(dataset)
         values: dict[str, Any] = {}
         for name, kind, default in _COLUMNS:
             value = row[name] if name in known else None
+            if type(value) is str and kind is str:
+                values[name] = sys.intern(value)
+                continue
             if value is None and default is None:
                 raise ValidationError(
                     "the exposure lacks a value", place=dataset, found=None, expected=name
                 )
-            values[name] = default if value is None else _typed(value, kind, f"{dataset}/{name}")
+            values[name] = default if value is None else _typed(value, kind, str(dataset), name)
         return cls(**values)
 
     @property
     def root(self) -> str:
         """The eight characters that exposure and jitter files share."""
-        return self.dataset_name[:8]
+        return sys.intern(self.dataset_name[:8])
 
     @property
     def filter(self) -> str:
@@ -129,7 +133,7 @@ class Exposure:
                 expected=", ".join(sorted(known)),
             )
         kind = type(getattr(self, column))
-        return replace(self, **{column: _typed(value, kind, f"{self.dataset_name}/{column}")})
+        return replace(self, **{column: _typed(value, kind, self.dataset_name, column)})
 
     def left_out(self) -> str | None:
         """Return why the exposure is never associated, or None if it may be (rule R0)."""
@@ -152,8 +156,8 @@ _COLUMNS: tuple[tuple[str, type, Any], ...] = (  # name, type, what stands for n
 )  # fmt: skip
 
 
-def _typed(value: Any, kind: type, place: str) -> Any:
-    """Return a value of a table as what it should be."""
+def _typed(value: Any, kind: type, dataset: str, name: str) -> Any:
+    """Return a value of a table as what it should be; one copy of texts that are the same."""
     try:
         found = kind(value)
     except (TypeError, ValueError, OverflowError):
@@ -161,11 +165,11 @@ def _typed(value: Any, kind: type, place: str) -> Any:
     if found is None or (kind is float and not math.isfinite(found)):
         raise ValidationError(
             "a value is of another type",
-            place=place,
+            place=f"{dataset}/{name}",
             found=value,
             expected="a finite number" if kind is float else kind.__name__,
         )
-    return found
+    return sys.intern(found) if type(found) is str else found
 
 
 def root_of(dataset: Any) -> str:
@@ -188,7 +192,7 @@ def root_of(dataset: Any) -> str:
             expected="U and eight letters or digits, upper case",
             remedy="correct the name where it comes from",
         )
-    return dataset[:8]
+    return sys.intern(dataset[:8])
 
 
 def oms_name(dataset: str) -> str:

@@ -36,6 +36,7 @@ class Flags(NamedTuple):
 
 
 NOTHING = Flags("-", "-")
+_EVERY = {pair: Flags(*pair) for pair in itertools.product(CAL_FLAGS, OMS_FLAGS)}
 
 
 class Happening(enum.StrEnum):
@@ -111,7 +112,7 @@ def after(flags: Flags, event: Happening) -> Flags:
             cal = "R"
         case Happening.AB_OK if cal == "R":
             cal = "Y"
-    return Flags(cal, oms)
+    return _EVERY[cal, oms]
 
 
 def transitions() -> Iterator[tuple[Flags, Happening, Flags]]:

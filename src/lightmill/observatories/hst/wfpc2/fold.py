@@ -7,6 +7,7 @@ alive while the log was written.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any
@@ -168,19 +169,20 @@ def _know(state: State, exposure: Exposure) -> None:
 
 def _arrived(state: State, event: events.Arrived) -> None:
     root = root_of(event.dataset)
-    received = state.received.setdefault((root, event.archive_class), Received(event.dataset))
-    known = received.generations.get(event.gen_date_str)
+    dataset, generation = sys.intern(event.dataset), sys.intern(event.gen_date_str)
+    received = state.received.setdefault((root, event.archive_class), Received(dataset))
+    known = received.generations.get(generation)
     if known is not None:
         _arrived_again(state, root, event, known)
     else:
-        newer = event.gen_date_str > received.current
+        newer = generation > received.current
         flags = state.flags.get(root, NOTHING)
         if newer:
             if received.current:
                 old = flags.cal if event.archive_class == "CAL" else flags.oms
                 received.generations[received.current].flag = old
-            received.current = event.gen_date_str
-        received.generations[event.gen_date_str] = Generation(event.content, event.files)
+            received.current = generation
+        received.generations[generation] = Generation(event.content, event.files)
         state.flags[root] = after(flags, _ARRIVES[event.archive_class, newer])
         if newer and event.archive_class == "CAL":
             _mark(state, root)

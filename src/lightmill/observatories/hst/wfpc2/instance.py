@@ -114,6 +114,10 @@ class Instance:
         """Close the archive's tables."""
         self._connection.close()
 
+    def count(self) -> int:
+        """Return how many exposures the database has."""
+        return int(next(self._rows("select count(*) from exposures"))[0])
+
     def exposures(self) -> Iterator[events.Described | events.Refused]:
         """Yield what the database tells of every exposure.
 

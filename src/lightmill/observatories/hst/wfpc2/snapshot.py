@@ -200,20 +200,20 @@ def _read(entries: Entries) -> dict[str, list[tuple[Any, Any]]]:
 
 def _sorted(state: State, wanted: set[str] | None = None) -> Iterator[tuple[str, Entries]]:
     """Yield the entries of each part that was fetched, in order of names and keys."""
-    parts: dict[str, Entries] = {}
-    for name, kind in sorted(records.KINDS.items()):
+    shelves = {}
+    for name in sorted(records.KINDS):
         value = getattr(state, name)
-        shelves = {name: value}
         if name == NESTED:
-            shelves = {f"{NESTED} {policy}": value[policy] for policy in sorted(value)}
-        for shelf, entries in shelves.items():
-            for key, one in sorted(dict.items(entries), key=_key):
-                part = part_of(key)
-                if wanted is None or part in wanted:
-                    pair = [key, kind.write(one)]
-                    parts.setdefault(part, {}).setdefault(shelf, []).append(pair)
-    yield from sorted(parts.items())
-
-
-def _key(entry: tuple[Any, Any]) -> Any:
-    return entry[0]
+            shelves.update({f"{NESTED} {policy}": value[policy] for policy in sorted(value)})
+        else:
+            shelves[name] = value
+    parts: dict[str, dict[str, list[Any]]] = {}
+    for shelf, entries in shelves.items():
+        for key in dict.keys(entries):
+            parts.setdefault(part_of(key), {}).setdefault(shelf, []).append(key)
+    for part in sorted(parts if wanted is None else wanted & parts.keys()):
+        found: Entries = {}
+        for shelf, keys in parts[part].items():
+            write = records.KINDS[shelf.split(" ", 1)[0]].write
+            found[shelf] = [[key, write(shelves[shelf][key])] for key in sorted(keys)]
+        yield part, found
