@@ -16,11 +16,13 @@ import numpy as np
 
 from lightmill.errors import DataError
 from lightmill.imaging.affine import Affine
+from lightmill.imaging.corrected_nodes import REFERENCE, corrected_node, linear_between, points_of
 from lightmill.imaging.overlap import TangentPlane
+from lightmill.imaging.plain_systems import NodeSystem
+from lightmill.models.asdf_tree import array_tag as own_array_tag
 
 __all__ = ["corrected", "linear_keywords"]
 
-REFERENCE = ("v2_ref", "v3_ref", "roll_ref")
 BEFORE = "before_alignment"  # frame of what a general system said before it was corrected
 
 
@@ -30,13 +32,14 @@ def corrected(
     plane: TangentPlane,
     shape: tuple[int, int],
     reference: Mapping[str, float | None] | None = None,
+    array_tag: str = "",
 ) -> Any:
     """Return a world coordinate system with a correction.
 
     Parameters
     ----------
-    wcs : gwcs.WCS or astropy.wcs.WCS
-        It is not changed.
+    wcs : gwcs.WCS, astropy.wcs.WCS or NodeSystem
+        It is not changed; a NodeSystem must be one that `can_be_corrected`.
     affine : Affine
         The correction, in the tangent plane [arcsec].
     plane : TangentPlane
@@ -45,10 +48,12 @@ def corrected(
         Rows and columns of the image.
     reference : mapping, optional
         ``v2_ref``, ``v3_ref`` [arcsec] and ``roll_ref`` [deg] of a system that passes through V2V3.
+    array_tag : str, optional
+        What arrays are tagged in the file that a NodeSystem goes into; that of our own by default.
 
     Returns
     -------
-    corrected : gwcs.WCS or astropy.wcs.WCS
+    corrected : gwcs.WCS, astropy.wcs.WCS or NodeSystem
         Of the same class as `wcs`.
 
     Raises
@@ -60,9 +65,11 @@ def corrected(
     def moved(ra: Any, dec: Any) -> tuple[np.ndarray, np.ndarray]:
         return plane.deproject(affine(plane.project(ra, dec)))
 
+    known = reference or {}
+    if isinstance(wcs, NodeSystem):
+        return corrected_node(wcs, moved, shape, known, array_tag or own_array_tag())
     if not hasattr(wcs, "available_frames"):
         return _corrected_keywords(wcs, moved, shape)
-    known = reference or {}
     through_v2v3 = "v2v3" in wcs.available_frames
     if through_v2v3 and all(known.get(name) is not None for name in REFERENCE):
         return _corrected_v2v3(wcs, moved, shape, {name: known[name] for name in REFERENCE})
@@ -112,16 +119,11 @@ def _corrected_v2v3(
             expected="frames detector, v2v3, world, as assign_wcs makes them",
             remedy="run assign_wcs again",
         ) from error
-    # The correction is linear in the other plane, too, but for what the curvature of the sky
-    # does to it over the field: 1e-6 of it for a field of 10 arcmin.
-    sky = wcs.pixel_to_world_values(*_grid(shape))
+    sky = wcs.pixel_to_world_values(*points_of(shape))
     here = np.stack(corrector.world_to_tanp(*sky), axis=1)
     there = np.stack(corrector.world_to_tanp(*moved(*sky)), axis=1)
-    good = np.isfinite(here).all(axis=1) & np.isfinite(there).all(axis=1)
-    here, there = here[good], there[good]
-    middle = here.mean(axis=0)
-    matrix = np.linalg.lstsq(here - middle, there - there.mean(axis=0), rcond=None)[0].T
-    corrector.set_correction(matrix=matrix, shift=there.mean(axis=0) - matrix @ middle)
+    matrix, shift = linear_between(here, there)
+    corrector.set_correction(matrix=matrix, shift=shift)
     after = [(step.frame, step.transform) for step in corrector.wcs.pipeline]
     made = gwcs.WCS([*steps[:place], *after[place:]], name=wcs.name)
     if wcs.bounding_box is not None:
@@ -167,7 +169,7 @@ def _corrected_keywords(wcs: Any, moved: Callable[..., Any], shape: tuple[int, i
     """Move the reference value, and fit the matrix in the plane that touches the sky there."""
     made = wcs.deepcopy()
     ra, dec = moved(*(np.array([value]) for value in wcs.wcs.crval))
-    x, y = _grid(shape)
+    x, y = points_of(shape)
     focal = np.stack(wcs.pix2foc(x, y, 0), axis=1) - (wcs.wcs.crpix - 1)
     target = TangentPlane(float(ra[0]), float(dec[0])).project(*moved(*wcs.all_pix2world(x, y, 0)))
     matrix = np.linalg.lstsq(focal, target / 3600.0, rcond=None)[0].T
@@ -178,9 +180,3 @@ def _corrected_keywords(wcs: Any, moved: Callable[..., Any], shape: tuple[int, i
         made.wcs.pc = matrix / wcs.wcs.cdelt[:, None]
     made.wcs.set()
     return made
-
-
-def _grid(shape: tuple[int, int], points: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    ny, nx = shape
-    x, y = np.meshgrid(np.linspace(0, nx - 1, points), np.linspace(0, ny - 1, points))
-    return x.ravel(), y.ravel()

@@ -11,8 +11,8 @@ from lightmill.errors import DataError
 from lightmill.imaging.drizzling import Pixels, Sheet
 from lightmill.imaging.mosaic_frame import Frame, Orientation, bounds_of
 from lightmill.imaging.pixel_map import PixelMap
-from lightmill.imaging.plain_systems import NodeSystem
-from lightmill.models import CalModel, Region, wcs_of
+from lightmill.imaging.plain_systems import system_of
+from lightmill.models import CalModel, Region
 from lightmill.models.dq import PIXEL, mask_of
 
 __all__ = [
@@ -74,8 +74,7 @@ def sky_system(model: Any, name: str = "") -> Any:
     DataError
         If it has none, or one that does not lead to right ascension and declination.
     """
-    plain = NodeSystem.of(model.meta.get("wcs"))
-    wcs = wcs_of(model) if plain is None else plain
+    wcs = system_of(model)
     if wcs is None:
         raise DataError(
             "the exposure has no world coordinate system",

@@ -13,15 +13,32 @@ import numpy as np
 
 from lightmill.imaging import transforms
 from lightmill.imaging.wcs_transforms import pixel_to_sky, plane_wcs
+from lightmill.models import wcs_of
 from lightmill.models.asdf_tree import ObjectNode, Tagged
 
-__all__ = ["NodeSystem", "TangentSystem"]
+__all__ = ["NodeSystem", "TangentSystem", "system_of"]
 
 Pair = tuple[np.ndarray, np.ndarray]
 
 
+def system_of(model: Any) -> Any:
+    """Return the world coordinate system of an image, made without packages where that is possible.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    wcs : NodeSystem, gwcs.WCS, astropy.wcs.WCS or None
+        The first kind that can say where its pixels are; all have ``pixel_to_world_values``.
+    """
+    plain = NodeSystem.of(model.meta.get("wcs"))
+    return wcs_of(model) if plain is None else plain
+
+
 class NodeSystem:
-    """The system of an exposure, evaluated from the nodes of its tree.
+    """The system of an image, evaluated from the nodes of its tree.
 
     Parameters
     ----------
@@ -35,10 +52,12 @@ class NodeSystem:
     """
 
     def __init__(self, node: Tagged) -> None:
+        if isinstance(node, ObjectNode):  # the packages have made it, and can evaluate it
+            raise transforms.Unsupported(node)
         steps = node.value["steps"]
         world = steps[-1].value["frame"]
         reference = world.value.get("reference_frame") if isinstance(world, Tagged) else None
-        if isinstance(node, ObjectNode) or "/icrs-" not in getattr(reference, "tag", ""):
+        if "/icrs-" not in getattr(reference, "tag", ""):
             raise transforms.Unsupported(node)
         self.node = node
         self.bounding_box = transforms.bounding_box(steps[0].value["transform"])
@@ -55,6 +74,22 @@ class NodeSystem:
     def forward_transform(self, x: Any, y: Any) -> Pair:
         """Return right ascension and declination [deg] of pixels, also outside the image."""
         return pixel_to_sky(self.node, x, y)
+
+    @property
+    def available_frames(self) -> list[str]:
+        """Names of its frames, from the detector to the sky."""
+        frames = (step.value["frame"] for step in self.node.value["steps"])
+        return [str(one.value["name"] if isinstance(one, Tagged) else one) for one in frames]
+
+    def pixel_to_world_values(self, x: Any, y: Any) -> Pair:
+        """Return right ascension and declination [deg] of pixels; NaN outside of the limits."""
+        ra, dec = self.forward_transform(x, y)
+        if self.bounding_box is None:
+            return ra, dec
+        (x0, x1), (y0, y1) = self.bounding_box
+        x, y = np.asarray(x), np.asarray(y)
+        outside = (x < x0) | (x > x1) | (y < y0) | (y > y1)
+        return np.where(outside, np.nan, ra), np.where(outside, np.nan, dec)
 
     @property
     def backward_transform(self) -> Any:
@@ -99,15 +134,9 @@ class TangentSystem:
 
     def forward_transform(self, x: Any, y: Any) -> Pair:
         """Return right ascension, 0 … 360, and declination [deg] of pixels."""
-        matrix = np.deg2rad(self.matrix * self.step)
-        dx, dy = np.asarray(x) - self.crpix[0], np.asarray(y) - self.crpix[1]
-        east = matrix[0, 0] * dx + matrix[0, 1] * dy
-        north = matrix[1, 0] * dx + matrix[1, 1] * dy
-        ra0, dec0 = np.deg2rad(self.crval)
-        depth = np.cos(dec0) - north * np.sin(dec0)
-        ra = ra0 + np.arctan2(east, depth)
-        dec = np.arctan2(np.sin(dec0) + north * np.cos(dec0), np.hypot(east, depth))
-        return np.mod(np.rad2deg(ra), 360.0), np.rad2deg(dec)
+        pixels = np.asarray(x), np.asarray(y)
+        ra, dec = transforms.plane_to_sky(pixels, self.crval, self.crpix, self.matrix * self.step)
+        return ra, dec
 
     def backward_transform(self, ra: Any, dec: Any) -> Pair:
         """Return pixels of the sky; NaN for the half of it that no tangent plane shows."""

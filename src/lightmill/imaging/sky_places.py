@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from lightmill.imaging.plain_systems import NodeSystem
+
 __all__ = ["pixel_area", "position_angles", "sky_positions"]
 
 
@@ -15,7 +17,7 @@ def sky_positions(wcs: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    wcs : gwcs.WCS or astropy.wcs.WCS or None
+    wcs : NodeSystem, gwcs.WCS, astropy.wcs.WCS or None
         Of the image; it may end at the image's edge, these places need not.
     x, y : (n,) ndarray of float64
         Positions [pixel].
@@ -27,6 +29,9 @@ def sky_positions(wcs: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     if wcs is None or not len(x):
         return np.full((2, len(x)), np.nan)
+    if isinstance(wcs, NodeSystem):
+        lon, lat = wcs.forward_transform(x, y)
+        return np.stack([lon % 360, lat])
     from astropy.coordinates import ICRS, SkyCoord
     from astropy.wcs.utils import wcs_to_celestial_frame
 
@@ -48,7 +53,7 @@ def position_angles(wcs: Any, x: np.ndarray, y: np.ndarray, orientation: np.ndar
 
     Parameters
     ----------
-    wcs : gwcs.WCS or astropy.wcs.WCS or None
+    wcs : NodeSystem, gwcs.WCS, astropy.wcs.WCS or None
         Of the image.
     x, y : (n,) ndarray of float64
         Positions [pixel].
@@ -73,7 +78,7 @@ def pixel_area(wcs: Any, shape: tuple[int, ...]) -> float | None:
 
     Parameters
     ----------
-    wcs : gwcs.WCS or astropy.wcs.WCS or None
+    wcs : NodeSystem, gwcs.WCS, astropy.wcs.WCS or None
         Of the image.
     shape : (ny, nx)
         Of the image.

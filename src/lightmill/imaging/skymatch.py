@@ -12,6 +12,7 @@ import numpy as np
 
 from lightmill.errors import ConfigurationError, DataError, UnknownNameError
 from lightmill.imaging.overlap import TangentPlane, edge_of, may_overlap
+from lightmill.imaging.plain_systems import system_of
 from lightmill.imaging.sky_level import (
     Cells,
     Clipping,
@@ -23,7 +24,7 @@ from lightmill.imaging.sky_level import (
     pixel_noise,
     sample,
 )
-from lightmill.models import CalModel, Exposures, Region, wcs_of
+from lightmill.models import CalModel, Exposures, Region
 from lightmill.models.lineage import as_class
 from lightmill.pipeline import Beside, Skipped, Step, param
 
@@ -126,7 +127,7 @@ class MatchSky(Step):
             return exposures.each(lambda model: self._sky(model, None), "measure the sky"), []
         grids, skies, outlines = {}, [], []
         for model, name in zip(exposures.science, exposures.names, strict=True):
-            wcs = wcs_of(model)
+            wcs = system_of(model)
             if wcs is None:
                 raise DataError(
                     "the exposure does not say where on the sky it is",

@@ -35,6 +35,7 @@ from lightmill.imaging.photometry import (
     rectangular_backgrounds,
     subtracted,
 )
+from lightmill.imaging.plain_systems import system_of
 from lightmill.imaging.segmentation import find_segments
 from lightmill.imaging.sky_places import pixel_area
 from lightmill.imaging.starfinders import find_peaks
@@ -45,8 +46,8 @@ from lightmill.models import (
     ResampledModel,
     SegmentationModel,
     content,
-    wcs_of,
 )
+from lightmill.models.asdf_tables import plain_table
 from lightmill.models.catalog import Catalog
 from lightmill.pipeline import Products, Step, param
 
@@ -207,7 +208,7 @@ class SourceCatalog(Step):
             notes.append("no sources were found: the catalog is empty")
             values = {"label": np.zeros(0, np.int32)}
         else:
-            add_places(values, wcs_of(image))
+            add_places(values, system_of(image))
             add_magnitudes(values, offset, calibrated=unit == "Jy")
             add_concentrations(
                 values,
@@ -443,11 +444,14 @@ def _vega_offset(image: Any, reference: Any, notes: list[str]) -> float:
     if reference is None:
         notes.append("there is no reference for Vega magnitudes: they are not given")
         return math.nan
-    table = content(reference, "abvega_offset")
-    if table is None:
-        notes.append("the reference for Vega magnitudes has no table abvega_offset")
-        return math.nan
-    found = magnitude_offset(np.asarray(table.as_array()), _setting(image))
+    rows = plain_table(reference.foreign.tree().get("abvega_offset"), reference.path)
+    if rows is None:
+        table = content(reference, "abvega_offset")
+        if table is None:
+            notes.append("the reference for Vega magnitudes has no table abvega_offset")
+            return math.nan
+        rows = np.asarray(table.as_array())
+    found = magnitude_offset(rows, _setting(image))
     if isinstance(found, str):
         notes.append(found)
         return math.nan
@@ -466,7 +470,7 @@ def _flux_scale(image: Any, notes: list[str]) -> tuple[float, str]:
         known = Unit(unit, parse_strict="silent")
         return 1.0, "" if type(known).__name__ == "UnrecognizedUnit" else unit
     area = image.meta.get("photometry.pixelarea_steradians") or pixel_area(
-        wcs_of(image), image.array("data").shape
+        system_of(image), image.array("data").shape
     )
     if area is None:
         notes.append("the area of a pixel is not known: fluxes are sums of surface brightness")

@@ -25,10 +25,18 @@ from lightmill.models.asdf_tree import TAG, Tagged
 
 __all__ = [
     "Unsupported",
+    "affine",
     "bounding_box",
     "compose",
+    "constant",
+    "divide",
     "evaluate",
     "identity",
+    "inverse",
+    "named",
+    "one_scaled",
+    "plane_to_sky",
+    "remap",
     "rotation",
     "scale",
     "shift",
@@ -36,6 +44,7 @@ __all__ = [
     "spherical",
     "with_array_tag",
     "with_bounding_box",
+    "with_inverse",
 ]
 
 GWCS = "tag:stsci.edu:gwcs/"
@@ -55,13 +64,13 @@ def compose(*nodes: Tagged, name: str = "") -> Tagged:
     result = nodes[0]
     for node in nodes[1:]:
         result = _pair("compose", result, node, _inputs(result), _outputs(node))
-    return _named(result, name)
+    return named(result, name)
 
 
 def side_by_side(left: Tagged, right: Tagged, name: str = "") -> Tagged:
     """Return the transform that applies two to axes of their own."""
     counts = len(_inputs(left)) + len(_inputs(right)), len(_outputs(left)) + len(_outputs(right))
-    return _named(_pair("concatenate", left, right, *map(_axes, "xy", counts)), name)
+    return named(_pair("concatenate", left, right, *map(_axes, "xy", counts)), name)
 
 
 def shift(dx: float, dy: float, *, name: str = "", axes: tuple[str, str] = ("", "")) -> Tagged:
@@ -74,8 +83,13 @@ def shift(dx: float, dy: float, *, name: str = "", axes: tuple[str, str] = ("", 
 
 def scale(factor: float, *, name: str = "", axes: tuple[str, str] = ("", "")) -> Tagged:
     """Return the transform that multiplies both axes."""
-    x, y = (_one_axis("scale", "factor", factor, axis) for axis in axes)
+    x, y = (one_scaled(factor, name=axis) for axis in axes)
     return side_by_side(x, y, name=name)
+
+
+def one_scaled(factor: float, *, name: str = "") -> Tagged:
+    """Return the transform that multiplies one axis."""
+    return _one_axis("scale", "factor", factor, name)
 
 
 def identity() -> Tagged:
@@ -83,7 +97,52 @@ def identity() -> Tagged:
     return _node("identity-1.2.0", {"n_dims": 2}, ["x0", "x1"], ["x0", "x1"])
 
 
-def rotation(angles: Sequence[float], axes: str) -> Tagged:
+def remap(mapping: Sequence[int], inputs: int, *, name: str = "") -> Tagged:
+    """Return the transform that puts its inputs, by number, into another order or out twice."""
+    content: dict[str, Any] = {"mapping": list(mapping)}
+    if inputs > max(mapping) + 1:  # what the tag takes for granted
+        content["n_inputs"] = inputs
+    ends = _axes("x", inputs), _axes("x", len(mapping))
+    return named(_node("remap_axes-1.3.0", content, *ends), name)
+
+
+def divide(left: Tagged, right: Tagged) -> Tagged:
+    """Return the transform that divides what one makes of its inputs by what another does."""
+    return _pair("divide", left, right, _inputs(left), _outputs(left))
+
+
+def constant(value: float, *, name: str = "") -> Tagged:
+    """Return the transform of one axis into a number."""
+    content = {"value": float(value), "dimensions": 1}
+    return named(_node("constant-1.4.0", content, ["x"], ["y"]), name)
+
+
+def affine(matrix: Any, translation: Any, *, array_tag: str, name: str = "") -> Tagged:
+    """Return the transform of two axes by a matrix and a shift after it.
+
+    Parameters
+    ----------
+    matrix : (2, 2) array_like
+    translation : (2,) array_like
+    array_tag : str
+        What arrays are tagged in the file it goes into.
+    name : str
+    """
+    content = {
+        key: Tagged(
+            array_tag,
+            {
+                "data": np.asarray(value, np.float64).tolist(),
+                "datatype": "float64",
+                "shape": list(np.shape(value)),
+            },
+        )
+        for key, value in (("matrix", matrix), ("translation", translation))
+    }
+    return named(_node("affine-1.3.0", content, ["x", "y"], ["x", "y"]), name)
+
+
+def rotation(angles: Sequence[float], axes: str, *, name: str = "") -> Tagged:
     """Return the rotation of a vector about axes one after the other.
 
     Parameters
@@ -92,16 +151,17 @@ def rotation(angles: Sequence[float], axes: str) -> Tagged:
         [deg]; a positive one turns the axes of the frame counterclockwise.
     axes : str
         Letters x, y, z, as many as angles.
+    name : str
     """
     content = {
         "angles": [float(a) for a in angles],
         "axes_order": axes,
         "rotation_type": "cartesian",
     }
-    return _node("rotate_sequence_3d-1.0.0", content, ["x", "y", "z"], ["x", "y", "z"])
+    return named(_node("rotate_sequence_3d-1.0.0", content, list("xyz"), list("xyz")), name)
 
 
-def spherical(*, to_vector: bool, wrap_lon_at: int) -> Tagged:
+def spherical(*, to_vector: bool, wrap_lon_at: int, name: str = "") -> Tagged:
     """Return the transform from longitude and latitude [deg] to a unit vector, or back.
 
     Parameters
@@ -110,12 +170,58 @@ def spherical(*, to_vector: bool, wrap_lon_at: int) -> Tagged:
         Which way.
     wrap_lon_at : int
         360: longitudes from 0 to 360; 180: from -180 to 180.
+    name : str
     """
     kind = "spherical_to_cartesian" if to_vector else "cartesian_to_spherical"
     sphere, vector = ["lon", "lat"], ["x", "y", "z"]
     ends = (sphere, vector) if to_vector else (vector, sphere)
     content = {"transform_type": kind, "wrap_lon_at": wrap_lon_at}
-    return _node(f"{GWCS}spherical_cartesian-1.1.0", content, *ends)
+    return named(_node(f"{GWCS}spherical_cartesian-1.1.0", content, *ends), name)
+
+
+def named(node: Tagged, name: str) -> Tagged:
+    """Return the transform under a name; without one it stays as it is."""
+    return Tagged(node.tag, {**node.value, "name": name}) if name else node
+
+
+def with_inverse(node: Tagged, way_back: Tagged) -> Tagged:
+    """Return the transform with what leads back, where readers could not find it themselves."""
+    return Tagged(node.tag, {**node.value, "inverse": way_back})
+
+
+def inverse(node: Tagged) -> Tagged:
+    """Return the transform that leads back.
+
+    Raises
+    ------
+    Unsupported
+        If a part of it is of a kind whose way back is not known here.
+    """
+    if not isinstance(node, Tagged) or not isinstance(node.value, Mapping):
+        raise Unsupported(node)
+    content, kind = node.value, _kind(node)
+    if isinstance(content.get("inverse"), Tagged):
+        way_back: Tagged = content["inverse"]
+        return way_back
+    if kind == "compose":
+        return compose(*(inverse(part) for part in reversed(content["forward"])))
+    if kind == "concatenate":
+        left, right = content["forward"]
+        return side_by_side(inverse(left), inverse(right))
+    if kind == "identity":
+        return node
+    if kind == "shift":
+        return _one_axis("shift", "offset", -float(content["offset"]), "")
+    if kind == "scale":
+        return _one_axis("scale", "factor", 1 / float(content["factor"]), "")
+    if kind == "rotate_sequence_3d":
+        return rotation(
+            [-a for a in _numbers(content["angles"])[::-1]], content["axes_order"][::-1]
+        )
+    if kind == "spherical_cartesian":
+        to_vector = content["transform_type"] == "cartesian_to_spherical"
+        return spherical(to_vector=to_vector, wrap_lon_at=content["wrap_lon_at"])
+    raise Unsupported(node)
 
 
 def with_array_tag(node: Any, tag: str) -> Any:
@@ -193,16 +299,12 @@ def _pair(kind: str, left: Tagged, right: Tagged, inputs: Any, outputs: Any) -> 
 
 
 def _one_axis(kind: str, key: str, value: float, name: str) -> Tagged:
-    return _named(_node(f"{kind}-1.2.0", {key: float(value)}, ["x"], ["y"]), name)
+    return named(_node(f"{kind}-1.2.0", {key: float(value)}, ["x"], ["y"]), name)
 
 
 def _node(tag: str, content: dict[str, Any], inputs: list[str], outputs: list[str]) -> Tagged:
     whole = tag if tag.startswith("tag:") else f"{TAG}transform/{tag}"
     return Tagged(whole, {**content, "inputs": inputs, "outputs": outputs})
-
-
-def _named(node: Tagged, name: str) -> Tagged:
-    return Tagged(node.tag, {**node.value, "name": name}) if name else node
 
 
 def _axes(letter: str, count: int) -> list[str]:
@@ -390,6 +492,46 @@ def _spherical(node: Tagged, inputs: Arrays) -> Arrays:
     return lon, lat
 
 
+def _fits_plane(node: Tagged, inputs: Arrays) -> Arrays:
+    projection = node.value["projection"]
+    if _kind(projection) != "gnomonic" or projection.value.get("direction") != "pix2sky":
+        raise Unsupported(node)
+    crval, crpix, cdelt, pc = (
+        _numbers(node.value[name]) for name in ("crval", "crpix", "cdelt", "pc")
+    )
+    return plane_to_sky(inputs, crval, crpix, cdelt[:, None] * pc)
+
+
+def plane_to_sky(pixels: Arrays, crval: Any, crpix: Any, cd: np.ndarray) -> Arrays:
+    """Return the places of pixels of a tangent plane.
+
+    Parameters
+    ----------
+    pixels : (ndarray, ndarray)
+        x and y, from 0.
+    crval : (float, float)
+        Right ascension and declination of the tangent point [deg].
+    crpix : (float, float)
+        Its pixel, from 0.
+    cd : (2, 2) ndarray of float64
+        From pixels to the plane [deg].
+
+    Returns
+    -------
+    ra, dec : ndarray of float64
+        Right ascension, 0 … 360, and declination [deg].
+    """
+    matrix = np.deg2rad(cd)
+    dx, dy = pixels[0] - crpix[0], pixels[1] - crpix[1]
+    east = matrix[0, 0] * dx + matrix[0, 1] * dy
+    north = matrix[1, 0] * dx + matrix[1, 1] * dy
+    ra0, dec0 = np.deg2rad(crval)
+    depth = np.cos(dec0) - north * np.sin(dec0)
+    ra = ra0 + np.arctan2(east, depth)
+    dec = np.arctan2(np.sin(dec0) + north * np.cos(dec0), np.hypot(east, depth))
+    return np.mod(np.rad2deg(ra), 360.0), np.rad2deg(dec)
+
+
 def _numbers(held: Any) -> np.ndarray:
     """Return the numbers of a node: an array in the tree or in a block, or a list."""
     if isinstance(held, Tagged):
@@ -420,4 +562,5 @@ _KINDS: dict[str, Callable[[Tagged, Arrays], Arrays]] = {
     "polynomial": _polynomial,
     "rotate_sequence_3d": _rotate3d,
     "spherical_cartesian": _spherical,
+    "fitswcs_imaging": _fits_plane,
 }

@@ -13,17 +13,20 @@ import numpy as np
 from lightmill.errors import DataError
 from lightmill.imaging.affine import Affine
 from lightmill.imaging.alignment import align, align_onto
+from lightmill.imaging.corrected_nodes import can_be_corrected
 from lightmill.imaging.corrected_wcs import corrected, linear_keywords
 from lightmill.imaging.footprint import corners, region_text
 from lightmill.imaging.overlap import TangentPlane, edge_of, middle_of, pixel_size
 from lightmill.imaging.pairing import distinct, merged
+from lightmill.imaging.plain_systems import NodeSystem, system_of
 from lightmill.imaging.reference_stars import ReferenceStars, read_reference
 from lightmill.imaging.sip import HIGHEST, fit_sip
 from lightmill.imaging.star_catalogs import given_stars, star_catalog
 from lightmill.imaging.star_finding import Stars, find_stars
 from lightmill.models import CalModel, Exposures, put_wcs, wcs_of
+from lightmill.models.asdf_tree import STANDARD, array_tag
 from lightmill.models.dq import PIXEL
-from lightmill.models.lineage import as_class
+from lightmill.models.lineage import as_class, force
 from lightmill.pipeline import Beside, SideProduct, Skipped, Step, param
 
 __all__ = ["AlignExposures"]
@@ -361,9 +364,12 @@ class AlignExposures(Step):
             made.history.append("tweakreg: not aligned, pointing kept")
             return made
         wcsinfo = model.meta.wcsinfo
-        wcs = corrected(one.wcs, correction, plane, one.shape, wcsinfo.to_dict())
+        tag = array_tag(STANDARD if model.foreign.asdf is None else model.foreign.asdf.standard())
+        wcs = corrected(one.wcs, correction, plane, one.shape, wcsinfo.to_dict(), tag)
         plain = not hasattr(wcs, "available_frames")  # keywords say it all, and will
-        made = model.evolve() if plain else put_wcs(model, wcs)
+        made = model.evolve() if plain or isinstance(wcs, NodeSystem) else put_wcs(model, wcs)
+        if isinstance(wcs, NodeSystem):
+            force(made, "wcs", wcs.node)
         middle = middle_of(one.wcs, plane, one.shape)
         shift = (correction(middle) - middle)[0]
         text = f'moved by {shift[0]:+.4f}" east, {shift[1]:+.4f}" north, {correction.rotation:+.5f} deg'
@@ -401,7 +407,10 @@ class AlignExposures(Step):
 
 
 def _wcs(model: Any, name: str) -> Any:
-    wcs = wcs_of(model)
+    """Return the world coordinates of an exposure, of a kind that can be corrected."""
+    wcs = system_of(model)
+    if isinstance(wcs, NodeSystem) and not can_be_corrected(wcs, model.meta.wcsinfo.to_dict()):
+        wcs = wcs_of(model)
     if wcs is None:
         raise DataError(
             "the exposure does not say where on the sky it is",

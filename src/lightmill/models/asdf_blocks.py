@@ -1,7 +1,7 @@
 """Arrays of an .asdf file, read without the asdf package: written out in the tree, or in plain blocks.
 
 The package takes a second to start, and makes objects of all the tree to get at one array. Blocks
-it compressed, strided views, masks, strings and other files are left to it.
+it compressed, strided views, masks, tables and other files are left to it.
 
 References
 ----------
@@ -29,6 +29,8 @@ _TYPES = frozenset(
     ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32",
      "float64", "complex64", "complex128")
 )  # fmt: skip
+_TEXTS = {"ascii": "S", "ucs4": "U"}  # of fixed length
+LONGEST_TEXT = 1 << 16  # characters
 LARGEST_TREE = 16 << 20  # bytes in which the end of the tree is looked for
 
 
@@ -52,8 +54,10 @@ def plain_array(node: Any, path: Path) -> np.ndarray | None:
     if not isinstance(node, Mapping) or {"mask", "strides"} & set(node):
         return None
     kind = node.get("datatype")
-    if kind is not None and (not isinstance(kind, str) or kind not in _TYPES):
-        return None
+    if kind is not None:
+        kind = _native_type(kind)
+        if kind is None:
+            return None
     if "data" in node:
         return _inline(node["data"], kind, node.get("shape"))
     source, shape, order = node.get("source"), node.get("shape"), node.get("byteorder")
@@ -68,7 +72,7 @@ def plain_array(node: Any, path: Path) -> np.ndarray | None:
         or not all(isinstance(length, int) and length >= 0 for length in shape)
     ):
         return None
-    dtype = np.dtype(kind).newbyteorder(">" if order == "big" else "<")
+    dtype = kind.newbyteorder(">" if order == "big" else "<")
     count = int(np.prod(shape, dtype=object))
     data = _block(path, source, offset, count * dtype.itemsize)
     if data is None:
@@ -77,14 +81,25 @@ def plain_array(node: Any, path: Path) -> np.ndarray | None:
     return values.astype(dtype.newbyteorder("="))
 
 
-def _inline(data: Any, kind: str | None, shape: Any = None) -> np.ndarray | None:
+def _native_type(kind: Any) -> np.dtype | None:
+    """Return the dtype of a word, or of a kind of text and its length; None of anything else."""
+    if isinstance(kind, str):
+        return np.dtype(kind) if kind in _TYPES else None
+    if isinstance(kind, list) and len(kind) == 2 and kind[0] in _TEXTS:
+        length = kind[1]
+        if isinstance(length, int) and 0 < length <= LONGEST_TEXT:
+            return np.dtype((_TEXTS[kind[0]], length))
+    return None
+
+
+def _inline(data: Any, kind: np.dtype | None, shape: Any = None) -> np.ndarray | None:
     try:
-        values = np.array(data, None if kind is None else np.dtype(kind))
+        values = np.array(data, kind)
         if shape is not None:  # of an empty array, the list says less than the shape
             values = values.reshape(shape)
     except (TypeError, ValueError, OverflowError):
         return None
-    return values if values.dtype.kind in "biufc" else None
+    return values if kind is not None or values.dtype.kind in "biufc" else None
 
 
 def _block(path: Path, number: int, offset: int, size: int) -> bytes | None:

@@ -99,6 +99,15 @@ def test_the_node_of_a_tangent_plane_is_read_as_the_same_plane():
     assert_allclose(read(*POINTS, with_bounding_box=False), sky_of(plane)(*POINTS), atol=ROUNDING)
 
 
+def test_the_node_of_a_tangent_plane_is_evaluated_without_the_packages():
+    plane = TangentSystem((53.1, -27.8), (120.5, 80.25), SCALE / 3600, MATRIX, SHAPE)
+
+    system = NodeSystem.of(plane.node(array_tag()))
+
+    assert system.bounding_box == plane.bounding_box
+    assert_allclose(system.forward_transform(*POINTS), sky_of(plane)(*POINTS), rtol=1e-15)
+
+
 def test_the_other_side_of_the_sky_is_on_no_plane():
     plane = TangentSystem((53.1, -27.8), (0.0, 0.0), SCALE / 3600, MATRIX, SHAPE)
 

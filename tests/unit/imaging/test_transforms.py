@@ -120,3 +120,26 @@ def test_limits_that_are_none_are_not_guessed(held):
 
     with pytest.raises((Unsupported, ValueError)):
         bounding_box(Tagged(node.tag, {**node.value, "bounding_box": held}))
+
+
+def test_the_way_back_is_found_for_what_leads_to_the_sky():
+    there = transforms.compose(
+        transforms.scale(1 / 3600),
+        transforms.shift(1.5, -0.5),
+        transforms.identity(),
+        transforms.spherical(to_vector=True, wrap_lon_at=180),
+        transforms.rotation([0.1, -0.2, 123.0, 45.0, -300.0], "zyxyz"),
+        transforms.spherical(to_vector=False, wrap_lon_at=360),
+    )
+
+    back = evaluate(transforms.inverse(there), *evaluate(there, 100 * X, 100 * Y))
+
+    assert_allclose(back, (100 * X, 100 * Y), atol=1e-8)  # arcsec: rounding of degrees
+
+
+def test_a_way_back_that_is_written_down_is_taken():
+    back = transforms.shift(1.0, 2.0)
+
+    assert transforms.inverse(transforms.with_inverse(node_of(PLANE["sum"]), back)) is back
+    with pytest.raises(Unsupported):
+        transforms.inverse(node_of(PLANE["polynomials"]))

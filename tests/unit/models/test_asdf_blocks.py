@@ -13,6 +13,8 @@ ARRAYS = {
     "counts": DICE.integers(0, 1000, (2, 3, 2)).astype(np.uint16),
     "one": np.array([1.5]),
     "none": np.zeros((0, 3)),
+    "texts": np.array(["F150W", "clear ", "Å"]),
+    "ascii": np.array([b"F150W", b"N/A"]),
 }
 
 
@@ -56,7 +58,6 @@ def test_parts_of_one_block_are_told_apart(write):
     [
         ({"it": np.arange(100.0)}, {"all_array_compression": "zlib"}),
         ({"it": np.ma.masked_equal([1.0, 2.0], 2.0)}, {}),
-        ({"it": np.array(["a", "b"])}, {}),
         ({"it": np.array([(1, 2.0)], [("a", "i4"), ("b", "f8")])}, {}),
     ],
 )
@@ -79,6 +80,10 @@ def test_what_is_not_plain_is_left_to_the_library(write, arrays, options):
         {"shape": ["*"]},
         {"shape": [-3]},
         {"datatype": "float31"},
+        {"datatype": ["ucs4", -1]},
+        {"datatype": ["ucs4", 1 << 40]},
+        {"datatype": ["utf9", 4]},
+        {"datatype": ["ucs4"]},
         {"byteorder": "middle"},
     ],
 )
