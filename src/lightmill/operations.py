@@ -6,6 +6,7 @@ The composition root of operations: `lightmill.workflow` knows none of them, and
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import re
 import sys
@@ -20,12 +21,35 @@ from lightmill.workflow.conditions import Conditions, Expectations
 from lightmill.workflow.store import Arrival, Startable, TaskPlan
 from lightmill.yaml_files import read_yaml
 
-__all__ = ["Observing"]
+__all__ = ["Observing", "planner_at"]
 
 OF_CANDIDATE = re.compile(r"\('([^']+)',\s*'[^']*'\)")
 NEED = {"start": 400, "times": 4}  # MB, and a factor: of a pipeline nobody has measured
 RECORD = "record.json"  # in the folder of a job: what ran, also of a job that failed
 DISCOVERED = "a3001"  # what the field calls associations that no candidate asked for
+
+
+def planner_at(home: Path, options: Sequence[str] = ()) -> Any:
+    """Return who answers for the folder of an observatory or of an instrument.
+
+    Parameters
+    ----------
+    home : Path
+        With ``operations.yaml``. A module ``operations`` beside it answers with its `planner`;
+        else the rules of association do, and ``operations.yaml`` alone.
+    options : sequence of str
+        Words for what runs.
+
+    Returns
+    -------
+    planner : Planner
+        With ``facts``, ``conditions`` and ``expectations``.
+    """
+    package = Path(__file__).parent
+    if (home / "operations.py").exists() and home.is_relative_to(package):
+        name = ".".join((package.name, *home.relative_to(package).parts, "operations"))
+        return importlib.import_module(name).planner(home, options)
+    return Observing(home, options)
 
 
 class Observing:

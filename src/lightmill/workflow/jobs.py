@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -149,8 +150,8 @@ def _failure(one: Ended, folder: Path, *, is_full: bool) -> Outcome:
     """Say how a job ended that did not end well."""
     tail = _tail(folder / LOG_FILE)
     reason = one.reason or f"exit status {one.exit_status}"
-    told = tail.strip().splitlines()
-    story = f"{reason}: {told[-1]}" if told else reason
+    told = _last_words(tail)
+    story = f"{reason}: {told}" if told else reason
     if one.reason == CANCELLED or not (is_full or any(words in tail + reason for words in NO_ROOM)):
         passing = one.is_lost or any(words in tail for words in TRANSIENT)
         killed = one.exit_status is None or one.exit_status < 0
@@ -160,6 +161,18 @@ def _failure(one: Ended, folder: Path, *, is_full: bool) -> Outcome:
         )  # fmt: skip
     shutil.rmtree(folder / "out", ignore_errors=True)  # what it began to write takes room, too
     return Outcome(False, f"the disk was full: {story}", is_no_fault=True, is_lost=one.is_lost)
+
+
+def _last_words(tail: str) -> str:
+    """Return what a log says at its end: of a story the fact, and what was found."""
+    lines = tail.rstrip().splitlines()
+    if not lines:
+        return ""
+    indented = list(itertools.takewhile(lambda line: line.startswith("    "), reversed(lines)))
+    if len(indented) == len(lines):  # it begins before what was read of the log
+        return lines[-1].strip()
+    found = [" ".join(line.split()) for line in indented if line.strip().startswith("found:")]
+    return ", ".join([lines[-1 - len(indented)].strip(), *found])
 
 
 def _tail(path: Path) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from lightmill.workflow.dispatch import Dispatch
 from lightmill.workflow.engines import Ended, Room
+from lightmill.workflow.jobs import outcome_of
 from lightmill.workflow.machine import Policy
 from lightmill.workflow.patience import Unavailable
 from lightmill.workflow.store import TaskPlan
@@ -160,3 +161,21 @@ def test_an_attempt_that_found_the_disk_full_does_not_count(dispatch, engine, st
 
     assert store.status()["tasks"] == {"READY": 1}
     assert store.status()["jobs"] == {"FAILED": 3, "QUEUED": 1}
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (
+            "begun\na.fits[JIT]: too short\n    found:    17160 bytes\n    try:      fetch it\n",
+            "exit status 3: a.fits[JIT]: too short, found: 17160 bytes",
+        ),
+        ("Traceback\n  File\nKeyError: 'x'\n", "exit status 3: KeyError: 'x'"),
+        ("    all that was read\n    of a long story\n", "exit status 3: of a long story"),
+        ("", "exit status 3"),
+    ],
+)
+def test_a_job_that_failed_says_the_fact_and_what_was_found(tmp_path, log, said):
+    (tmp_path / "log.txt").write_text(log)
+
+    assert outcome_of(Ended(1, 3), tmp_path, tmp_path, None, list).reason == said

@@ -166,20 +166,24 @@ def _gate(site: Site, folder: Path, conditions: Conditions) -> Gate:
 
 def planner_of(site: Site) -> Observing:
     """Return who knows the rules, pipelines and instruments of an observatory."""
-    from lightmill.operations import Observing
+    from lightmill.operations import planner_at
 
-    return Observing(_home(site.observatory), site.run)
+    planner: Observing = planner_at(_home(site.observatory), site.run)
+    return planner
 
 
 def _home(name: str) -> Path:
-    """Return the folder of the observatory that is named, or of the only one that can operate."""
+    """Return the folder of the observatory that is named, or of the only one that can operate.
+
+    An instrument can, too: one whose archive is kept by itself.
+    """
     from lightmill import app
-    from lightmill.instrument import observatories
+    from lightmill.instrument import instruments, observatories
 
     app.discover()
-    homes = {
-        one.name: one.home for one in observatories() if (one.home / "operations.yaml").exists()
-    }
+    homes = {one.name: one.home for one in observatories()}
+    homes |= {one.name: one.home for one in instruments()}
+    homes = {one: home for one, home in homes.items() if (home / "operations.yaml").exists()}
     if name:
         for known, home in homes.items():
             if known.lower() == name.lower():

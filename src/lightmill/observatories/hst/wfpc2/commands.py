@@ -23,6 +23,13 @@ _ARCHIVE = argument(
     "archive", type=click.Path(path_type=Path), help="Folder: archive.sqlite, jitter files."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+_OUTPUT = click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".",
+    show_default=True,
+    help="Folder of what is made.",
+)
 
 
 @click.group(
@@ -36,6 +43,10 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
         "release": f"{_HERE}:release_command",
         "rules": f"{_HERE}:rules_command",
         "check": f"{_HERE}:check_command",
+        "deliver": f"{_HERE}:deliver_command",
+        "measure": f"{_HERE}:measure_command",
+        "build": f"{_HERE}:build_command",
+        "product": f"{_HERE}:product_command",
     },
     no_args_is_help=True,
 )
@@ -276,6 +287,83 @@ def rules_command(
                 click.echo(f"{told} be {what.replace('_', ' ')}: {len(names)}: {_some(names)}")
 
 
+@command("deliver")
+@_ARCHIVE
+@argument("inbox", type=click.Path(path_type=Path, file_okay=False), help="Where operations look.")
+@click.option("--delivery", multiple=True, type=int, help="Number of a delivery; by default all.")
+def deliver_command(archive: Path, inbox: Path, delivery: tuple[int, ...]) -> None:
+    """Put deliveries of an archive's copy where `lightmill ops watch` takes them in.
+
+    Corrections of the database that came with them are printed as the commands that tell them.
+    """
+    import shlex
+
+    from lightmill.observatories.hst.wfpc2.handover import hand_over
+
+    with _instance(archive) as instance:
+        for number in delivery or instance.deliveries:
+            handed = hand_over(instance, number, inbox)
+            click.echo(f"# delivery {number}: {len(handed.files)} files")
+            for name in handed.missing:
+                click.echo(f"# delivery {number}: {name} is missing")
+            for one in handed.corrections:
+                name = f"{one.dataset.lower()}_exposure.json"
+                click.echo(f"lightmill ops set {name} {shlex.quote(f'{one.column}={one.value}')}")
+
+
+@command("measure")
+@argument("jit", type=click.Path(path_type=Path), help="Table of a pair, _jit.fits.")
+@argument("jif", type=click.Path(path_type=Path), help="Its statistics, _jif.fits.")
+@_OUTPUT
+def measure_command(jit: Path, jif: Path, output_dir: Path) -> None:
+    """Measure the pointing in one pair of jitter files: _pointing.json.
+
+    A piece of `run` on files alone; `lightmill ops` has it run.
+    """
+    from lightmill.observatories.hst.wfpc2.pieces import measure
+
+    click.echo(measure(jit, jif, output_dir))
+
+
+@command("build")
+@argument("document", type=click.Path(path_type=Path), help="JSON: exposures of a proposal, rules.")
+@click.option(
+    "--pointings",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    required=True,
+    help="Folder of _pointing.json, one of each exposure.",
+)
+@_OUTPUT
+def build_command(document: Path, pointings: Path, output_dir: Path) -> None:
+    """Build the associations of one proposal: an _asn.json of each.
+
+    A piece of `run` on files alone; `lightmill ops` has it run.
+    """
+    from lightmill.observatories.hst.wfpc2.pieces import build
+
+    for path in build(document, pointings, output_dir):
+        click.echo(path)
+
+
+@command("product")
+@argument("association", type=click.Path(path_type=Path), help="Association, _asn.json.")
+@click.option(
+    "--frames",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder of calibrated frames (_c0m.fits), to be combined; without it only the table is made.",
+)
+@_OUTPUT
+def product_command(association: Path, frames: Path | None, output_dir: Path) -> None:
+    """Make the products of one association: table, images, picture.
+
+    A piece of `run` on files alone; `lightmill ops` has it run.
+    """
+    from lightmill.observatories.hst.wfpc2.pieces import make_product
+
+    for path in make_product(association, output_dir, frames):
+        click.echo(path)
+
+
 @command("check")
 @argument("folder", type=click.Path(path_type=Path), help="Archive: archive.sqlite, jitter files.")
 @_JSON
@@ -347,12 +435,26 @@ def _opened(store: str, *, create: bool = False, keep: bool = False) -> Iterator
     log = EventLog(store, create=create)
     try:
         maintained = Archive(log.state(), log.append, log.flush)
+        if not log.last:
+            maintained = _of_operations(log.engine) or maintained
         yield maintained
         log.flush()
         if keep:
             log.keep(maintained.state)
     finally:
         log.engine.dispose()
+
+
+def _of_operations(engine: Any) -> Any:
+    """Return the archive that operations keep in a store, to be looked at; None if they do not."""
+    from lightmill.observatories.hst.wfpc2.maintenance import Archive
+    from lightmill.observatories.hst.wfpc2.site import (
+        is_kept_by_operations,
+        refuse,
+        state_of_site,
+    )
+
+    return Archive(state_of_site(engine), refuse) if is_kept_by_operations(engine) else None
 
 
 @contextlib.contextmanager
