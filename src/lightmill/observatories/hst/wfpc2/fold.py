@@ -164,7 +164,8 @@ def _described(state: State, event: events.Described) -> None:
 
 def _know(state: State, exposure: Exposure) -> None:
     state.exposures[exposure.root] = exposure
-    state.days.setdefault(exposure.start_time[:10], {})[exposure.pep_id] = None
+    if state.rules.grace is not None:
+        state.days.setdefault(exposure.start_time[:10], {})[exposure.pep_id] = None
 
 
 def _arrived(state: State, event: events.Arrived) -> None:
@@ -217,7 +218,9 @@ def _refused(state: State, event: events.Refused) -> None:
 
 
 def _adopted(state: State, event: events.Adopted) -> None:
-    state.rules = event.rules
+    state.rules, state.days = event.rules, {}
+    for exposure in list(state.exposures.values()) if event.rules.grace is not None else ():
+        _know(state, exposure)
     for pep_id in state.proposals:
         state.changes[pep_id] = state.changes.get(pep_id, 0) + 1
         state.to_look_at[pep_id] = None

@@ -126,7 +126,7 @@ class State:
         self.owed: dict[str, set[str]] = {policy: set() for policy in POLICIES}
         self.touched: dict[int, dict[str, int]] = {}
         self.today = ""
-        self.days: dict[str, dict[int, None]] = {}  # day of exposures → their proposals
+        self.days: dict[str, dict[int, None]] = {}  # of exposures → proposals; with a grace time
         self.requests: dict[int, tuple[tuple[str, str], ...]] = {}
         self.n_requests = 0
         self.digests: dict[str, bytes] = {}  # digests of what is known of each, until it changes
