@@ -39,6 +39,10 @@ def _handler(served):
             pass
 
         def do_GET(self):
+            if served.halfway.is_set() and not served.goes_on.is_set():
+                served.goes_on.wait(60)  # nothing else is sent meanwhile, however long it takes
+                self.close_connection = True
+                return
             name = self.path.rpartition("/")[2]
             doing = served.doing(name)
             path = served.folder / name
