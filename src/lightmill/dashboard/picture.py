@@ -12,7 +12,7 @@ import numpy as np
 from lightmill.dashboard.lettering import HIGH, haloed, written
 from lightmill.dashboard.sky_grid import Label, SkyGrid
 
-__all__ = ["enlarged", "png", "shrunk", "stretched", "with_grid"]
+__all__ = ["collapsed", "enlarged", "png", "shrunk", "stretched", "with_grid"]
 
 STRIP = 32 << 20  # bytes of an image that are read at once
 CONTRAST = 60.0  # of the inverse hyperbolic sine: linear up to a sixtieth of the range
@@ -181,6 +181,30 @@ def shrunk(image: Any, plane: int, largest: int) -> np.ndarray:
         part = image.read(region, planes=plane) if whole is None else whole[region.slices]
         parts.append(_means(np.asarray(part, np.float64), step))
     return np.concatenate(parts)
+
+
+def collapsed(cube: Any, largest: int) -> np.ndarray:
+    """Return the mean over the first axis of a cube in bins, as `shrunk` does of a plane.
+
+    Parameters
+    ----------
+    cube : (n, ny, nx) LazyArray or ndarray
+        One plane at a time is in memory.
+    largest : int
+        Bins of the longest side.
+
+    Returns
+    -------
+    small : ndarray of float64
+        Means of what is finite; NaN where nothing is.
+    """
+    total = count = np.zeros(())
+    for plane in range(cube.shape[0]):
+        small = shrunk(cube, plane, largest)
+        is_known = np.isfinite(small)
+        total, count = total + np.where(is_known, small, 0.0), count + is_known
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(count > 0, total / count, np.nan)
 
 
 def _means(part: np.ndarray, step: int) -> np.ndarray:

@@ -8,18 +8,22 @@ import re
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightmill.dashboard.picture import enlarged, png, shrunk, stretched, with_grid
+from lightmill.dashboard.picture import collapsed, enlarged, png, shrunk, stretched, with_grid
 from lightmill.dashboard.sky_grid import SkyGrid, sky_grid
+from lightmill.dashboard.spectral_axes import is_cube, spectral_grid, wavelength_plane
 from lightmill.errors import DataError, LightmillError
+
+if TYPE_CHECKING:
+    from lightmill.models.cards import Header
 
 __all__ = ["SIZES", "Previews"]
 
 SIZES = {"thumb": 192, "preview": 960}  # longest side [pixel]
-LOOK = 2  # how pictures look; with another number they are made anew
+LOOK = 3  # how pictures look; with another number they are made anew
 LARGEST = 40_000  # pixels of a side; what claims more is no image of ours
 LEGIBLE = 640  # pixels of the longest side that a preview has at least, or a few less
 
@@ -90,20 +94,23 @@ class Previews:
 
 
 def _picture(path: Path, size: str) -> bytes:
-    """Return the PNG of a file's science image; of a cube or ramp that of its last plane."""
+    """Return the PNG of a file's science image; of a cube that of its mean, of a ramp its last plane."""
     from lightmill.models import open as open_model
 
     model = open_model(path)
-    array, is_science = _image(model)
+    array, header = _image(model)
     largest = SIZES[size]
-    small = shrunk(array, int(np.prod(array.shape[:-2], dtype=int)) - 1, largest)
+    if is_cube(array.shape, header):
+        small = collapsed(array, largest)
+    else:
+        small = shrunk(array, int(np.prod(array.shape[:-2], dtype=int)) - 1, largest)
     shades = stretched(small)
     if size == "thumb":
         return png(shades)
     step, zoom = -(-max(array.shape[-2:]) // largest), max(1, LEGIBLE // max(small.shape))
     shades = enlarged(shades, zoom)
     x, y = (_places(length, step, zoom) for length in shades.shape[::-1])
-    grid = _grid(model, x, y) if is_science else None
+    grid = _grid(model, header, array.shape, x, y)
     return png(shades) if grid is None else with_grid(shades, grid)
 
 
@@ -112,13 +119,18 @@ def _places(length: int, step: int, zoom: int) -> np.ndarray:
     return (np.arange(length) + 0.5) / zoom * step - 0.5
 
 
-def _grid(model: Any, x: np.ndarray, y: np.ndarray) -> SkyGrid | None:
-    """Return the lines of the sky, None if the header tells of none or contradicts itself."""
-    from lightmill.models.content import keyword_wcs_of
+def _grid(
+    model: Any, header: Header, shape: tuple[int, ...], x: np.ndarray, y: np.ndarray
+) -> SkyGrid | None:
+    """Return the lines of the sky, or those of a spectrum; None if nothing tells of either."""
+    from lightmill.models.content import wcs_of_cards
 
     try:
-        wcs = keyword_wcs_of(model)
-        if wcs is None or wcs.wcs.lngtyp != "RA":
+        plane = wavelength_plane(model, shape)
+        wcs = wcs_of_cards(header.cards) if plane is None and "CTYPE1" in header else None
+        if wcs is None:
+            return spectral_grid(header, plane, x, y)
+        if wcs.wcs.lngtyp != "RA":
             return None
         axes = wcs.wcs.lng, wcs.wcs.lat
         return sky_grid(lambda *at: tuple(wcs.pixel_to_world_values(*at)[k] for k in axes), x, y)
@@ -126,19 +138,24 @@ def _grid(model: Any, x: np.ndarray, y: np.ndarray) -> SkyGrid | None:
         return None
 
 
-def _image(model: Any) -> tuple[Any, bool]:
-    """Return the image to show, and whether it is what the file's world coordinates are about."""
+def _image(model: Any) -> tuple[Any, Header]:
+    """Return the image to show, and its keywords: none if it is not what the file is about."""
+    from lightmill.models.cards import Header
+    from lightmill.models.content import cards_of_image
+
     known = [one for one in model.arrays.items() if _is_image(one[1].shape, one[1].dtype)]
     known.sort(key=lambda one: one[0] != "data")
     if known:
-        return known[0][1], known[0][0] == "data"
+        name, array = known[0]
+        return array, Header(cards_of_image(model) if name == "data" else [])
     others = [
-        hdu.array() for hdu in model.foreign.hdus
+        hdu for hdu in model.foreign.hdus
         if hdu.kind == "image" and hdu.has_data and _is_image(hdu.shape, np.dtype(float))
     ]  # fmt: skip
     if not others:
         raise DataError("the file holds no image")
-    return others[0], len(others) == 1
+    is_science = len(others) == 1
+    return others[0].array(), Header(cards_of_image(model) if is_science else [])
 
 
 def _is_image(shape: Any, dtype: np.dtype) -> bool:

@@ -21,7 +21,7 @@ from lightmill.models.lineage import force
 from lightmill.models.model import Model
 
 __all__ = [
-    "celestial_cards", "content", "keyword_wcs_of", "node_of", "put_celestial_cards", "put_wcs",
+    "cards_of_image", "celestial_cards", "content", "keyword_wcs_of", "node_of", "put_celestial_cards", "put_wcs",
     "wcs_of", "wcs_of_cards",
 ]  # fmt: skip
 
@@ -197,12 +197,29 @@ def keyword_wcs_of(model: Model) -> Any:
     CorruptFileError
         If the keywords contradict each other.
     """
+    cards = cards_of_image(model)
+    return wcs_of_cards(cards, model.path or model.model_type) if _has_axes(cards) else None
+
+
+def cards_of_image(model: Model) -> list[bytes]:
+    """Return the header of a model's image, as it would be written.
+
+    Parameters
+    ----------
+    model : Model
+        An image, a spectrum or a cube.
+
+    Returns
+    -------
+    cards : list of bytes
+        80 bytes each; those of the primary header where the image has none of its own.
+    """
     store, headers = model.meta._store, model.foreign.headers
     header = headers.get(("SCI", 1))
-    cards = merged_cards(header, "SCI", store.schema, store.values)  # as they would be written
+    cards = merged_cards(header, "SCI", store.schema, store.values)
     if not _has_axes(cards) and header is None and ("PRIMARY", 1) in headers:
-        cards = headers["PRIMARY", 1].cards
-    return wcs_of_cards(cards, model.path or model.model_type) if _has_axes(cards) else None
+        return list(headers["PRIMARY", 1].cards)
+    return cards
 
 
 def celestial_cards(model: Model) -> list[bytes]:
