@@ -7,6 +7,7 @@ was: what ran on is adopted, what vanished is tried again, what was delivered is
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -28,6 +29,7 @@ __all__ = ["Planner", "Service", "Ticked"]
 log = logging.getLogger("lightmill.workflow")
 
 BATCH = 200  # files taken in by one transaction
+TIDY = 300.0  # s; 0.1 s of work. By itself Python waits until a quarter of all objects are garbage
 
 
 class Planner(Maker, Protocol):
@@ -173,7 +175,11 @@ class Service:
         is_over: Callable[[], bool],
     ) -> None:
         patience, is_sure, idle_since = Patience(), False, time.monotonic()
+        tidied = idle_since
         while not is_over():
+            if time.monotonic() - tidied >= TIDY:
+                gc.collect()
+                tidied = time.monotonic()
             try:
                 if self.dispatch is not None and not is_sure:
                     self.dispatch.recover()
