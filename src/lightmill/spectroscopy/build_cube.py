@@ -19,6 +19,12 @@ __all__ = ["BuildCube"]
 
 DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
 ARCSEC = 1.0 / 3600.0  # [deg]
+# Where headers say elevation, airmass and parallactic angle: in the middle of the exposure, if they do.
+DIRECTION = (
+    ("target.elevation_mid", "telescope_state.el"),
+    ("target.airmass_mid", "telescope_state.airmass"),
+    ("telescope_state.parang",),
+)
 
 
 class BuildCube(Step):
@@ -179,14 +185,17 @@ def _direction(
     frame: RateModel, zenith: float | None, angle: float | None, place: object
 ) -> tuple[float, float]:
     """Return zenith distance and position angle of the zenith, as given or as the header says [deg]."""
-    said = {name: frame.meta.get(f"telescope_state.{name}") for name in ("el", "airmass", "parang")}
-    if zenith is None and said["el"] is not None:
-        zenith = 90.0 - said["el"]
-    elif zenith is None and said["airmass"] is not None:
-        zenith = float(np.rad2deg(np.arccos(1.0 / max(said["airmass"], 1.0))))
-    angle = said["parang"] if angle is None else angle
+    elevation, airmass, parallactic = (
+        next((value for path in paths if (value := frame.meta.get(path)) is not None), None)
+        for paths in DIRECTION
+    )
+    if zenith is None and elevation is not None:
+        zenith = 90.0 - elevation
+    elif zenith is None and airmass is not None:
+        zenith = float(np.rad2deg(np.arccos(1.0 / max(airmass, 1.0))))
+    angle = parallactic if angle is None else angle
     for name, value, keywords in (
-        ("zenith_distance", zenith, "EL, AIRMASS"),
+        ("zenith_distance", zenith, "ELMID, EL, AIRMAMID, AIRMASS"),
         ("parallactic_angle", angle, "PARANG"),
     ):
         if value is None:

@@ -26,6 +26,7 @@ const fromServer = () => {
     sources: (file) => json("sources", { file }),
     row: (row) => json("row", { row }),
     cut: async (key, x, y) => new Float32Array(await (await ask("cut", { ...key, x, y })).arrayBuffer()),
+    through: async (key, x, y) => new Float32Array(await (await ask("through", { ...key, x, y })).arrayBuffer()),
     news: (since) => json("news", { since }),
   };
 };

@@ -193,9 +193,11 @@ const headings = () => {
     const choose = (value) => { numbers[n] = Math.min(axis.length - 1, Math.max(0, Math.round(value) || 0)); show({ plane: one.axes.reduce((at, other, m) => at * other.length + numbers[m], 0) }).then(() => $("axes").querySelectorAll("input[type=range]")[n]?.focus()); };
     slide.addEventListener("change", () => choose(slide.valueAsNumber));
     number.addEventListener("change", () => choose(number.valueAsNumber));
-    label.append(Object.assign(document.createElement("span"), { textContent: axis.name }), slide, number);
+    const told = one.channels.length ? `${axis.name} ${micrometres(one.channels[numbers[n]])}` : axis.name;
+    label.append(Object.assign(document.createElement("span"), { textContent: told }), slide, number);
     return label;
   }));
+  spectrumHeading();
 };
 const turnFile = (by) => show({ file: (state.file + by + facts.files.length) % facts.files.length });
 $("file").addEventListener("input", () => show({ file: Number($("file").value) }));
@@ -275,6 +277,7 @@ const report = (found, x, y, aloud) => {
   $("dq").textContent = inside ? (found.flags || []).join(" ") || "none" : "–";
   Object.assign($("readout").dataset, { told: Number($("readout").dataset.told || 0) + 1, x, y, value: inside ? found.value : "", ra: sky ? found.ra : "", dec: sky ? found.dec : "" });
   cutThrough(x, y);
+  lookThrough(x, y);
   shown = sky ? $("degrees").textContent.replace("−", "-") : $("xy").textContent;
   if (aloud) $("spoken").textContent = `x ${Math.round(x)}, y ${Math.round(y)}, value ${$("value").textContent}${found.flags?.length ? ", flags " + found.flags.join(", ") : ""}`;
 };

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["page", "write_page"]
 
-_SCRIPTS = ("colours.js", "answers.js", "picture.js", "controls.js", "cuts.js", "news.js")
+_SCRIPTS = (
+    "colours.js", "answers.js", "picture.js", "spectrum.js", "controls.js", "cuts.js", "news.js"
+)  # fmt: skip
 _WIDEST = 1024  # bins along the longer side of a picture inside a page: about 2 MB
 _CELLS = 400_000  # of a catalog inside a page: about 5 MB
 # The mantissa keeps 14 of its 24 bits, which is 3e-5 of the value and halves the page.
@@ -97,7 +99,7 @@ def write_page(viewer: Viewer, path: Path) -> Path:
         product, first = viewer.products[number], file["first"]
         layer = product.layers[first]
         plane = _plane(layer.lead, viewer.planes)
-        file["layers"], file["first"] = [{**file["layers"][first], "axes": []}], 0
+        file["layers"], file["first"] = [{**file["layers"][first], "axes": [], "channels": []}], 0
         inside.append({**_picture(product, first, plane), **_catalog(viewer, number)})
         if plane or layer.planes > 1:
             file["layers"][0]["name"] += f", plane {plane}"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lightmill.errors import DataError, UnknownNameError
-from lightmill.models import LazyArray, Model, Region, dq
+from lightmill.models import CubeModel, LazyArray, Model, Region, dq
 from lightmill.models import open as open_model
 from lightmill.viewing.planes import Overview, binned, overview
 from lightmill.viewing.sky import Sky
@@ -42,6 +42,8 @@ class Layer:
     kind : str
         ``values``, ``flags``, or ``labels`` (of sources, or of combinations of inputs).
     unit : str
+    channels : tuple of float
+        Wavelength of each plane of a cube [um]; empty where planes are something else.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Layer:
     array: Any
     kind: str
     unit: str
+    channels: tuple[float, ...] = ()
 
     @property
     def frame(self) -> tuple[int, int]:
@@ -70,9 +73,18 @@ class Layer:
         """Return the pixels of a region of a plane."""
         return np.asarray(self.array.read(region, planes=plane))
 
+    def through(self, x: int, y: int) -> np.ndarray:
+        """Return the values of one pixel in all planes: a spectrum, or a ramp."""
+        region = Region(y, y + 1, x, x + 1)
+        if isinstance(self.array, LazyArray):
+            return np.asarray(self.array.read(region)).ravel()
+        return np.array([self.read(region, plane)[0, 0] for plane in range(self.planes)])
+
     def facts(self) -> dict[str, Any]:
         """Return what the page is told of it."""
         names = _AXES.get(len(self.lead), tuple(f"axis {n}" for n in range(len(self.lead))))
+        if self.channels:
+            names = ("wavelength",)
         return {
             "name": self.name,
             "kind": self.kind,
@@ -82,6 +94,7 @@ class Layer:
                 {"name": name, "length": length}
                 for name, length in zip(names, self.lead, strict=True)
             ],
+            "channels": list(self.channels),
         }
 
 
@@ -244,6 +257,7 @@ class Product:
 
 def _layers(model: Model) -> list[Layer]:
     found = []
+    channels = _channels(model)
     for attribute, array in model.arrays.items():
         shape = tuple(array.shape)
         if array.dtype.names or len(shape) < 2 or 0 in shape:
@@ -251,7 +265,8 @@ def _layers(model: Model) -> list[Layer]:
         name = "SCI" if attribute == "data" else attribute.upper()
         kind = _kind(model, attribute)
         held = array if isinstance(array, LazyArray) else _Whole(array)
-        found.append(Layer(name, attribute, held, kind, _unit(model, attribute, name)))
+        of_cube = channels if len(shape) == 3 and shape[0] == len(channels) else ()
+        found.append(Layer(name, attribute, held, kind, _unit(model, attribute, name), of_cube))
     for hdu in model.foreign.hdus:  # what the schema does not know can be looked at, too
         if hdu.kind == "image" and hdu.has_data and len(hdu.shape) >= 2 and 0 not in hdu.shape:
             name = (hdu.name or f"HDU {hdu.number}") + (f",{hdu.version}" * (hdu.version > 1))
@@ -259,6 +274,14 @@ def _layers(model: Model) -> list[Layer]:
             found.append(Layer(name, name.lower(), hdu.array(), "values", unit))
     found.sort(key=lambda layer: layer.attribute != "data")
     return found
+
+
+def _channels(model: Model) -> tuple[float, ...]:
+    """Return the wavelengths of the planes of a cube [um], as far as it says them."""
+    if not isinstance(model, CubeModel) or not model.has("wavelength"):
+        return ()
+    wavelength = np.asarray(model.array("wavelength"), float).ravel()
+    return tuple(wavelength.tolist()) if np.isfinite(wavelength).all() else ()
 
 
 def _kind(model: Model, attribute: str) -> str:

@@ -88,7 +88,7 @@ class Viewer:
         Parameters
         ----------
         question : str
-            ``tile``, ``flags``, ``summary``, ``at``, ``cut``, ``sky``, ``place``, ``sources`` or ``row``.
+            ``tile``, ``flags``, ``summary``, ``at``, ``cut``, ``through``, ``sky``, ``place``, ``sources`` or ``row``.
         asked : dict
             Names → numbers.
 
@@ -103,6 +103,7 @@ class Viewer:
             "summary": self._summary,
             "at": self._at,
             "cut": self._cut,
+            "through": self._through,
             "sky": self._sky,
             "place": self._pixels,
             "sources": self._sources,
@@ -173,6 +174,18 @@ class Viewer:
         row = one.read(Region(y, y + 1, 0, nx), plane)[0]
         column = one.read(Region(0, ny, x, x + 1), plane)[:, 0]
         return np.concatenate([row, column]).astype(np.float32)
+
+    def _through(self, asked: Numbers) -> np.ndarray:
+        """Return the values of a pixel in all planes, and after them their errors, NaN without any."""
+        product, layer, _ = self._plane(asked)
+        one = product.layers[layer]
+        ny, nx = one.frame
+        x, y = _index(asked, "x", nx), _index(asked, "y", ny)
+        errors = np.full(one.planes, np.nan)
+        for other in product.layers if one.attribute == "data" else ():
+            if other.attribute == "err" and other.array.shape == one.array.shape:
+                errors = other.through(x, y)
+        return np.concatenate([one.through(x, y), errors]).astype(np.float32)
 
     def _sky(self, asked: Numbers) -> dict[str, Any]:
         sky = self._file(asked).sky
