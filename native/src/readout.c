@@ -161,6 +161,13 @@ static void frame_chunk(const void *context, const lm_chunk *chunk, const lm_coa
     lm_chunk_frame(&t->readout->parameters, &t->readout->histories, chunk, coadd, t->span, t->planes, pixel, count);
 }
 
+static void add_and_frame_chunk(const void *context, const lm_chunk *chunk, const lm_coadd *coadd, size_t pixel,
+                                size_t count)
+{
+    add_chunk(context, chunk, coadd, pixel, count);
+    frame_chunk(context, chunk, coadd, pixel, count);
+}
+
 static void fold_chunk(const void *context, const lm_chunk *chunk, const lm_coadd *coadd, size_t pixel, size_t count)
 {
     const task *t = context;
@@ -184,7 +191,7 @@ static void clear_chunk(const void *context, const lm_chunk *chunk, const lm_coa
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-lm_status lm_readout_add(lm_readout *r, const void *read, double time, const uint8_t *read_dq)
+static lm_status advance(lm_readout *r, double time)
 {
     lm_histories *h = &r->histories;
     if (h->n_expected && h->n_reads >= h->n_expected)
@@ -192,7 +199,31 @@ lm_status lm_readout_add(lm_readout *r, const void *read, double time, const uin
     if (!isfinite(time) || (h->n_reads && !(time > h->last_time)))
         return LM_BAD_TIME;
     lm_histories_advance(h, time);
-    run(&(task){.readout = r, .read = read, .read_dq = read_dq, .on_chunk = add_chunk});
+    return LM_OK;
+}
+
+lm_status lm_readout_add(lm_readout *r, const void *read, double time, const uint8_t *read_dq)
+{
+    const lm_status status = advance(r, time);
+    if (!status)
+        run(&(task){.readout = r, .read = read, .read_dq = read_dq, .on_chunk = add_chunk});
+    return status;
+}
+
+static double span_of(const lm_readout *r)
+{
+    return r->span + lm_histories_span(&r->histories, r->parameters.n_fowler);
+}
+
+lm_status lm_readout_add_and_look(lm_readout *r, const void *read, double time, const uint8_t *read_dq,
+                                  const lm_frame_planes *planes)
+{
+    const lm_status status = advance(r, time);
+    if (status)
+        return status;
+    lm_histories_estimate(&r->histories); /* those that begin with this read are estimated as they begin */
+    run(&(task){.readout = r, .read = read, .read_dq = read_dq, .planes = planes, .span = span_of(r),
+                .on_chunk = add_and_frame_chunk});
     return LM_OK;
 }
 
@@ -201,8 +232,7 @@ lm_status lm_readout_look(lm_readout *r, const lm_frame_planes *planes)
     if (!r->histories.n_reads && !r->n_ramps)
         return LM_WRONG_STATE;
     lm_histories_estimate(&r->histories);
-    const double span = r->span + lm_histories_span(&r->histories, r->parameters.n_fowler);
-    run(&(task){.readout = r, .planes = planes, .span = span, .on_chunk = frame_chunk});
+    run(&(task){.readout = r, .planes = planes, .span = span_of(r), .on_chunk = frame_chunk});
     return LM_OK;
 }
 
@@ -211,7 +241,7 @@ lm_status lm_readout_next_ramp(lm_readout *r)
     if (!r->histories.n_reads || r->n_ramps + 1 >= r->parameters.n_coadds)
         return LM_WRONG_STATE;
     lm_histories_estimate(&r->histories);
-    r->span += lm_histories_span(&r->histories, r->parameters.n_fowler);
+    r->span = span_of(r);
     r->n_ramps++;
     run(&(task){.readout = r, .on_chunk = fold_chunk});
     lm_histories_restart(&r->histories);

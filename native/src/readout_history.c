@@ -169,6 +169,8 @@ void lm_histories_advance(lm_histories *h, double time)
     }
 }
 
+static lm_estimate estimate(const lm_histories *h, const lm_history *of);
+
 uint16_t lm_history_after(lm_histories *h, uint16_t from, lm_read_kind kind)
 {
     if (from == LM_LOST || kind == LM_READ_GOOD || h->now[from].is_stopped)
@@ -183,6 +185,7 @@ uint16_t lm_history_after(lm_histories *h, uint16_t from, lm_read_kind kind)
         to = (uint16_t)h->n;
         h->now[to] = h->before[from];
         depart(&h->now[to], h, kind);
+        h->estimates[to] = estimate(h, &h->now[to]);
         h->n++;
         atomic_store_explicit(known, to, memory_order_release);
     } else if (!to) {

@@ -83,7 +83,8 @@ void lm_histories_restart(lm_histories *h);
 /* A read at `time` (later than the last) comes: advance every history that goes on. */
 void lm_histories_advance(lm_histories *h, double time);
 
-/* The history of a pixel of history `from` to which the present read is of `kind`. Threads may ask at once. */
+/* The history of a pixel of history `from` to which the present read is of `kind`. Threads may ask at once. One
+ * that begins with this read is estimated at once. */
 uint16_t lm_history_after(lm_histories *h, uint16_t from, lm_read_kind kind);
 
 /* Whether a good or jumped read is to be added to a pixel that is now of history `to`. */

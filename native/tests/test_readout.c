@@ -82,7 +82,11 @@ static void threads_and_the_way_reads_come_make_no_difference(void)
             add_ramp(1);
             CHECK(lm_readout_look(readout, &planes[1]) == LM_OK);
             CHECK(lm_readout_next_ramp(readout) == LM_OK);
-            add_ramp(1);
+            for (size_t k = 0; k < READS; k++) {
+                CHECK(lm_readout_add_and_look(readout, reads[k], times[k], flags[k], &planes[0]) == LM_OK);
+                CHECK(lm_readout_look(readout, &planes[1]) == LM_OK);
+                frames_are_the_same();
+            }
             CHECK(lm_readout_finish(readout, &planes[0]) == LM_OK);
         }
         lm_readout_end(readout);
@@ -170,6 +174,7 @@ static void calls_out_of_turn_change_nothing(void)
     CHECK(lm_readout_finish(readout, &planes[0]) == LM_WRONG_STATE);
     CHECK(lm_readout_next_ramp(readout) == LM_WRONG_STATE);
     CHECK(lm_readout_add(readout, reads[0], NAN, NULL) == LM_BAD_TIME);
+    CHECK(lm_readout_add_and_look(readout, reads[0], NAN, NULL, &planes[0]) == LM_BAD_TIME);
     add_ramp(0);
     CHECK(lm_readout_add(readout, reads[0], times[READS - 1] + 1, NULL) == LM_WRONG_STATE);
     lm_readout_state_of(readout, &state);

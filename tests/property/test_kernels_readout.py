@@ -120,6 +120,35 @@ def test_a_look_at_any_moment_is_the_frame_of_the_reads_so_far(case):
             assert_same_bits(stream.look(), expected)
 
 
+@given(exposures(nramps=1), st.integers(1, 3))
+def test_a_look_while_a_read_is_added_is_the_look_after_it(case, nthreads):
+    reads, keywords = case
+    parameters = {k: v for k, v in keywords.items() if k not in {"times", "readdq"}}
+    flags, times = keywords["readdq"], keywords["times"]
+    parameters |= {"nreads": len(times), "nthreads": nthreads}
+
+    with readout.Readout(reads.shape[2:], reads.dtype, **parameters) as stream:
+        for k, read in enumerate(reads[0]):
+            at_once = readout.empty_frame(*read.shape)
+            stream.add(read, times[k], None if flags is None else flags[0, k], look=at_once)
+            assert_same_bits(at_once, stream.look())
+
+
+@given(exposures(nramps=1))
+def test_a_glimpse_is_the_signal_and_the_flags_of_the_look(case):
+    reads, keywords = case
+    parameters = {k: v for k, v in keywords.items() if k not in {"times", "readdq"}}
+    parameters |= {"nreads": reads.shape[1]}
+    seen = readout.Glimpse(np.empty(reads.shape[2:], "f4"), np.empty(reads.shape[2:], "u4"))
+
+    with readout.Readout(reads.shape[2:], reads.dtype, **parameters) as stream:
+        stream.add(reads[0, 0], 1.0, look=seen)
+        whole = stream.look()
+
+    np.testing.assert_array_equal(seen.signal, whole.signal)
+    np.testing.assert_array_equal(seen.dq, whole.dq)
+
+
 @given(exposures(nramps=1))
 def test_cds_looks_at_the_latest_read(case):
     reads, keywords = case

@@ -2,6 +2,7 @@
 #ifndef LIGHTMILL_LIGHTMILL_H
 #define LIGHTMILL_LIGHTMILL_H
 #include "arithmetic.h"
+#include "checksum.h"
 #include "codec.h"
 #include "core.h"
 #include "drizzle.h"

@@ -105,6 +105,11 @@ LM_API lm_status lm_readout_begin(const lm_readout_parameters *parameters, lm_re
  * then not used, and all is as before. */
 LM_API lm_status lm_readout_add(lm_readout *readout, const void *read, double time, const uint8_t *read_dq);
 
+/* Add a read as lm_readout_add does, and make the frame of the reads so far as lm_readout_look does, in one pass
+ * over the sums. */
+LM_API lm_status lm_readout_add_and_look(lm_readout *readout, const void *read, double time, const uint8_t *read_dq,
+                                         const lm_frame_planes *planes);
+
 /* The frame of the reads so far; Fowler before its last group: of the latest read. */
 LM_API lm_status lm_readout_look(lm_readout *readout, const lm_frame_planes *planes);
 

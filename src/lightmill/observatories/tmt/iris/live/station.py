@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lightmill.errors import LightmillError
-from lightmill.kernels.readout import Frame, Readout, empty_frame
+from lightmill.kernels.readout import Frame, Glimpse, Readout
 from lightmill.models.dq import PIXEL
 from lightmill.observatories.tmt.iris.live.order import Lost, Order, Taken, Unused
 from lightmill.observatories.tmt.iris.live.reads import Exposure, Read
@@ -34,7 +34,7 @@ class Look:
     exposure : Exposure or None
     template : RampModel or None
         The exposure's metadata.
-    frame : Frame or None
+    frame : Glimpse or None
         Of the reads so far; written anew with each, under ``guard``.
     raw : (ny, nx) ndarray or None
         The last read [DN].
@@ -47,7 +47,7 @@ class Look:
 
     exposure: Exposure | None = None
     template: Any = None
-    frame: Frame | None = None
+    frame: Glimpse | None = None
     raw: np.ndarray | None = None
     reads: int = 0
     lost: int = 0
@@ -205,7 +205,9 @@ class Station(threading.Thread):
         with self.look.guard:
             look = self.look
             if look.frame is None or look.frame.signal.shape != exposure.shape:
-                look.frame = empty_frame(*exposure.shape)
+                look.frame = Glimpse(
+                    np.empty(exposure.shape, np.float32), np.empty(exposure.shape, np.uint32)
+                )
             look.frame.signal.fill(np.nan)
             look.frame.dq.fill(DO_NOT_USE)
             look.exposure, look.template = exposure, template
@@ -225,25 +227,27 @@ class Station(threading.Thread):
         )  # fmt: skip
 
     def _apply(self, events: Any) -> None:
-        taken = None
+        events = list(events)
+        last = next((one for one in reversed(events) if isinstance(one, Taken)), None)
         for event in events:
             if isinstance(event, Unused):
                 self._desk.tell(f"{event.read.label} was left out: {event.why}")
             elif isinstance(event, Lost):
                 self._lose(event)
             elif isinstance(event, Taken):
-                self._add(event.read)
-                taken = event.read
-        if taken is not None:
-            self._show(taken)
+                self._add(event.read, is_last=event is last)
 
-    def _add(self, read: Read) -> None:
+    def _add(self, read: Read, *, is_last: bool) -> None:
+        """Add a read; the last of those that came together is looked at, if there is time."""
         run, readout = self._run, self._readout
         assert run is not None
         assert readout is not None
         self._advance(read.ramp)
-        readout.add(read.pixels, read.time)
         run.time, run.reads, run.in_ramp = read.time, run.reads + 1, run.in_ramp + 1
+        if is_last and self._has_time(read):
+            self._add_and_show(read)
+        else:
+            readout.add(read.pixels, read.time)
 
     def _advance(self, ramp: int) -> None:
         """Begin the ramp of a read, if it is another one and the last has any."""
@@ -282,11 +286,10 @@ class Station(threading.Thread):
             self._add_nothing(ramp + 1)
         self._desk.tell(f"{run.exposure.name}: {run.lost[-1]}")
 
-    def _show(self, read: Read) -> None:
-        """Make the frame of the reads so far; not where the next read waits already."""
-        run, look = self._run, self.look
+    def _has_time(self, read: Read) -> bool:
+        """Say whether to make a frame; not where the next read waits already."""
+        run = self._run
         assert run is not None
-        assert self._readout is not None
         behind = time.monotonic() - read.came
         limit = LATE * max(self._facts.read_time, 0.1)
         if behind > limit and not self._late:
@@ -300,9 +303,16 @@ class Station(threading.Thread):
             self._desk.tell(f"{run.exposure.name}: it has caught up at read {read.number}")
         if (self.waiting or self._late) and read.index < run.exposure.total - 1:
             run.skipped += 1
-            return
+            return False
+        return True
+
+    def _add_and_show(self, read: Read) -> None:
+        """Add a read, and make the frame of the reads so far."""
+        run, look = self._run, self.look
+        assert run is not None
+        assert self._readout is not None
         with look.guard:
-            self._readout.look(look.frame)
+            self._readout.add(read.pixels, read.time, look=look.frame)
             look.raw, look.reads = read.pixels, run.reads
             look.behind = time.monotonic() - read.came
             look.version += 1

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import zlib
 from typing import Any
 
 import numpy as np
 
 from lightmill.errors import DataError
+from lightmill.kernels.checksum import crc32
 from lightmill.observatories.tmt.iris.live.reads import Exposure, Read
 
 __all__ = ["AGAIN", "REFUSED", "TAKEN", "DamagedReadError", "receive", "send"]
@@ -74,7 +74,7 @@ def send(link: socket.socket, read: Read) -> bytes:
     ).encode()  # fmt: skip
     little = np.ascontiguousarray(read.pixels, read.pixels.dtype.newbyteorder("<"))
     body = memoryview(little.data).cast("B")
-    prefix = _PREFIX.pack(MAGIC, len(header), zlib.crc32(header), len(body), zlib.crc32(body))
+    prefix = _PREFIX.pack(MAGIC, len(header), crc32(header), len(body), crc32(body))
     link.sendall(prefix + header)
     link.sendall(body)
     return _exactly(link, 1) or b""
@@ -104,7 +104,7 @@ def receive(link: socket.socket) -> Read | None:
             remedy="see the protocol: docs/reference/detector-reads.md",
         )  # fmt: skip
     header = _exactly(link, length)
-    if header is None or zlib.crc32(header) != check:
+    if header is None or crc32(header) != check:
         raise DamagedReadError(
             "the header of a read came damaged", lost=True, expected="its CRC-32"
         )
@@ -117,7 +117,7 @@ def receive(link: socket.socket) -> Read | None:
         )  # fmt: skip
     pixels = np.empty(read.exposure.shape, dtype)
     _fill(link, memoryview(pixels.data).cast("B"))
-    if zlib.crc32(memoryview(pixels.data).cast("B")) != body_check:
+    if crc32(memoryview(pixels.data).cast("B")) != body_check:
         raise DamagedReadError("a read came damaged", lost=False, read=read, place=read.label,
                       expected="pixels with the CRC-32 of its header")  # fmt: skip
     native = pixels.astype(dtype.newbyteorder("="), copy=False)
