@@ -181,9 +181,8 @@ def reached(pixel_map: PixelMap, region: Region, bounds: Region, reach: int) -> 
 
 
 def drizzle(
-    pixels: Pixels,
+    sheet: Sheet,
     region: Region,
-    pixel_map: PixelMap,
     window: Region,
     recipe: Recipe,
     *,
@@ -193,12 +192,10 @@ def drizzle(
 
     Parameters
     ----------
-    pixels : Pixels
-        The part.
+    sheet : Sheet
+        The image.
     region : Region
-        Where it lies in the image.
-    pixel_map : PixelMap
-        From the image to the grid.
+        The part.
     window : Region
         Part of the grid.
     recipe : Recipe
@@ -214,10 +211,9 @@ def drizzle(
     sigma : dict of str to (ny, nx) ndarray of float32
         Mean standard deviation by component, of the pixels that contribute.
     """
-    names = [name for name in pixels.sigma if errors]
     if recipe.kernel not in OWN:
-        return _by_library(pixels, region, pixel_map, window, recipe, names)
-    sums = _sums(pixels, region, pixel_map, window, recipe, names)
+        return _by_library(sheet, region, window, recipe, errors=errors)
+    sums, names = _sums(sheet, region, window, recipe, None if errors else ())
     weight = np.ascontiguousarray(sums[..., 0])
     image = sums[..., 1] / np.where(weight > 0, weight, np.float32(1))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -226,47 +222,50 @@ def drizzle(
 
 
 def _sums(
-    pixels: Pixels,
+    sheet: Sheet,
     region: Region,
-    pixel_map: PixelMap,
     window: Region,
     recipe: Recipe,
-    names: list[str],
-) -> np.ndarray:
-    """Return what a part of one image drops on a window, as sums (`kernels.drizzle.new_sums`)."""
-    sums = new_sums(window.shape, len(names))
-    ny = region.shape[0]
-    for first in range(0, ny, BAND_ROWS):
-        rows = slice(first, min(ny, first + BAND_ROWS))
+    wanted: Sequence[str] | None = None,
+) -> tuple[np.ndarray, list[str]]:
+    """Return what a part of one image drops on a window, as sums (`kernels.drizzle.new_sums`).
+
+    And the noise components they are of: those of `wanted` (all, by default) that the image has.
+    The image is read band by band.
+    """
+    sums: np.ndarray | None = None
+    names: list[str] = []
+    for y0 in range(region.y0, region.y1, BAND_ROWS):
+        y1 = min(region.y1, y0 + BAND_ROWS)
+        pixels = sheet.read(Region(y0, y1, region.x0, region.x1))
+        if sums is None:
+            names = [name for name in pixels.sigma if wanted is None or name in wanted]
+            sums = new_sums(window.shape, len(names))
         # Corners of pixels come from the centres of their neighbours: one more on each side.
         drizzle_into(
             sums,
             (window.y0, window.x0),
-            pixel_map.block(
-                region.y0 + rows.start - 1, region.y0 + rows.stop + 1, region.x0 - 1, region.x1 + 1
-            ),
-            pixels.data[rows],
-            pixels.weight[rows],
-            [pixels.sigma[name][rows] for name in names],
+            sheet.pixel_map.block(y0 - 1, y1 + 1, region.x0 - 1, region.x1 + 1),
+            pixels.data,
+            pixels.weight,
+            [pixels.sigma[name] for name in names],
             kernel=recipe.kernel,
             pixfrac=recipe.pixfrac,
             ratio=recipe.ratio,
             threads=recipe.threads,
         )
-    return sums
+    assert sums is not None  # a region has rows
+    return sums, names
 
 
 def _by_library(
-    pixels: Pixels,
-    region: Region,
-    pixel_map: PixelMap,
-    window: Region,
-    recipe: Recipe,
-    names: list[str],
+    sheet: Sheet, region: Region, window: Region, recipe: Recipe, *, errors: bool
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Drop a part of one image with a kernel that only the library has."""
     from drizzle.resample import Drizzle
 
+    pixels = sheet.read(region)
+    names = [name for name in pixels.sigma if errors]
     shape = window.shape
     image, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     # The library propagates what goes as the square of the weights: Σ(aw)²v / (Σaw)². With v = σ/w,
@@ -287,7 +286,7 @@ def _by_library(
         last = min(ny, first + BAND_ROWS)
         # Corners of pixels come from the centres of their neighbours: one more row on each side.
         y0, y1 = max(0, first - 1), min(ny, last + 1)
-        positions = pixel_map.block(region.y0 + y0, region.y0 + y1, region.x0, region.x1)
+        positions = sheet.pixel_map.block(region.y0 + y0, region.y0 + y1, region.x0, region.x1)
         positions -= (window.x0, window.y0)
         rows = slice(y0, y1)
         with warnings.catch_warnings():
@@ -332,6 +331,7 @@ def combine(
     recipe: Recipe,
     *,
     stripe_pixels: int = STRIPE_PIXELS,
+    into: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Put images together on one grid; yield its rows, a stripe at a time.
 
@@ -345,6 +345,9 @@ def combine(
     recipe : Recipe
     stripe_pixels : int
         Pixels of the grid in memory at a time, about.
+    into : mapping of str to ndarray, optional
+        Planes of the whole grid that are filled; stripes are views of them. Their content does not
+        matter. Planes it does not have are made for each stripe.
 
     Yields
     ------
@@ -359,7 +362,8 @@ def combine(
     height = -(-ny // -(-ny // height))  # stripes of about equal height
     for y0 in range(0, ny, height):
         y1 = min(ny, y0 + height)
-        stripe = _Stripe((y0, y1), nx, len(sheets), recipe)
+        given = {name: plane[..., y0:y1, :] for name, plane in (into or {}).items()}
+        stripe = _Stripe((y0, y1), nx, len(sheets), recipe, given)
         for number, sheet in enumerate(sheets):
             stripe.add(number, sheet)
         yield y0, stripe.finish()
@@ -368,15 +372,28 @@ def combine(
 class _Stripe:
     """Some rows of the grid, being filled."""
 
-    def __init__(self, rows: tuple[int, int], columns: int, count: int, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        rows: tuple[int, int],
+        columns: int,
+        count: int,
+        recipe: Recipe,
+        given: Mapping[str, np.ndarray],
+    ) -> None:
         self._rows, self._columns, self._recipe = rows, columns, recipe
         shape = (rows[1] - rows[0], columns)
-        self._data, self._weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        self._exptime = np.zeros(shape, np.float32)
+
+        def zeros(name: str) -> np.ndarray:
+            if name not in given:
+                return np.zeros(shape, np.float32)
+            given[name][...] = 0
+            return given[name]
+
+        self._data, self._weight, self._exptime = map(zeros, ("data", "wht", "exptime"))
         planes = -(-count // PLANE_BITS) if recipe.context else 0
-        self._context = np.zeros((planes, *shape), np.int32)
+        self._context = zeros("con") if "con" in given else np.zeros((planes, *shape), np.int32)
         # Σ w²σ² and Σ w: float64 would double the memory; weights span few decades.
-        self._squares = {name: np.zeros(shape, np.float32) for name in recipe.components}
+        self._squares = {name: zeros(name) for name in recipe.components}
         self._weights = {name: np.zeros(shape, np.float32) for name in recipe.components}
 
     def add(self, number: int, sheet: Sheet) -> None:
@@ -399,7 +416,7 @@ class _Stripe:
         if recipe.kernel in OWN:
             self._fold(number, sheet, region, inner)
             return
-        image, weight, sigma = drizzle(sheet.read(region), region, sheet.pixel_map, window, recipe)
+        image, weight, sigma = drizzle(sheet, region, window, recipe)
         inside = (
             slice(inner.y0 - window.y0, inner.y1 - window.y0),
             slice(inner.x0 - window.x0, inner.x1 - window.x0),
@@ -419,9 +436,8 @@ class _Stripe:
 
     def _fold(self, number: int, sheet: Sheet, region: Region, window: Region) -> None:
         """Add an image with a kernel that needs no margin, all planes in one pass."""
-        recipe, pixels = self._recipe, sheet.read(region)
-        names = [name for name in recipe.components if name in pixels.sigma]
-        sums = _sums(pixels, region, sheet.pixel_map, window, recipe, names)
+        recipe = self._recipe
+        sums, names = _sums(sheet, region, window, recipe, recipe.components)
         y0 = self._rows[0]
         where = (slice(window.y0 - y0, window.y1 - y0), slice(window.x0, window.x1))
         share: float | None = sheet.exptime
@@ -474,7 +490,10 @@ class _Stripe:
             scale = np.float32(1 / self._recipe.ratio**2)
             for name, weights in self._weights.items():
                 # One after the other: the square of a weight may not fit into float32.
-                planes[name] = self._squares[name] / weights / weights * scale
+                planes[name] = square = self._squares[name]
+                square /= weights
+                square /= weights
+                square *= scale
         self._data[empty] = self._recipe.fill
         if self._recipe.context:
             planes["con"] = self._context

@@ -168,9 +168,7 @@ class DetectOutliers(Step):
         window = reached(sheet.pixel_map, sheet.valid, grid, recipe.reach)
         if window is None:
             return None
-        image, weight, _ = drizzle(
-            sheet.read(sheet.valid), sheet.valid, sheet.pixel_map, window, recipe, errors=False
-        )
+        image, weight, _ = drizzle(sheet, sheet.valid, window, recipe, errors=False)
         if not weight.any():
             return None
         threshold = weight_threshold(weight, self.parameters.maskpt)

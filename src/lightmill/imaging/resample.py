@@ -352,27 +352,32 @@ class Resample(Step):
         }
         used = False
         tell = None if exposures is None else exposures.tell
-        for y0, stripe in combine(sheets, frame.shape, recipe, stripe_pixels=STRIPE_PIXELS):
-            if recipe.components:
-                stripe["err"] = total_error([stripe[name] for name in recipe.components])
-            used = used or bool(stripe["wht"].any())
+        for y0, stripe in combine(
+            sheets, frame.shape, recipe,
+            stripe_pixels=STRIPE_PIXELS, into=None if spooled else planes,
+        ):  # fmt: skip
             rows = stripe["data"].shape[0]
-            for name, plane in planes.items():
-                if spooled:
+            if recipe.components:
+                variances = [stripe[name] for name in recipe.components]
+                err = None if spooled else planes["err"][y0 : y0 + rows]
+                stripe["err"] = total_error(variances, out=err)
+            used = used or bool(stripe["wht"].any())
+            if spooled:
+                for name, plane in planes.items():
                     plane.write(y0, stripe[name])
-                else:
-                    plane[..., y0 : y0 + rows, :] = stripe[name]
             if tell is not None:
                 tell("resample rows", y0 + rows, frame.shape[0])
         return planes if used else None
 
 
-def total_error(variances: Sequence[np.ndarray]) -> np.ndarray:
+def total_error(variances: Sequence[np.ndarray], out: np.ndarray | None = None) -> np.ndarray:
     """Return the standard error of all components together.
 
     Parameters
     ----------
     variances : sequence of (ny, nx) ndarray of float32
+    out : (ny, nx) ndarray of float32, optional
+        Where the error goes.
 
     Returns
     -------
@@ -380,7 +385,8 @@ def total_error(variances: Sequence[np.ndarray]) -> np.ndarray:
         NaN where no component is known.
     """
     known = np.zeros(variances[0].shape, bool)
-    total = np.zeros(variances[0].shape, np.float32)
+    total = np.empty(variances[0].shape, np.float32) if out is None else out
+    total[...] = 0
     for variance in variances:
         there = np.isfinite(variance)
         np.add(total, variance, out=total, where=there)
