@@ -8,6 +8,12 @@ import pytest
 from lightmill import app
 from lightmill.models import Region
 from lightmill.observatories.tmt.iris.simulate import Camera, Field, expose, observe
+from lightmill.observatories.tmt.iris.simulate_ifs import (
+    LENSLET,
+    SLICER,
+    SpectrographCamera,
+    observe_ifs,
+)
 from lightmill.observatories.tmt.iris.simulated_detector import Exposure, Pixels
 from lightmill.operations import Observing
 from lightmill.workflow.arrivals import Delivered
@@ -114,3 +120,30 @@ def test_capitals_of_file_names_are_kept(tmp_path):
         f"{stem}_SCI_0001_rop.fits": "science", f"{stem}_SKY_0101_rop.fits": "background",
     }  # fmt: skip
     assert task.document["products"][0]["name"] == f"{stem}_SCI_0001"
+
+
+def test_frames_of_the_spectrograph_become_cubes_and_are_no_images(tmp_path):
+    camera = SpectrographCamera(size=320)
+    cubes = [
+        observe_ifs(tmp_path, one, camera=camera, reads=3, number=number)[0]
+        for number, one in ((7, SLICER), (8, LENSLET), (9, LENSLET))
+    ]
+    images, _ = observe(
+        tmp_path, camera=Camera(size=64), dithers=[(0, 0), (3, 2)], skies=1, stars=1, reads=3
+    )
+    (home,) = {one.observatory.home for one in app.discover().values() if one.name == "IRIS"}
+    observing = Observing(home)
+    arrivals = observing.arrivals(
+        [Delivered(one.uncal, one.uncal.stem, 1) for one in [*cubes, *images]]
+    )
+
+    tasks = observing.associations("p001", ["o001"], arrivals)
+
+    assert Counter(task.pipeline for task in tasks) == {
+        "iris_ifs2": 3, "iris_image2": 2, "iris_sky": 1, "iris_image3": 1,
+    }  # fmt: skip
+    made = [task for task in tasks if task.pipeline == "iris_ifs2"]
+    names = [one.uncal.name.replace("_uncal", "_rop") for one in cubes]
+    assert sorted(name for task in made for name in task.awaits) == sorted(names)
+    for task in tasks:
+        assert task in made or not any("_ifu_" in name for name in task.awaits)
