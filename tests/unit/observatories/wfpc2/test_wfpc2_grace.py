@@ -1,21 +1,26 @@
 """Associations by headers, of exposures whose time to be joined by jitter files is over (type B)."""
 
 import dataclasses
+import json
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightmill.cli.main import app
 from lightmill.errors import ConfigurationError
 from lightmill.observatories.hst.wfpc2 import events
 from lightmill.observatories.hst.wfpc2.asn import asn_text
 from lightmill.observatories.hst.wfpc2.explain import explain_association, explain_exposure
 from lightmill.observatories.hst.wfpc2.fold import fold
 from lightmill.observatories.hst.wfpc2.instance import Instance
+from lightmill.observatories.hst.wfpc2.log import EventLog
 from lightmill.observatories.hst.wfpc2.maintenance import Archive, audit, maintain, would_change
 from lightmill.observatories.hst.wfpc2.previews import POLICIES
 from lightmill.observatories.hst.wfpc2.replay import by_headers, replay
 from lightmill.observatories.hst.wfpc2.rules import Rules
+from lightmill.observatories.hst.wfpc2.snapshot import ShelvedState
 from lightmill.observatories.hst.wfpc2.state import State
 from lightmill.observatories.hst.wfpc2.tables import tables
 from tests.unit.observatories.wfpc2.histories import (
@@ -171,6 +176,54 @@ def test_long_after_all_exposures_it_is_what_the_truth_says(cases):
     assert {k: v for k, v in state.associations.items() if k.endswith("B")} == wanted
     assert audit(state) == {"extract": [], "build": []}
     instance.close()
+
+
+def test_the_commands_try_adopt_and_end_it(cases, tmp_path):
+    def lightmill(*words):
+        return CliRunner().invoke(app, ["wfpc2", *map(str, words)], catch_exceptions=False).output
+
+    store, products = tmp_path / "store", tmp_path / "products"
+    lightmill("submit", store, cases / "small", "--delivery", "0")
+    lightmill("run", store, cases / "small")
+
+    tried = lightmill("rules", store, "--grace", "30", "--json")
+    lightmill("rules", store, "--grace", "30", "--adopt")
+    lightmill("run", store, cases / "small", "--products", products)
+    made = {path.name for path in products.iterdir() if path.stem.endswith("b")}
+    told = lightmill("rules", store)
+    lightmill("rules", store, "--no-grace", "--adopt")
+    ended = json.loads(lightmill("run", store, cases / "small", "--products", products, "--json"))[
+        "associations"
+    ]
+
+    new = json.loads(tried)["would_change"]["new"]
+    assert made == {f"{one.lower()}.asn" for one in new}
+    assert "grace: 30" in told
+    assert ended["retired"] == new
+    assert not [path for path in products.iterdir() if path.stem.endswith("b")]
+
+
+def test_a_snapshot_knows_days_failures_and_requests(archive, tmp_path):
+    found, workshop, written = archive
+    arrive(found, "UZ010103J", GENERATIONS[0], "damaged")
+    workshop.broken = {("UZ010103J", GENERATIONS[0])}
+    maintain(found, workshop, now=at(60))
+    found.record(events.Requested(1, (("UZ010103J", GENERATIONS[0]),)))
+    log = EventLog(tmp_path, create=True)
+    for event in written:
+        log.append(event)
+    log.flush()
+    log.keep(log.state(), at_least=1)
+    log.close()
+
+    log = EventLog(tmp_path)
+    state = log.state()
+    log.close()
+
+    assert isinstance(state, ShelvedState)
+    for name in ("unreadable", "requests", "n_requests", "days", "today", "rules", "associations"):
+        assert getattr(state, name) == getattr(found.state, name), name
+    assert state.last_day() == "1997-03-30"
 
 
 @LAW

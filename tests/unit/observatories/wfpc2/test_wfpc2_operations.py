@@ -18,9 +18,10 @@ from sqlalchemy import select
 from lightmill.cli.main import app
 from lightmill.dashboard import export
 from lightmill.errors import ConfigurationError, LightmillError, ValidationError
-from lightmill.observatories.hst.wfpc2 import INSTRUMENT
+from lightmill.observatories.hst.wfpc2 import INSTRUMENT, events
 from lightmill.observatories.hst.wfpc2.handover import hand_over
 from lightmill.observatories.hst.wfpc2.instance import Instance
+from lightmill.observatories.hst.wfpc2.log import EventLog
 from lightmill.observatories.hst.wfpc2.maintenance import audit
 from lightmill.observatories.hst.wfpc2.pieces import stem_of
 from lightmill.observatories.hst.wfpc2.replay import replay
@@ -82,16 +83,17 @@ class AtOnce:
 class Site:
     """An archive that operations keep."""
 
-    def __init__(self, root):
+    def __init__(self, root, place=None):
         self.root, self.inbox = root / "site", root / "inbox"
         self.inbox.mkdir(parents=True)
-        create_store(self.root)
+        self.place = place or self.root
+        create_store(self.place)
         self.engine = AtOnce()
         self.service = self.opened()
 
     def opened(self):
         return Service(
-            self.root, Store(self.root), self.engine, planner_at(INSTRUMENT.home),
+            self.root, Store(self.place), self.engine, planner_at(INSTRUMENT.home),
             gate=Gate(self.inbox, settle=0.0), expectations=Expectations(quiet=0.0), reserve_mb=0.0,
         )  # fmt: skip
 
@@ -218,7 +220,9 @@ def put(site, small, names=MEMBERS):
     return site.settle()
 
 
-def test_pairs_lead_to_pointings_associations_and_products(site, small):
+def test_pairs_lead_to_pointings_associations_and_products(small, place, tmp_path):
+    site = Site(tmp_path, place)  # on either database
+
     ran = put(site, small)
 
     assert ran == ["measure"] * 3 + ["build", "product"]
@@ -226,6 +230,7 @@ def test_pairs_lead_to_pointings_associations_and_products(site, small):
     assert [one.names for one in site.state().associations.values()] == [
         ("UZ010100T", "UZ010101T", "UZ010102T")
     ]
+    site.service.close()
 
 
 def test_half_a_pair_waits_for_the_other(site, small):
@@ -337,11 +342,16 @@ def test_the_leafs_commands_look_at_it_and_do_not_write(site, small):
     told = lightmill("status", site.root)
     why = lightmill("why", site.root, "UZ010101T")
     refused = lightmill("rules", site.root, "--radius", "5", "--adopt")
+    log = EventLog(site.root)
+    log.append(events.Refused("as if `lightmill wfpc2` had written here"))
+    log.close()
+    both = lightmill("status", site.root)
 
     assert "3 exposures, 1 associations of 3 members" in told.output
     assert "member of UZ010100A" in why.output
     assert isinstance(refused.exception, ConfigurationError)
     assert "operations keep this archive" in str(refused.exception)
+    assert "two keep this archive" in str(both.exception)
 
 
 def test_a_delivery_of_a_copy_is_put_where_operations_look(cases, tmp_path):

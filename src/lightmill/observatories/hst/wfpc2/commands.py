@@ -434,9 +434,8 @@ def _opened(store: str, *, create: bool = False, keep: bool = False) -> Iterator
 
     log = EventLog(store, create=create)
     try:
-        maintained = Archive(log.state(), log.append, log.flush)
-        if not log.last:
-            maintained = _of_operations(log.engine) or maintained
+        state = log.state()
+        maintained = _of_operations(log) or Archive(state, log.append, log.flush)
         yield maintained
         log.flush()
         if keep:
@@ -445,8 +444,9 @@ def _opened(store: str, *, create: bool = False, keep: bool = False) -> Iterator
         log.engine.dispose()
 
 
-def _of_operations(engine: Any) -> Any:
+def _of_operations(log: Any) -> Any:
     """Return the archive that operations keep in a store, to be looked at; None if they do not."""
+    from lightmill.errors import ConfigurationError
     from lightmill.observatories.hst.wfpc2.maintenance import Archive
     from lightmill.observatories.hst.wfpc2.site import (
         is_kept_by_operations,
@@ -454,7 +454,16 @@ def _of_operations(engine: Any) -> Any:
         state_of_site,
     )
 
-    return Archive(state_of_site(engine), refuse) if is_kept_by_operations(engine) else None
+    if not is_kept_by_operations(log.engine):
+        return None
+    if log.last:
+        raise ConfigurationError(
+            "two keep this archive",
+            place=log.engine.url.render_as_string(hide_password=True),
+            found="a log of `lightmill wfpc2`, and files that operations took in",
+            remedy="begin a store of its own for `lightmill ops`, and deliver there again",
+        )
+    return Archive(state_of_site(log.engine), refuse)
 
 
 @contextlib.contextmanager
