@@ -14,6 +14,7 @@ from lightmill.errors import ConfigurationError, DataError, LightmillError
 from lightmill.observatories.tmt.iris.live import wire
 from lightmill.observatories.tmt.iris.live.files import exposure_of, reads_of, write_read
 from lightmill.observatories.tmt.iris.live.reads import Read
+from lightmill.pipeline.memory import keep_freed_memory
 
 __all__ = ["Played", "play"]
 
@@ -74,6 +75,7 @@ def play(
     for path in exposures:
         for detector in detectors or (exposure_of(path).detector,):
             plan.setdefault(detector, []).append((path, detector))
+    keep_freed_memory()  # a read takes the place of the one before
     played, begin = Played(), time.monotonic() + 0.2
     threads = [
         threading.Thread(

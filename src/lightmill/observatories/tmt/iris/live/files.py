@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lightmill.errors import DataError, LightmillError
+from lightmill.kernels import codec
 from lightmill.observatories.tmt.iris.live.reads import Exposure, Read
 
 __all__ = ["exposure_of", "read_file", "reads_of", "write_read"]
@@ -158,9 +159,8 @@ def reads_of(path: Path, *, detector: str | None = None) -> Iterator[Read]:
             for number in range(1, exposure.reads + 1):
                 here = (ramp - 1) * exposure.reads + number - 1
                 stream.seek(start + here * exposure.nbytes)
-                raw = np.frombuffer(stream.read(exposure.nbytes), ">u2").reshape(exposure.shape)
-                pixels = raw.astype(np.uint16)
-                pixels ^= np.uint16(0x8000)  # FITS keeps unsigned counts less 32768
+                pixels = np.empty(exposure.shape, np.uint16)
+                codec.decode(stream.read(exposure.nbytes), ">i2", 32768, out=pixels)
                 yield Read(exposure, ramp, number, step * number, pixels)
 
 
