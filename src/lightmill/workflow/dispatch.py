@@ -11,6 +11,7 @@ from lightmill.errors import DataError, LightmillError
 from lightmill.workflow.engines import Ended, Engine, Work
 from lightmill.workflow.jobs import Commander, Describer, outcome_of, prepared
 from lightmill.workflow.patience import Unavailable, is_of_the_file
+from lightmill.workflow.states import TaskState
 from lightmill.workflow.store import Outcome, Startable, Store
 
 __all__ = ["RESERVE_MB", "Dispatch", "Maker"]
@@ -70,7 +71,7 @@ class Dispatch:
                 self._submitted[job.id] = job.handle, job.memory_mb
                 continue
             reason = "its process vanished while nobody looked after it"
-            self.store.finish(job.id, Outcome(False, reason, is_transient=True, is_lost=True))
+            self._finish(job.id, Outcome(False, reason, is_transient=True, is_lost=True))
             lost += 1
         return lost
 
@@ -83,7 +84,7 @@ class Dispatch:
         count = 0
         while self._ended:  # one is forgotten when the store has it, not before
             one = self._ended[0]
-            self.store.finish(one.job_id, self._outcome(one))
+            self._finish(one.job_id, self._outcome(one))
             self._submitted.pop(one.job_id, None)
             del self._ended[0]
             count += 1
@@ -105,7 +106,7 @@ class Dispatch:
                 raise
             except LightmillError as error:
                 if self.store.start(job.job_id, self.engine.name, 0.0, []):
-                    self.store.finish(job.job_id, Outcome(False, str(error)))
+                    self._finish(job.job_id, Outcome(False, str(error)))
                 continue
             room = self.engine.room()
             if room.cores < 1 or room.memory_mb < memory:
@@ -119,7 +120,7 @@ class Dispatch:
             handle = self.engine.submit(Work(job.job_id, folder, memory, 1, job.priority))
         except (LightmillError, OSError) as error:
             reason = f"it could not be started: {error}"
-            self.store.finish(job.job_id, Outcome(False, reason, is_transient=True))
+            self._finish(job.job_id, Outcome(False, reason, is_transient=True))
             return False
         self._submitted[job.job_id] = handle, memory
         self.store.submitted(job.job_id, handle)
@@ -141,6 +142,15 @@ class Dispatch:
                 found=error.strerror,
                 remedy="make room, or give leave to write there; it is tried again by itself",
             ) from error
+
+    def _finish(self, job_id: int, outcome: Outcome) -> None:
+        """Note how a job ended; say so if an operator has to see to its task."""
+        failed = self.store.finish(job_id, outcome)
+        if failed is not None and failed[1] is TaskState.FAILED:
+            log.warning(
+                "task %d has failed: %s\n    try:      lightmill ops why %d --root %s",
+                failed[0], outcome.reason, failed[0], self.jobs.parent,
+            )  # fmt: skip
 
     def _outcome(self, one: Ended) -> Outcome:
         folder = self.jobs / str(one.job_id)

@@ -15,7 +15,7 @@ COMMANDS = {
     "ingest": f"{PLACE}.running:ingest",
     "status": f"{PLACE}.looking:status",
     "tasks": f"{PLACE}.looking:tasks",
-    "why": f"{PLACE}.looking:why",
+    "why": f"{PLACE}.story:why",
     "memory": f"{PLACE}.needs:memory",
     "events": f"{PLACE}.looking:events",
     "hold": f"{PLACE}.acting:hold",

@@ -1,4 +1,4 @@
-"""``lightmill ops status``, ``tasks``, ``why``, ``events``: what there is, and what happened."""
+"""``lightmill ops status``, ``tasks``, ``events``: what there is, and what happened."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from lightmill.cli.commands import argument, command
+from lightmill.cli.commands import command
 from lightmill.cli.ops.place import root_option, site_of
 from lightmill.errors import UnknownNameError
 
-__all__ = ["events", "in_words", "shortfall_of", "status", "tasks", "why"]
+__all__ = ["age", "as_line", "events", "in_words", "shortfall_of", "status", "tasks"]
 
 LATEST = 50  # events that are printed if nobody says which
 PAUSE = 0.5  # seconds between two looks at the store
@@ -50,8 +50,12 @@ def tasks(
     """List tasks: associations, and first stages of exposures."""
     from sqlalchemy import select
 
+    from lightmill.workflow.states import TaskState
     from lightmill.workflow.store import tables as t
 
+    for one in state:
+        if one.upper() not in set(TaskState):
+            raise UnknownNameError("state of a task", one, [known.lower() for known in TaskState])
     k = t.tasks.c
     query = select(k.id, k.state, k.type, k.name, k.missing, k.since_at, k.reason)
     if state:
@@ -68,7 +72,7 @@ def tasks(
     for row in reversed(rows):
         waits = f" ({row.missing} missing)" if row.missing else ""
         reason = f"  {row.reason}" if row.reason else ""
-        print(f"{row.id:6d} {row.state:10s} {_age(row.since_at):>6s} {row.type:10s} "
+        print(f"{row.id:6d} {row.state:10s} {age(row.since_at):>6s} {row.type:10s} "
               f"{row.name}{waits}{reason}")  # fmt: skip
 
 
@@ -95,7 +99,7 @@ def events(
             found = follower.new()
             for row in found:
                 if not kind or row["kind"] in kind:
-                    print(json.dumps(row) if as_json else _line(row), flush=True)
+                    print(json.dumps(row) if as_json else as_line(row), flush=True)
             if not found and not follow:
                 return
             if not found:
@@ -106,66 +110,18 @@ def events(
         store.close()
 
 
-def _line(row: dict[str, Any]) -> str:
+def as_line(row: dict[str, Any]) -> str:
+    """Return an event as a line.
+
+    Parameters
+    ----------
+    row : dict
+        Of the table of events.
+    """
     told = {key: value for key, value in row["told"].items() if key not in {"from", "to"}}
     change = f" {row['told'].get('from')} → {row['told'].get('to')}" if "to" in row["told"] else ""
     about = f"{row['subject']} {row['subject_id']}" if row["subject_id"] else row["subject"]
     return f"{row['seq']} {_when(row['at'])} {row['kind']} {about}{change} {_words(told)}".rstrip()
-
-
-@command("why")
-@argument("task", type=int, metavar="TASK", help="Number of a task.")
-@root_option
-def why(task: int, root: Path) -> None:
-    """Tell a task's story: what it waits for, what was tried, what happened."""
-    from sqlalchemy import select
-
-    from lightmill.workflow.states import TaskState
-    from lightmill.workflow.store import tables as t
-
-    store = site_of(root).opened()
-    with store.reading() as connection:
-        row = connection.execute(select(t.tasks).where(t.tasks.c.id == task)).first()
-        if row is None:
-            raise UnknownNameError("task", str(task), ())
-        watch = connection.execute(select(t.awaited).where(t.awaited.c.task_id == task)).all()
-        jobs = connection.execute(
-            select(t.jobs).where(t.jobs.c.task_id == task).order_by(t.jobs.c.number)
-        ).all()
-        happened = [
-            dict(one)
-            for one in connection.execute(
-                select(t.events)
-                .where(t.events.c.subject == "task", t.events.c.subject_id == task)
-                .order_by(t.events.c.seq)
-            ).mappings()
-        ]
-    short = store.short_candidates(row.program, row.candidate) if row.candidate else []
-    store.close()
-    state = TaskState(row.state)
-    print(
-        f"{row.name}: {state} since {_age(row.since_at)}"
-        + (f", {row.reason}" if row.reason else "")
-    )
-    print(f"  {state.guarantee}")
-    if row.changed:
-        print(f"  put off until what it is made of is settled: {row.changed}")
-    print(f"watch list ({row.missing} missing):")
-    for one in watch:
-        print(f"  {'there  ' if one.is_present else 'MISSING'} {one.name} ({one.role})")
-    for one in map(shortfall_of, short):
-        print(f"candidate {in_words(one)}")
-    for job in jobs:
-        print(
-            f"job {job.id}, attempt {job.number}: {job.state}"
-            + (f", {job.reason}" if job.reason else "")
-            + _memory(job)
-        )
-        if job.command:
-            print("  " + _shell(job.command, root / "jobs" / str(job.id)))
-    print("events:")
-    for event in happened:
-        print("  " + _line(event))
 
 
 def shortfall_of(row: Any) -> dict[str, Any]:
@@ -197,19 +153,8 @@ def in_words(one: dict[str, Any]) -> str:
     )
     return (
         f"{one['program']}/{one['candidate']}: {one['state']}, {one['present']} of {one['expected']} exposures, the last "
-        f"{_age(one['since_at'])} ago" + (f": {groups}" if groups else "")
+        f"{age(one['since_at'])} ago" + (f": {groups}" if groups else "")
     )
-
-
-def _memory(job: Any) -> str:
-    used = "" if job.peak_mb is None else f", used {job.peak_mb:.0f} MB"
-    return f"; asked {job.memory_mb:.0f} MB{used}" if job.memory_mb else ""
-
-
-def _shell(words: list[str], folder: Path) -> str:
-    import shlex
-
-    return f"cd {shlex.quote(str(folder))} && {shlex.join(words)}"
 
 
 def _words(told: dict[str, Any]) -> str:
@@ -220,7 +165,14 @@ def _when(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
 
 
-def _age(since: float) -> str:
+def age(since: float) -> str:
+    """Return how long ago something was, in words.
+
+    Parameters
+    ----------
+    since : float
+        Seconds since 1970.
+    """
     seconds = max(0, int(time.time() - since))
     for size, letter in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:

@@ -55,7 +55,8 @@ def init(
         )
     if not path.exists():
         _home(observatory)  # that there is one
-        facts = {"store": store, "observatory": observatory, "run": list(words)}
+        told = [_from_anywhere(word) for word in words]
+        facts = {"store": store, "observatory": observatory, "run": told}
         path.write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
     site = site_of(root)
     create_store(site.place)
@@ -63,6 +64,20 @@ def init(
     opened.set(policy={"redo": redo, "attempts": attempts})
     opened.close()
     print(f"{root} is ready: lightmill ops watch FOLDER --root {root}")
+
+
+def _from_anywhere(word: str) -> str:
+    """Return a word with the path in it made absolute: jobs run in folders of their own.
+
+    A path is what has a slash, or is the value of an option for one, and leads somewhere now.
+    """
+    name, equals, value = word.partition("=")
+    if not equals:
+        name, value = "", word
+    is_path = "/" in value or name.endswith(("-path", "-dir")) or name.startswith("--override")
+    if is_path and value and Path(value).exists():
+        return f"{name}{equals}{Path(value).resolve()}"
+    return word
 
 
 @command("watch")
@@ -106,6 +121,7 @@ def watch(
         service.run(until_idle=until_idle, told=told, is_over=stopped)
         if told is not None:
             _tell_short(service)
+            _tell_failed(service, root)
     finally:
         service.close()
 
@@ -151,6 +167,15 @@ def _tell_short(service: Service) -> None:
 
     for row in service.store.short_candidates():
         print(in_words(shortfall_of(row)), file=sys.stderr)
+
+
+def _tell_failed(service: Service, root: Path) -> None:
+    """Say how to go on where tasks have failed."""
+    count = service.store.status()["tasks"].get("FAILED", 0)
+    if count:
+        are = "task has" if count == 1 else "tasks have"
+        print(f"{count} {are} failed: lightmill ops tasks --state failed --root {root}",
+              file=sys.stderr)  # fmt: skip
 
 
 def _gate(site: Site, folder: Path, conditions: Conditions) -> Gate:

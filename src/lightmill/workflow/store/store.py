@@ -319,10 +319,15 @@ class Store:
             for row in rows
         ]  # fmt: skip
 
-    def finish(self, job_id: int, outcome: Outcome) -> None:
+    def finish(self, job_id: int, outcome: Outcome) -> tuple[int, TaskState] | None:
         """Note how a job ended: its products become datasets, and wake what waits for them.
 
         A job that was noted before is left as it is.
+
+        Returns
+        -------
+        task : (int, TaskState) or None
+            Its number, and the state that a failure leaves it in; None if the job has not failed.
         """
         j = t.jobs.c
         with self.engine.begin() as connection:
@@ -330,7 +335,7 @@ class Store:
                 select(j.task_id, j.state, j.is_cancelled).where(j.id == job_id).with_for_update()
             ).one()
             if row.state not in UNSEEN:
-                return
+                return None
             state = JobState.DONE if outcome.is_good else JobState.FAILED
             if outcome.is_lost:
                 state = JobState.LOST
@@ -347,20 +352,22 @@ class Store:
             )  # fmt: skip
             facts = {"reason": outcome.reason, "exit_status": outcome.exit_status}
             note(self, connection, f"Job{state.capitalize()}", "job", job_id, facts)
+            failed: TaskState | None = None
             if row.is_cancelled:
-                return
+                return None
             if not outcome.is_good:
                 crash = Crashed(
                     outcome.reason, outcome.is_transient, outcome.is_out_of_memory,
                     outcome.is_no_fault,
                 )  # fmt: skip
-                step(self, connection, row.task_id, crash)
+                failed = step(self, connection, row.task_id, crash)
             else:
                 step(self, connection, row.task_id, Succeeded())
                 take(self, connection, outcome.products, job_id)
                 names = {one.name for one in outcome.products}
                 retire_others(self, connection, row.task_id, names)
             settle(self, connection, row.task_id)
+            return None if failed is None else (row.task_id, failed)
 
     # -- operators -------------------------------------------------------------------------------
 
