@@ -429,6 +429,24 @@ def test_a_damaged_pair_is_fetched_again(bare, cases, truth, lasting, tmp_path):
     assert lasting(archive.state) == truth
 
 
+def test_files_that_were_lost_are_read_as_soon_as_they_are_fetched(bare, cases, truth, lasting):
+    # they were there when the delivery was taken in, and gone when they were to be read
+    shutil.copytree(cases / "small" / "jitter", bare / "jitter")
+    archive, instance = Archive(), Instance(bare)
+    submit(archive, instance)
+    (bare / "jitter").rename(bare / "away")
+    lost = run(archive, instance, now=1e9)
+
+    fetching = Fetching(bare, FolderSource(cases / "small" / "jitter"))
+    found = run(archive, instance, fetching=fetching, now=1e9 + 1, again=True)
+
+    assert lost.extracted == []
+    assert lost.unreadable
+    assert found.extracted == found.fetched
+    assert found.not_fetched == []
+    assert lasting(archive.state) == truth
+
+
 def test_a_run_killed_while_it_fetches_goes_on(bare, cases, truth, lasting, tmp_path):
     # kill -9 when half of one file or another has come, then once more undisturbed
     store, draw = tmp_path / "store", random.Random(5)

@@ -91,14 +91,14 @@ class Extracted:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A pair of jitter files could not be read.
+    """A pair of jitter files could not be fetched, or not be read.
 
     Parameters
     ----------
     dataset, gen_date_str : str
         Which generation of which jitter dataset.
     content : str
-        Digest of the bytes that could not be read: the same are not tried again.
+        Digest of the bytes that could not be read; empty where they could not be had.
     story : str
         Where, what was found, what to do.
     at : float

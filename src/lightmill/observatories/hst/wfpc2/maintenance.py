@@ -8,7 +8,7 @@ message has to arrive for any of them, so what was lost or killed is found by th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -133,6 +133,7 @@ def maintain(
     again: bool = False,
     now: float | None = None,
     done: Round | None = None,
+    besides: Mapping[str, set[str]] | None = None,
 ) -> Round:
     """Do all that is owed, once.
 
@@ -154,6 +155,9 @@ def maintain(
         passes. It is written with what it decides, so that the log says the same at any later time.
     done : Round, optional
         Already begun: what was fetched before.
+    besides : mapping, optional
+        First eight characters → generations that are tried though they failed, whatever the time:
+        their files were fetched anew.
 
     Returns
     -------
@@ -162,7 +166,9 @@ def maintain(
     """
     done = done or Round()
     state = archive.state
-    due = state.due(0.0 if now is None else now, everything=again) if now or again else {}
+    due = state.due(now or 0.0, everything=again) if now or again else {}
+    for root, generations in (besides or {}).items():
+        due[root] = due.get(root, set()) | generations
     for root in sorted({*state.to_extract, *due}):
         _extract(archive, work, root, done, again=due.get(root, ()), now=now or 0.0)
     for root in sorted(state.to_queue):

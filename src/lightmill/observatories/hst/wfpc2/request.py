@@ -110,9 +110,9 @@ def run(
     """
     if products is not None:
         products.mkdir(parents=True, exist_ok=True)
-    done = Round()
+    done, anew = Round(), None
     if fetching is not None:
-        _fetch(archive, fetching, done, again=again, now=now or 0.0)
+        anew = _fetch(archive, fetching, done, again=again, now=now or 0.0)
     maintain(
         archive,
         Products(instance, products, frames, archive.state.rules),
@@ -120,6 +120,7 @@ def run(
         again=again and fetching is None,  # else it was tried a moment ago
         now=now,
         done=done,
+        besides=anew,
     )
     if products is not None:
         for assoc_id in archive.state.retired:
@@ -161,9 +162,18 @@ def owed_pairs(state: State, folder: Path, *, now: float, again: bool = False) -
     return found
 
 
-def _fetch(archive: Archive, fetching: Fetching, done: Round, *, again: bool, now: float) -> None:
-    """Ask for what is owed, and fetch it; what cannot be had fails alone."""
+def _fetch(
+    archive: Archive, fetching: Fetching, done: Round, *, again: bool, now: float
+) -> dict[str, set[str]]:
+    """Ask for what is owed, and fetch it; what cannot be had fails alone.
+
+    Returns
+    -------
+    anew : dict
+        First eight characters → generations that failed before, and came with the bytes they had.
+    """
     state = archive.state
+    anew: dict[str, set[str]] = {}
     wanted = owed_pairs(state, fetching.folder, now=now, again=again)
     asked = {pair for pairs in state.requests.values() for pair in pairs}
     new = tuple(
@@ -185,9 +195,12 @@ def _fetch(archive: Archive, fetching: Fetching, done: Round, *, again: bool, no
         arrived = events.Arrived(dataset, "OMS", generation, one.content, one.wanted.places)
         if not state.knows(arrived):
             archive.record(arrived)
+        if (dataset[:8], generation) in state.unreadable:
+            anew.setdefault(dataset[:8], set()).add(generation)
     done.fetched.sort()
     done.not_fetched.sort()
     archive.keep()
+    return anew
 
 
 def status(state: State) -> dict[str, Any]:
