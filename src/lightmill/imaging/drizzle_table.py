@@ -63,7 +63,7 @@ def drizzle_settings(
             place=f"{place}[DRIZPARS]",
             found=", ".join(sorted(columns)) or "no column",
             expected="numimages, filter",
-            remedy="use another reference with --override-drizpars, or --use-drizpars=false",
+            remedy="use another reference with --override-drizpars, or resample.use_drizpars=false",
         )
     filters = np.array([_word(value).upper() for value in columns["filter"]], str)
     least = np.asarray(columns["numimages"], np.int64)
@@ -81,7 +81,7 @@ def drizzle_settings(
         place=f"{place}[DRIZPARS]",
         found=f"filter {filter_}, {count} exposure{'s'[: count != 1]}",
         expected=f"filter {', '.join(sorted(set(filters)))}, from {least.min() if len(least) else 0}",
-        remedy="use another reference with --override-drizpars, or --use-drizpars=false",
+        remedy="use another reference with --override-drizpars, or resample.use_drizpars=false",
     )
 
 

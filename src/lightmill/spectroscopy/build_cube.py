@@ -107,7 +107,7 @@ class BuildCube(Step):
                     f"the {name} of the air is not known",
                     place=f"build_cube.{name}",
                     expected="a number",
-                    remedy=f"give --{name}, or leave out --refraction",
+                    remedy=f"give build_cube.{name}, or leave out build_cube.refraction",
                 )
         zenith, angle = _direction(frame, p.zenith_distance, p.parallactic_angle, place)
         reference = p.refraction_wavelength or float(centres[len(centres) // 2])
@@ -118,7 +118,7 @@ class BuildCube(Step):
                 "it is not known how the cube lies on the sky",
                 place=f"{place}[PRIMARY/CRVAL1, SCALE]",
                 expected="world coordinates and the scale",
-                remedy="correct the header, or leave out --refraction",
+                remedy="correct the header, or leave out build_cube.refraction",
             )
         dx, dy = np.linalg.solve(_pixels(axes), np.stack(sky) * ARCSEC)
         planes["data"], planes["err"] = moved_back(planes["data"], planes["err"], dx, dy)
@@ -203,7 +203,7 @@ def _direction(
                 f"the {name.replace('_', ' ')} is not known",
                 place=f"{place}[PRIMARY/{keywords}]",
                 expected="degrees",
-                remedy=f"give --{name.replace('_', '-')}, or leave out --refraction",
+                remedy=f"give build_cube.{name}, or leave out build_cube.refraction",
             )
     assert zenith is not None
     assert angle is not None

@@ -115,6 +115,20 @@ def test_the_guide_works_as_it_is_printed(root, tmp_path):
     assert 350 < float(answer.stdout.splitlines()[-1].split()[-2]) < 800
 
 
+def test_a_cache_tells_the_matrices_of_both_modes_apart(tmp_path):
+    # in programs of their own: the command makes rules before anything else has read the keywords
+    for mode in ("LENSLET", "SLICER"):
+        command = [sys.executable, "-m", "lightmill", "iris", "simulate", "ifs", "--mode", mode]
+        answer = subprocess.run(
+            [*command, "--reads", "3"], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert answer.returncode == 0, answer.stderr
+
+    (rules,) = sorted((tmp_path / "ifs" / "crds" / "mappings" / "tmt").glob("*rectmat_0002.rmap"))
+    for mode in ("LENSLET", "SLICER"):
+        assert f"('IFU', '{mode}', '4000-K')" in rules.read_text()
+
+
 SIGHT = Sight(zenith_distance=60.0, parallactic_angle=50.0, rotation=20.0)
 
 

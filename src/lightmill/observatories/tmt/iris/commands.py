@@ -48,6 +48,10 @@ def commands() -> None:
               help="Exposures without light.")  # fmt: skip
 @click.option("--flats", type=click.IntRange(0), default=0, show_default=True, metavar="N",
               help="Exposures of even light.")  # fmt: skip
+@click.option(
+    "--zenith-distance", type=click.FloatRange(0, 80), metavar="DEG",
+    help="See the spectrograph's field through air, this far from the zenith.",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N",
               help="Decides everything drawn at random.")  # fmt: skip
 def simulate(
@@ -61,6 +65,7 @@ def simulate(
     skies: int,
     darks: int,
     flats: int,
+    zenith_distance: float | None,
     seed: int,
 ) -> int:
     """Make raw exposures of four dithers of a field, with references and truth.
@@ -71,8 +76,17 @@ def simulate(
         from lightmill.observatories.tmt.iris import simulate_ifs
 
         spectrograph = simulate_ifs.SLICER if mode == "SLICER" else simulate_ifs.LENSLET
+        sight = None
+        if zenith_distance is not None:
+            sight = simulate_ifs.Sight(zenith_distance, parallactic_angle=50.0)
         one, _ = simulate_ifs.observe_ifs(
-            folder, spectrograph, filter=filter_, sampling=sampling, reads=reads, seed=seed
+            folder,
+            spectrograph,
+            sight=sight,
+            filter=filter_,
+            sampling=sampling,
+            reads=reads,
+            seed=seed,
         )
         click.echo(one.uncal)
         return 0

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lightmill.models import Region
+from lightmill.models import Region, register_overlay
+from lightmill.observatories.tmt import OBSERVATORY
 from lightmill.simulate.instrument_parts import Rules
 
 __all__ = ["Camera", "Exposure", "Pixels", "write_exposure"]
@@ -226,6 +227,9 @@ def write_exposure(
     """
     from astropy.io import fits
 
+    register_overlay(
+        OBSERVATORY.name, OBSERVATORY.home
+    )  # rules of its cache are made of its keywords
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng((seed, exposure.number, exposure.subarray))
     window = exposure.window or Region(0, camera.size, 0, camera.size)
