@@ -97,6 +97,13 @@ def columns_of(energies: Sequence[int]) -> tuple[Column, ...]:
         ),
         *_magnitudes_of("kron", "in the Kron ellipse"),
         Column("kron_radius", "", float, MAGNITUDE, "first-moment radius of the light over the major axis"),
+        Column("xwindowed", None, float, PLACE, "x of the centroid in a Gaussian window of a star's size"),
+        Column("ywindowed", None, float, PLACE, "y of the centroid in a Gaussian window of a star's size"),
+        *_magnitudes_of("star", "of a star there, corrected for neighbours, holes and places in pixels"),
+        Column("star_misfit", None, float, ".3f", "that light less what the middle circle tells, over the error"),
+        Column("neighbour_flux", "flux", float, FLUX, "light of neighbours that was taken out of star_flux"),
+        Column("neighbour_flux_err", "flux", float, FLUX, "standard error of that light"),
+        Column("is_blended", None, bool, None, "another source is upon it that was not taken apart or out"),
     )  # fmt: skip
 
 
@@ -129,6 +136,8 @@ def build_table(
     length = len(values["label"])
     for name, unit, dtype, digits, words in columns:
         value = values.get(name)
+        if value is None and dtype is bool:
+            value = np.zeros(length, bool)
         if unit == "sky":
             ra, dec = np.full((2, length), np.nan) if value is None else np.asarray(value, float)
             table[name] = SkyCoord(ra, dec, unit="deg")

@@ -14,6 +14,8 @@ from lightmill.models import Region
 
 __all__ = ["contributing", "sharing_of", "with_all_errors"]
 
+ODD = 3.0  # errors by which the middle circle contradicts the wide one
+
 
 def sharing_of(image: Any) -> Sharing | None:
     """Return how the pixels of an image share drops; None where it does not say it was drizzled."""
@@ -104,11 +106,50 @@ def with_all_errors(
             own = apertures.profile.own_noise(radius, sharing) if apertures.profile else 1.0
             noise = _shared(values[error] / correction, area, values, sharing, own)
             changed[error] = correction * np.hypot(noise, area * level)
+    if "star_flux" in values:
+        changed |= _of_stars(changed, apertures, sharing, exposures)
     if total in values and apertures.profile is not None:
-        relative = apertures.profile.sampling_errors(whole.radius, exposures, sharing)
+        relative = np.hypot(
+            apertures.profile.sampling_errors(whole.radius, exposures, sharing),
+            values.get("lost", 0.0),
+        )
         changed[f"{total}_err"] = np.hypot(
             changed[f"{total}_err"], relative * np.abs(values[total])
         )
+    return changed
+
+
+def _of_stars(
+    values: dict[str, Any], apertures: Apertures, sharing: Sharing, exposures: np.ndarray
+) -> dict[str, Any]:
+    """Return fluxes of stars, corrected for holes and places of pixels, with their errors.
+
+    Of the errors of total fluxes these have the noise, and the blur that exposures scatter by;
+    the place in a pixel is known. What a hole took away is as uncertain as it is large, and so is
+    a flux that the middle circle contradicts: what is there is no star, or not alone.
+    """
+    whole, profile = apertures.total, apertures.profile
+    area = math.pi * whole.radius**2
+    level = np.nan_to_num(values.get("aper_bkg_flux_err", 0.0)) * area * whole.correction
+    light = values["neighbour_flux_err"] * sharing.noise_factors(area)
+    light = np.hypot(light, np.sqrt(2 * values["neighbours"]) * level)  # two more rings for each
+    error = np.hypot(values["aper_total_flux_err"], light)
+    changed = {"neighbour_flux_err": light, "star_flux_err": error}
+    if profile is None:
+        return changed
+    place, lost = (values["xwindowed"], values["ywindowed"]), values.get("lost", 0.0)
+    flux = values["star_flux"] / profile.place_factors(*place, whole.radius)
+    blur = profile.blur_errors(whole.radius, exposures, sharing)
+    error = np.hypot(error, np.hypot(blur, lost) * np.abs(flux))
+    radius = apertures.radii[1]
+    core = values["core"] / profile.place_factors(*place, radius)
+    scatter = profile.sampling_errors(radius, exposures, sharing) * np.abs(core)
+    misfit = flux - core
+    with np.errstate(invalid="ignore", divide="ignore"):
+        changed["star_misfit"] = misfit / np.hypot(error, np.hypot(scatter, values["core_err"]))
+        odd = np.abs(changed["star_misfit"]) > ODD
+    changed["star_flux"] = flux / (1 + lost)
+    changed["star_flux_err"] = np.where(odd, np.hypot(error, misfit), error)
     return changed
 
 

@@ -23,6 +23,7 @@ STEPS = 200  # places of a drop in a pixel, along one axis
 TABLE = np.geomspace(0.4, 40.0, 24)  # radii of circles the noise is worked out for [pixel]
 CUTS = 10  # pieces of a pixel's side that a circle is cut of
 PHASES = 6  # places of a star in a pixel, along one axis
+KNOTS = 11  # the same, of a table, both edges included
 SQUARE = 1.0 / 12.0  # variance of a pixel along one axis
 LEAST_DROP = 0.2  # side of a drop [pixel]: smaller ones leave holes in single exposures
 FEWEST = 3  # points of a curve of growth that a profile can be fitted to
@@ -168,12 +169,40 @@ class StarProfile:
 
         A circle takes the light of a pixel as evenly spread.
         """
+        sums = self._sums_by_place((np.arange(PHASES) + 0.5) / PHASES - 0.5, radius)
+        return float(np.std(sums) / np.mean(sums))
+
+    def place_factors(self, x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
+        """Return circles' sums over their mean, by the stars' places in their pixels.
+
+        Parameters
+        ----------
+        x, y : (n,) ndarray of float64
+            Places [pixel].
+        radius : float
+            Of the circle [pixel].
+
+        Returns
+        -------
+        factors : (n,) ndarray of float64
+            One on average over all places; NaN where a place is none.
+        """
+        from scipy.ndimage import map_coordinates
+
+        sums = self._sums_by_place(np.linspace(-0.5, 0.5, KNOTS), radius)
+        sums /= (sums[1:, 1:] + sums[:-1, 1:] + sums[1:, :-1] + sums[:-1, :-1]).mean() / 4
+        off = np.array([y - np.rint(y), x - np.rint(x)])
+        factors: np.ndarray = map_coordinates(sums, (off + 0.5) * (KNOTS - 1), order=1)
+        factors[~np.isfinite(off).all(axis=0)] = np.nan
+        return factors
+
+    def _sums_by_place(self, places: np.ndarray, radius: float) -> np.ndarray:
+        """Return the light in a circle about each place in a pixel, (y, x)."""
         import sep
 
         # What was measured in mosaics has two squares more: a pixel, and a circle's cut through it.
         narrow = np.sqrt(np.maximum(self.variances - 2 * SQUARE, SQUARE))
         reach = int(np.ceil(radius)) + 2
-        places = (np.arange(PHASES) + 0.5) / PHASES - 0.5
         along = np.array([[_pixels(at, reach, one) for one in narrow] for at in places])
         images = np.einsum("f,afy,bfx->abyx", self.fractions, along, along)
         sums = [
@@ -181,7 +210,62 @@ class StarProfile:
             for i, dy in enumerate(places)
             for j, dx in enumerate(places)
         ]
-        return float(np.std(sums) / np.mean(sums))
+        return np.reshape(sums, (len(places), len(places)))
+
+    def lost_light(
+        self, missing: np.ndarray, dx: np.ndarray, dy: np.ndarray, radius: float, sharing: Sharing
+    ) -> np.ndarray:
+        """Return how far circles' sums are off where drops are missing.
+
+        A pixel is the mean of the drops that fall on it. Without one of them it is the mean of
+        the others, which lie elsewhere in the star: too faint where a star's middle is missing,
+        too bright where its flank is.
+
+        Parameters
+        ----------
+        missing : (n, h, w) ndarray of float
+            Part of the usual weight that each pixel lacks.
+        dx : (n, w) ndarray of float64
+            Places of the pixels, the star's is zero [pixel].
+        dy : (n, h) ndarray of float64
+            The same along the other axis.
+        radius : float
+            Of the circle [pixel].
+        sharing : Sharing
+            Of the mosaic.
+
+        Returns
+        -------
+        fraction : (n,) ndarray of float64
+            Of the total light; negative where it is lost.
+        """
+        from scipy.ndimage import uniform_filter
+
+        pixel = SQUARE / sharing.ratio**2  # variance of an exposure's pixel
+        optics = self.variances - 4 * pixel
+        x, y = np.broadcast_arrays(dx[:, None, :], dy[:, :, None])
+        # The pixels that lack a drop surround the place where it fell.
+        near = (1, 3, 3)
+        lacking = uniform_filter(missing, near, mode="constant")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            fell = [uniform_filter(missing * at, near, mode="constant") / lacking for at in (x, y)]
+        fell_x, fell_y = (np.where(missing > 0, at, 0) for at in fell)
+        drop = self._light(fell_x, fell_y, optics + pixel)
+        mean = self._light(x, y, optics + (1 + sharing.pixfrac**2) * pixel + SQUARE)
+        held = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
+        # The others stand for the missing one, with as much more weight as it lacks.
+        over = missing / np.maximum(1 - missing, 0.1)
+        fraction: np.ndarray = (over * held * (mean - drop)).sum(axis=(1, 2))
+        return fraction
+
+    def _light(self, x: np.ndarray, y: np.ndarray, variances: np.ndarray) -> np.ndarray:
+        """Return the light in pixels at some places of a star with other variances."""
+        light = np.zeros(x.shape)
+        for fraction, variance in zip(
+            self.fractions, np.maximum(variances - SQUARE, SQUARE / 2), strict=True
+        ):
+            light += fraction * _boxed(x, variance) * _boxed(y, variance)
+        return light
 
     def own_noise(self, radius: float, sharing: Sharing) -> float:
         """Return the error of a circle's sum that a star's own light makes, over that of pixels.
@@ -240,9 +324,14 @@ class StarProfile:
         errors : (n,) ndarray of float64
             Over the sums; two axes blur independently of each other, and so do exposures.
         """
+        blur = self.blur_errors(radius, exposures, sharing)
+        return np.hypot(blur, self.place_scatter(radius))
+
+    def blur_errors(self, radius: float, exposures: np.ndarray, sharing: Sharing) -> np.ndarray:
+        """Return the part of these errors that the exposures' blur makes, whatever the place."""
         blur = sharing.blur_scatter() / np.sqrt(2 * np.maximum(exposures, 1))
-        slope = abs(self.blur_slope(radius)) / self.energy(radius)
-        return np.hypot(slope * blur, self.place_scatter(radius))
+        slope: float = abs(self.blur_slope(radius)) / self.energy(radius)
+        return slope * blur
 
 
 def fitted_profile(energies: Sequence[float], radii: Sequence[float]) -> StarProfile | None:

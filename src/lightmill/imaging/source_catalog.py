@@ -38,6 +38,13 @@ from lightmill.imaging.photometry import (
 from lightmill.imaging.plain_systems import system_of
 from lightmill.imaging.segmentation import find_segments
 from lightmill.imaging.sky_places import pixel_area
+from lightmill.imaging.star_fluxes import (
+    Circles,
+    lost_to_holes,
+    star_fluxes,
+    window_of,
+    windowed_places,
+)
 from lightmill.imaging.starfinders import find_peaks
 from lightmill.models import (
     AbVegaOffsetModel,
@@ -87,7 +94,14 @@ class SourceCatalog(Step):
     references = {"apcorr": ApcorrModel, "abvegaoffset": AbVegaOffsetModel}
     optional = frozenset({"apcorr", "abvegaoffset"})
     extensions = frozenset(
-        {"aperture_radii", "background_ring", "flux_errors", "local_noise", "total_radius"}
+        {
+            "aperture_radii",
+            "background_ring",
+            "flux_errors",
+            "local_noise",
+            "star_fluxes",
+            "total_radius",
+        }
     )
 
     @dataclass(frozen=True)
@@ -165,6 +179,11 @@ class SourceCatalog(Step):
             "that is as large, aperture_ee3 or a wider one; 0: aperture_ee3",
             ge=0,
             unit="pixel",
+        )
+        star_fluxes: bool = param(
+            True,
+            "measure sources as stars too: about their windowed places, without the light of "
+            "neighbours, corrected for holes and for the places of pixels",
         )
         background_ring: list[float] | None = param(
             None, "radii of the local sky's ring there; None: 5, 10", gt=0, unit="pixel"
@@ -270,6 +289,9 @@ class SourceCatalog(Step):
             )
             return values
         exposures = contributing(image, values["xcentroid"], values["ycentroid"])
+        if "star_flux" in values:
+            place = values["xwindowed"], values["ywindowed"]
+            values |= {"lost": lost_to_holes(image, *place, apertures, sharing)}
         return with_all_errors(values, apertures, sharing, exposures)
 
     def _measure(
@@ -282,11 +304,11 @@ class SourceCatalog(Step):
         own = self.parameters
         labels: np.ndarray | None = None
         values: dict[str, Any]
+        window = window_of(apertures)
         if own.starfinder == "segmentation":
-            labels, values = self._by_segments(image)
+            labels, values = self._by_segments(image, window)
         else:
-            x, y = self._by_peaks(image, factor)
-            values = {"xcentroid": x, "ycentroid": y}
+            values = self._by_peaks(image, factor, window)
         x, y = values["xcentroid"], values["ycentroid"]
         values["label"] = np.arange(1, len(x) + 1, dtype=np.int32)
         if not len(x):
@@ -309,6 +331,9 @@ class SourceCatalog(Step):
             flux -= level * (math.pi * whole.radius**2)
             values["aper_total_flux"] = flux * whole.correction
             values["aper_total_flux_err"] = error * whole.correction
+            if own.star_fluxes:
+                circles = Circles(image.data, image.err, labels, apertures)
+                values |= star_fluxes(circles, values, window)
         values["sharpness"], values["roundness"] = sharpness_and_roundness(
             image.data, x, y, own.kernel_fwhm
         )
@@ -316,7 +341,7 @@ class SourceCatalog(Step):
         values["nn_label"] = np.where(nearest < 0, -1, nearest + 1)
         return labels, values
 
-    def _by_segments(self, image: _Image) -> tuple[np.ndarray, dict[str, Any]]:
+    def _by_segments(self, image: _Image, window: float) -> tuple[np.ndarray, dict[str, Any]]:
         own = self.parameters
         ratio = signal_to_noise(image.data, image.mesh, image.mask, own.kernel_fwhm)
         if image.excess is not None and own.local_noise:
@@ -352,6 +377,8 @@ class SourceCatalog(Step):
         if not count:
             return labels, values
         signal = subtracted(image.data, image.mesh, image.mask, out=ratio)  # needed no more
+        places = windowed_places(signal, found.x, found.y, window)
+        values["xwindowed"], values["ywindowed"] = places
         scale, least, circle = [*(own.kron_params or KRON), 0.0][:3]
         flux, error, radius = kron_fluxes(
             signal, image.err, image.mask, labels, found, shapes,
@@ -366,7 +393,7 @@ class SourceCatalog(Step):
             values["kron_flux"] = flux - left * area
         return labels, values
 
-    def _by_peaks(self, image: _Image, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    def _by_peaks(self, image: _Image, factor: float, window: float) -> dict[str, Any]:
         own = self.parameters
         signal = subtracted(image.data, image.mesh, image.mask, out=np.empty_like(image.data))
         x, y, *_ = find_peaks(
@@ -384,7 +411,11 @@ class SourceCatalog(Step):
             peak_max=None if own.peakmax is None else own.peakmax / factor,
         )
         order = np.lexsort((x, y))  # by row, as segments are
-        return x[order], y[order]
+        x, y = x[order], y[order]
+        places = windowed_places(signal, x, y, window)
+        return dict(
+            zip(("xcentroid", "ycentroid", "xwindowed", "ywindowed"), (x, y, *places), strict=True)
+        )
 
 
 def _arrays(image: Any, box_size: int, notes: list[str]) -> _Image | None:

@@ -175,6 +175,44 @@ def test_total_fluxes_of_stars_are_right_within_their_errors(made):
     assert 0.5 < pull[faint].std() < 1.6  # twelve or more stars: 1 +- 0.2, to three of these
 
 
+def test_stars_measured_as_stars_are_right_within_their_errors():
+    image = mosaic(FIELD, resample={"pixel_scale_ratio": 1.0, "pixfrac": 1.0, "pointings": 8})
+
+    stars = matched(catalog_of(image))
+
+    truth = np.array([star[2] for star in FIELD])
+    flux, error = np.array(stars["star_flux"]), np.array(stars["star_flux_err"])
+    # 30 stars, S/N from 15 to 400; four standard deviations of a mean. Pixels of this mosaic share
+    # nothing, and no exposures blur it: errors are a little too small, or too large, than that.
+    pull = (flux - truth) / error
+    assert abs(pull.mean()) < 4 / math.sqrt(30)
+    assert 0.3 < pull.std() < 1.5
+    bright = truth > np.median(truth)  # where it shows that places in pixels are known
+    plain = np.array(stars["aper_total_flux"])
+    assert np.std((flux / truth)[bright]) < 0.5 * np.std((plain / truth)[bright])
+    assert not np.array(stars["is_blended"]).any()
+    for axis, name in enumerate(("xwindowed", "ywindowed")):
+        place = np.array([star[axis] for star in FIELD])
+        assert_allclose(np.array(stars[name]), place, atol=0.15)  # a tenth of the window, S/N 15
+
+
+def test_two_stars_that_were_not_taken_apart_are_blended():
+    x, y, flux = 100.2, 90.4, 100 * JY
+    pair = mosaic([(x, y, flux), (x + 4.0, y, 0.15 * flux), (30.1, 40.7, flux)])
+
+    table = catalog_of(pair, deblend=False)
+
+    found = matched(table, [(30.1, 40.7, flux), (x, y, flux)])
+    assert np.array(found["is_blended"]).tolist() == [False, True]
+
+
+def test_fluxes_of_stars_are_left_out_when_they_are_not_asked_for(field):
+    table = catalog_of(field, star_fluxes=False)
+
+    assert np.isnan(np.array(table["star_flux"])).all()
+    assert not np.array(table["is_blended"]).any()
+
+
 def test_magnitudes_and_fluxes_tell_the_same(made):
     table = made["cat"].table
 
