@@ -37,14 +37,13 @@ def can_be_corrected(wcs: Any, reference: Mapping[str, Any]) -> bool:
     """
     if not isinstance(wcs, NodeSystem) or any(reference.get(name) is None for name in REFERENCE):
         return False
-    frames = wcs.available_frames
-    if CORRECTED in frames or len(set(frames)) < len(frames) or FIELD not in frames[1:-1]:
-        return False
-    place = _place(frames)
-    if not frames.index(FIELD) <= place < len(frames) - 1:
-        return False
-    steps = wcs.node.value["steps"]
     try:
+        frames, steps = wcs.available_frames, wcs.node.value["steps"]
+        if CORRECTED in frames or len(set(frames)) < len(frames) or FIELD not in frames[1:-1]:
+            return False
+        place = _place(frames)
+        if not frames.index(FIELD) <= place < len(frames) - 1:
+            return False
         _to_field(steps[place:-1])
     except (transforms.Unsupported, AttributeError, KeyError, TypeError, ValueError):
         return False

@@ -121,6 +121,12 @@ def with_transform(node, number, transform):
     return Tagged(node.tag, {**node.value, "steps": steps})
 
 
+def with_frame(node, number, frame):
+    steps = list(node.value["steps"])
+    steps[number] = Tagged(steps[number].tag, {**steps[number].value, "frame": frame})
+    return Tagged(node.tag, {**node.value, "steps": steps})
+
+
 def test_what_is_not_known_here_is_left_to_the_packages():
     model, node = image()
     whole = NodeSystem(node)
@@ -133,6 +139,9 @@ def test_what_is_not_known_here_is_left_to_the_packages():
     assert not can_be_corrected(NodeSystem(without_frame(node, "v2v3")), REFERENCE)
     assert can_be_corrected(NodeSystem(odd), REFERENCE)  # it lies before the correction
     assert not can_be_corrected(NodeSystem(without_frame(odd, "v2v3vacorr")), REFERENCE)
+    nameless = Tagged(node.value["steps"][1].value["frame"].tag, {})
+    assert not can_be_corrected(NodeSystem(with_frame(node, 1, nameless)), REFERENCE)
+    assert not can_be_corrected(NodeSystem(with_frame(node, 2, "v2v3vacorr")), REFERENCE)
     again = corrected(whole, CORRECTION, TangentPlane(53.1, -27.8), SHAPE, REFERENCE)
     assert not can_be_corrected(again, REFERENCE)  # its correction would have to be changed
 
