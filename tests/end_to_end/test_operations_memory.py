@@ -22,10 +22,11 @@ pytestmark = pytest.mark.slow
 NEEDED = 550  # MB; a job is given 400 at first
 
 HUNGRY = f"""
-import pathlib, time
+import json, pathlib, time
 held = bytearray({NEEDED} * 1_000_000)
 held[::4096] = b"x" * len(held[::4096])
-time.sleep(0.6)  # somebody has to look
+if {NEEDED} > json.loads(pathlib.Path("job.json").read_text())["memory_limit_mb"]:
+    time.sleep(120)  # until somebody has looked
 pathlib.Path("out/a_rate.txt").write_text("done")
 """
 
