@@ -22,6 +22,7 @@ from lightmill.imaging.drizzle_inputs import (
 from lightmill.imaging.drizzle_table import drizzle_settings
 from lightmill.imaging.drizzling import STRIPE_PIXELS, Recipe, combine
 from lightmill.imaging.header_table import header_table
+from lightmill.imaging.mosaic_flags import mosaic_flags
 from lightmill.imaging.mosaic_frame import (
     MAXIMUM_MEGAPIXELS,
     Frame,
@@ -134,7 +135,9 @@ class Resample(Step):
         enable_ctx: bool = param(True, "make the image of which exposures contribute")
         enable_err: bool = param(True, "propagate the errors")
         report_var: bool = param(True, "keep the variances, by component")
-        propagate_dq: bool = param(False, "combine the flags: not available")
+        propagate_dq: bool = param(
+            False, "give each pixel of the mosaic the flags of all pixels that contribute to it"
+        )
         pixmap_stepsize: float = param(
             1.0, "accepted for the sake of old files: positions are always interpolated to 1e-4 "
             "pixel", ge=0, unit="pixel",
@@ -218,15 +221,14 @@ class Resample(Step):
         )
 
     def _check(self, models: list[Any], names: list[str]) -> None:
-        for parameter in ("single", "propagate_dq"):
-            if getattr(self.parameters, parameter):
-                raise DataError(
-                    "this is not available",
-                    place=f"resample.{parameter}",
-                    found=True,
-                    expected=False,
-                    remedy="leave the parameter out",
-                )
+        if self.parameters.single:
+            raise DataError(
+                "this is not available",
+                place="resample.single",
+                found=True,
+                expected=False,
+                remedy="leave the parameter out",
+            )
         for model, name in zip(models, names, strict=True):
             if model.array("data").ndim != 2:
                 raise DataError(
@@ -306,6 +308,10 @@ class Resample(Step):
         planes = self._planes(sheets, frame, recipe, kept, exposures)
         if planes is None:
             return None
+        if p.propagate_dq:
+            planes["dq"] = mosaic_flags(
+                models, sheets, frame.shape, recipe, stripe_pixels=STRIPE_PIXELS
+            )
         header = blended(models, blend=p.blendheaders and len(models) > 1, exposures=exposures)
         table = header_table(models) if p.blendheaders else None
         if table is not None:

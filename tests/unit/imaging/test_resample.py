@@ -248,3 +248,24 @@ def test_a_mosaic_keeps_what_each_exposure_says_of_itself(tmp_path):
 
 def test_the_table_of_headers_is_left_out_with_blending():
     assert not Resample(blendheaders=False).apply(dithered(2)).has("hdrtab")
+
+
+def test_flags_go_where_the_light_of_their_pixels_goes(tmp_path):
+    exposures = dithered(3, stars=stars_of(0), rolls=(0.0, 25.0))
+    marked, only = [], []
+    for k, model in enumerate(exposures):
+        dq = np.zeros(model.shape, np.uint32)
+        dq[40 + k, 50] = PIXEL["JUMP_DET"]
+        dq[20, 30 + k] = PIXEL["SATURATED"] | PIXEL["DO_NOT_USE"]
+        marked.append(model.evolve(dq=dq))
+        alone = np.where(dq == PIXEL["JUMP_DET"], 0, PIXEL["DO_NOT_USE"]).astype(np.uint32)
+        only.append(model.evolve(dq=alone))
+
+    mosaic = Resample(propagate_dq=True).apply(exposures.evolve(marked))
+    where = Resample().apply(exposures.evolve(only)).wht > 0  # what falls there, and nothing else
+
+    assert 3 <= where.sum() < 30
+    np.testing.assert_array_equal(mosaic.dq, np.where(where, PIXEL["JUMP_DET"], 0))
+    again = models.open(mosaic.save(tmp_path / "field_i2d.fits"))
+    np.testing.assert_array_equal(again.array("dq"), mosaic.dq)
+    assert not Resample().apply(exposures).has("dq")
