@@ -72,12 +72,15 @@ def _handler(served):
             served.requests.append((name, wanted, status))
             self.send_response(status)
             if status == 206:
-                span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+                begin = 7 if doing == "another part" else start
+                span = f"bytes {begin}-{len(content) - 1}/{len(content)}"
                 self.send_header("Content-Range", span)
             self.send_header("ETag", tag)
-            self.send_header("Content-Length", str(len(content) - start))
+            length = 10**12 if doing == "huge" else len(content) - start
+            self.send_header("Content-Length", str(length))
             self.end_headers()
             body = content[start:]
+            self.close_connection = doing == "huge"
             if doing in {"drop", "hang"}:
                 self.wfile.write(body[: len(body) // 2])
                 self.wfile.flush()

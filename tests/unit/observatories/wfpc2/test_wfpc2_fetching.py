@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lightmill.cli.main import app
 from lightmill.errors import ConfigurationError, LightmillError
@@ -227,6 +229,29 @@ def test_no_file_is_taken_that_is_too_large(server, folder, files, tmp_path, whe
     assert not list(folder.rglob("*.fits"))
 
 
+def test_nothing_is_taken_of_a_server_that_announces_too_much(server, folder, tmp_path):
+    served, url = server
+    served.doings[JIT] = ["huge"]
+
+    found = Fetching(folder, both(tmp_path, url), NO_PAUSE).pair(PAIR)
+
+    assert "at most" in found.error.story()
+    assert served.count[JIT] == 1
+    assert not list(folder.rglob("*.fits"))
+    assert not list(folder.rglob("*.part"))
+
+
+def test_a_server_that_sends_another_part_is_asked_for_all(server, folder, files, tmp_path):
+    served, url = server
+    served.doings[JIT] = ["drop", "another part"]
+
+    found = Fetching(folder, both(tmp_path, url), NO_PAUSE).pair(PAIR)
+
+    assert found.error is None
+    assert is_whole(folder, files)
+    assert served.requests[-2] == (JIT, None, 200)
+
+
 def test_no_server_leads_to_files_of_this_machine(server, folder, files, tmp_path):
     served, url = server
     served.doings[JIT] = [f"to file://{files / JIT}"]
@@ -320,6 +345,42 @@ def test_a_line_that_makes_no_sense_is_named(tmp_path, line):
     with pytest.raises(LightmillError) as told:
         ListSource(path)
     assert str(told.value.place) == f"{path}:2"
+
+
+ADDRESSES = st.sampled_from(
+    [
+        "http://",
+        "https://",
+        "file://",
+        "file:///",
+        "ftp://",
+        "",
+        "/",
+        "../",
+        "http://[",
+        "http://a:b/",
+    ]
+)
+WORDS = st.sampled_from(
+    ["", " size=", " size=1", " md5=", " name=", f" name={JIT}", " x", " =", "\0", "%00", "\u2028"]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(ADDRESSES, st.sampled_from([JIT, JIF, ""]) | st.text(), WORDS)))
+def test_whatever_a_list_says_it_is_read_or_refused(tmp_path, lines):
+    path = tmp_path / "list.txt"
+    path.write_text(
+        "\n".join("".join(words) for words in lines), encoding="utf-8", errors="replace"
+    )
+    try:
+        source = ListSource(path)
+    except LightmillError as error:
+        assert error.story()  # noqa: PT017 - most lists are fine, and none must
+        return
+    for name in (JIT, JIF):
+        origin = source.find(name)
+        assert origin is None or origin.place
 
 
 def test_two_addresses_of_one_file_are_refused(tmp_path):

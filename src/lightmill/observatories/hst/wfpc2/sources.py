@@ -198,14 +198,16 @@ def _place(address: str, folder: Path, place: str) -> str | Path:
     """Return an address of the web as it is, and any other as a path."""
     scheme, colon, _ = address.partition("://")
     scheme = scheme.lower()
-    if colon and scheme in {"http", "https"}:
-        return address
-    if not colon:
+    if not colon and "\0" not in address:
         return folder / address
     try:
         parts = urlsplit(address)
-        if scheme == "file" and parts.netloc in {"", "localhost"} and "\0" not in parts.path:
-            return Path(unquote(parts.path))
+        if scheme in {"http", "https"} and parts.hostname:
+            return address
+        if scheme == "file" and parts.netloc in {"", "localhost"}:
+            path = unquote(parts.path)
+            if "\0" not in path:
+                return Path(path)
     except ValueError:
         pass
     error: LightmillError = ValidationError(
