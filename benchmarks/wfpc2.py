@@ -24,11 +24,12 @@ from lightmill.observatories.hst.wfpc2 import demo
 from lightmill.observatories.hst.wfpc2.associations import Association
 from lightmill.observatories.hst.wfpc2.builder import associate
 from lightmill.observatories.hst.wfpc2.events import Arrived
-from lightmill.observatories.hst.wfpc2.frames import READ_NOISE, combine
+from lightmill.observatories.hst.wfpc2.frames import combine
 from lightmill.observatories.hst.wfpc2.geometry import attitude_of, to_fiducial
 from lightmill.observatories.hst.wfpc2.instance import Instance
 from lightmill.observatories.hst.wfpc2.jitter import Pointing, extract
 from lightmill.observatories.hst.wfpc2.maintenance import Archive, audit, maintain
+from lightmill.observatories.hst.wfpc2.rays import READ_NOISE
 from lightmill.observatories.hst.wfpc2.simulate_archive import dithered
 from lightmill.observatories.hst.wfpc2.simulate_frames import make_field, simulate_frame
 from lightmill.observatories.hst.wfpc2.state import Generation, State

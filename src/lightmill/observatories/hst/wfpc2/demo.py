@@ -12,12 +12,13 @@ import numpy as np
 from lightmill.observatories.hst.wfpc2.associations import Association
 from lightmill.observatories.hst.wfpc2.explain import change_of
 from lightmill.observatories.hst.wfpc2.exposures import Exposure
-from lightmill.observatories.hst.wfpc2.frames import READ_NOISE, ChipImage, to_leader
+from lightmill.observatories.hst.wfpc2.frames import ChipImage, to_leader
 from lightmill.observatories.hst.wfpc2.geometry import CHIPS, attitude_of, to_fiducial
 from lightmill.observatories.hst.wfpc2.instance import Instance
 from lightmill.observatories.hst.wfpc2.log import EventLog
 from lightmill.observatories.hst.wfpc2.maintenance import Archive
 from lightmill.observatories.hst.wfpc2.products import chips_of, frame_path
+from lightmill.observatories.hst.wfpc2.rays import READ_NOISE
 from lightmill.observatories.hst.wfpc2.replay import replay
 from lightmill.observatories.hst.wfpc2.request import run, submit
 from lightmill.observatories.hst.wfpc2.simulate import jitter_table, write_jitter

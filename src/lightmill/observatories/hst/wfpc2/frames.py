@@ -1,7 +1,8 @@
 """The frames of an association as one image of each chip, without cosmic rays.
 
-Every frame is dropped on the pixels of the leader's, by the shifts and roll of the association; what
-only one of them sees there is no part of the sky (Fruchter & Hook 2002, PASP 114, 144).
+Every frame is dropped on the pixels of the leader's, by the shifts and roll of the association
+(Fruchter & Hook 2002, PASP 114, 144); what only one of them sees there, and is no star by its shape,
+is no part of the sky.
 """
 
 from __future__ import annotations
@@ -13,21 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from lightmill.errors import CorruptFileError, DataError, ShapeError
-from lightmill.imaging.outliers import find_outliers, median_of
+from lightmill.imaging.outliers import median_of
 from lightmill.kernels.drizzle import drizzle_into, new_sums
 from lightmill.models.fits_reader import read_fits
 from lightmill.models.lazy import FileBytes
 from lightmill.observatories.hst.wfpc2.associations import Association, Member
 from lightmill.observatories.hst.wfpc2.geometry import CHIPS, focal_plane
+from lightmill.observatories.hst.wfpc2.rays import find_rays, noise_of
 
-__all__ = ["GAIN", "READ_NOISE", "ChipImage", "combine", "read_frame", "to_leader"]
+__all__ = ["GAIN", "ChipImage", "combine", "read_frame", "to_leader"]
 
 GAIN = 7.0  # electrons in a DN (WFPC2 Instrument Handbook, chapter 4)
-READ_NOISE = 5.3  # electrons, at that gain (ibid.)
-SNR = (5.0, 3.0)  # standard errors off, of a cosmic ray and of its neighbours
-STEEP = (1.2, 0.7)  # share of the sky's steepness that a pixel may be off besides
-FLAT = 3.0  # standard errors that the steepness may be by noise alone
-PASSES = 2  # the second without what the first found: rays beside rays come to light
+PASSES = 3  # the next without what the one before found: rays beside rays come to light
+KNOWN = 0.3  # least share of a pixel that the other frames must see, to say something of it
 AGREE = 5.0  # standard errors that two frames may differ by, to be averaged
 
 
@@ -149,13 +148,18 @@ def combine(
     rates = [frame * np.float32(GAIN) / time for frame, time in zip(frames, times, strict=True)]
     places = [to_leader(member, chip, shape) for member in association.members]
     rays = np.zeros((len(frames), *shape), bool)
-    for _ in range(PASSES):
+    for turn in range(PASSES):
         clean = [
             np.where(bad, np.float32(np.nan), one) for one, bad in zip(rates, rays, strict=True)
         ]
-        sky = _sky(clean, times, places)
-        for number, (rate, time, place) in enumerate(zip(rates, times, places, strict=True)):
-            rays[number] = _rays(rate, _at(sky, place), float(time))
+        seen = [_dropped(rate, place) for rate, place in zip(clean, places, strict=True)]
+        # Of two, each is held against the other, once that is without what is surely a ray.
+        is_first = turn == 0 or len(seen) > 2
+        skies = [_sky(seen, times)] * len(seen) if is_first else seen[::-1]
+        for number, (sky, place) in enumerate(zip(skies, places, strict=True)):
+            rays[number] = find_rays(
+                rates[number], _at(sky, place), float(times[number]), faint=len(seen) > 2
+            )
     sums = new_sums(shape)
     for rate, time, place, bad in zip(rates, times, places, rays, strict=True):
         weight = np.where(bad | ~np.isfinite(rate), np.float32(0), time)
@@ -165,15 +169,13 @@ def combine(
     return ChipImage(rate, sums[..., 0].copy(), rays)
 
 
-def _sky(
-    rates: Sequence[np.ndarray], times: Sequence[np.float32], places: Sequence[np.ndarray]
-) -> np.ndarray:
+def _sky(seen: Sequence[np.ndarray], times: Sequence[np.float32]) -> np.ndarray:
     """Return what most frames see on the leader's pixels; of two that differ, the fainter."""
-    cube = np.stack([_dropped(rate, place) for rate, place in zip(rates, places, strict=True)])
+    cube = np.stack(seen)
     if len(cube) > 2:
         return median_of(cube)
     low = np.fmin(cube[0], cube[1])
-    noise = np.hypot(_noise(low, float(times[0])), _noise(low, float(times[1])))
+    noise = np.hypot(noise_of(low, float(times[0])), noise_of(low, float(times[1])))
     with np.errstate(invalid="ignore"):
         apart = np.abs(cube[0] - cube[1]) > AGREE * noise
     mean = np.where(np.isnan(cube[0]), cube[1], np.where(np.isnan(cube[1]), cube[0], cube.mean(0)))
@@ -186,23 +188,18 @@ def _dropped(rate: np.ndarray, place: np.ndarray) -> np.ndarray:
     weight = np.isfinite(rate).astype(np.float32)
     drizzle_into(sums, (0, 0), place, np.nan_to_num(rate), weight)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(sums[..., 0] > 0.3, sums[..., 1] / sums[..., 0], np.float32(np.nan))
+        return np.where(sums[..., 0] > KNOWN, sums[..., 1] / sums[..., 0], np.float32(np.nan))
 
 
 def _at(sky: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Return the sky as a frame would see it: interpolated linearly, NaN beyond its edge."""
+    """Return the sky as a frame would see it: interpolated linearly between what is known of it."""
     from scipy.ndimage import map_coordinates
 
-    x, y = place[1:-1, 1:-1, 0], place[1:-1, 1:-1, 1]
-    return map_coordinates(sky, [y, x], order=1, mode="constant", cval=np.nan)
-
-
-def _rays(rate: np.ndarray, sky: np.ndarray, time: float) -> np.ndarray:
-    """Return the pixels of a frame that are off what the sky is there."""
-    return find_outliers(rate, _noise(sky, time), sky, snr=SNR, scale=STEEP, sky_noise=FLAT)
-
-
-def _noise(rate: np.ndarray, time: float) -> np.ndarray:
-    """Return the standard error of a count rate, by photons and readout [electrons / s]."""
-    electrons = np.maximum(np.nan_to_num(rate), 0.0) * time
-    return (np.sqrt(electrons + READ_NOISE**2) / time).astype(np.float32)
+    yx = place[1:-1, 1:-1, 1], place[1:-1, 1:-1, 0]
+    is_known = np.isfinite(sky)
+    light, share = (
+        map_coordinates(plane, yx, order=1, mode="constant", cval=0.0)
+        for plane in (np.where(is_known, sky, np.float32(0)), is_known.astype(np.float32))
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(share > KNOWN, light / share, np.float32(np.nan))

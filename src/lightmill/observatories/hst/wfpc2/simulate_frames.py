@@ -11,7 +11,7 @@ import numpy as np
 
 from lightmill.models.cards import format_card
 from lightmill.observatories.hst.wfpc2.exposures import Exposure
-from lightmill.observatories.hst.wfpc2.frames import GAIN, READ_NOISE
+from lightmill.observatories.hst.wfpc2.frames import GAIN
 from lightmill.observatories.hst.wfpc2.geometry import (
     CHIPS,
     Attitude,
@@ -21,6 +21,7 @@ from lightmill.observatories.hst.wfpc2.geometry import (
     on_chip,
     to_fiducial,
 )
+from lightmill.observatories.hst.wfpc2.rays import READ_NOISE
 from lightmill.observatories.hst.wfpc2.simulate import extension, fits_bytes
 
 __all__ = ["Field", "FrameTruth", "make_field", "simulate_frame", "write_frame"]
