@@ -58,6 +58,24 @@ def test_a_second_delivery_is_one_of_four_things(store, arrival, second, verdict
         assert list(current) == [("b" if verdict is Verdict.NEWER else "a") * 64]
 
 
+@pytest.mark.parametrize("is_good", [False, True])
+def test_other_bytes_of_a_date_are_a_conflict_unless_the_first_were_of_no_use(
+    store, arrival, is_good
+):
+    store.ingest([arrival("x_uncal.fits")], lambda _: exposure())
+    (job,) = store.startable()
+    store.start(job.job_id, "test", 100.0, [])
+    running = store.ingest([arrival("x_uncal.fits", content="c")])
+    store.finish(job.job_id, Outcome(is_good, "" if is_good else "it cannot be read"))
+
+    verdict = store.ingest([arrival("x_uncal.fits", content="b")])
+
+    assert running == [Verdict.CONFLICT]
+    assert verdict == [Verdict.CONFLICT if is_good else Verdict.NEWER]
+    state = state_of(store, job.task_id).state
+    assert state == (TaskState.DONE if is_good else TaskState.READY)
+
+
 def test_a_duplicate_wakes_nobody_and_leaves_one_event(store, arrival):
     store.ingest([arrival("x_uncal.fits")], lambda _: exposure())
     before = kinds(store)

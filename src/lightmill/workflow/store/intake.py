@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from lightmill.workflow.states import DatasetState
+from lightmill.workflow.states import DatasetState, JobState
 from lightmill.workflow.store import tables as t
 from lightmill.workflow.store.membership import belonging, join
 from lightmill.workflow.store.records import chunks, note
@@ -120,6 +120,8 @@ def _one(store: Store, connection: Any, one: Arrival, job_id: int | None) -> tup
         .order_by(d.revision)
     ).all()
     verdict = _verdict(one, known, is_product=job_id is not None)
+    if verdict is Verdict.CONFLICT and _is_of_no_use(connection, known):
+        verdict = Verdict.NEWER
     if verdict is Verdict.RENEWED and store.policy.differs == "generation":
         verdict = Verdict.NEWER
     if verdict is Verdict.DUPLICATE:
@@ -137,6 +139,25 @@ def _one(store: Store, connection: Any, one: Arrival, job_id: int | None) -> tup
     dataset_id = connection.execute(insert(t.datasets).values(row)).inserted_primary_key[0]
     note(store, connection, kind, "dataset", dataset_id, _told(one, len(known) + 1))
     return verdict, any(row.state == DatasetState.CURRENT for row in known)
+
+
+def _is_of_no_use(connection: Any, known: Sequence[Any]) -> bool:
+    """Say whether all that was tried with the current generation failed.
+
+    Then nothing is lost with it, and other bytes of the same date are what everybody waits for.
+    """
+    i, j = t.inputs.c, t.jobs.c
+    current = next(row.id for row in known if row.state == DatasetState.CURRENT)
+    states = set(
+        connection.execute(
+            select(j.state).join(t.inputs, i.job_id == j.id).where(i.dataset_id == current)
+        ).scalars()
+    )
+    return JobState.FAILED in states and states <= {
+        JobState.FAILED,
+        JobState.LOST,
+        JobState.CANCELLED,
+    }
 
 
 def _row(

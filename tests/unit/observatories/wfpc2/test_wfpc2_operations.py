@@ -278,6 +278,25 @@ def test_a_damaged_pair_fails_alone_and_an_operator_has_it_tried_again(site, sma
     assert "ends too early" in shown
 
 
+def test_a_damaged_pair_is_replaced_by_a_whole_one_of_its_generation(site, small):
+    put(site, small)
+    aside = site.root.parent / "aside"
+    for path in aside.glob("uz010103*"):
+        shutil.copy(path, site.inbox)
+    (jit,) = site.inbox.glob("uz010103j*_jit.fits")
+    whole = jit.read_bytes()
+    jit.write_bytes(whole[:-3000])
+    damaged = site.settle()
+    jit.write_bytes(whole)
+
+    ran = site.settle()
+
+    assert damaged == ["measure"]
+    assert ran[:2] == ["measure", "build"]
+    assert site.tasks("FAILED") == {}
+    assert "UZ010103" in site.state().pointings
+
+
 def test_a_new_name_of_the_target_builds_and_makes_no_product(site, small):
     put(site, small)
 
