@@ -400,3 +400,31 @@ def test_data_of_several_detectors_take_the_reference_of_one_of_them(tmp_path, c
     assert found.path.name == "A1.fits"
     assert "several detectors" in caplog.text
     assert folder.find("flat", image).path.name == "A2.fits"
+
+
+def test_headers_of_a_folder_are_read_once_and_again_when_a_file_is_another(tmp_path, monkeypatch):
+    plane = np.ones((4, 4), np.float32)
+
+    def put(band):
+        told = {"reftype": "FLAT", "instrument": {"name": "X", "filter": band}}
+        models.FlatModel(meta=told, data=plane).save(tmp_path / "flat.fits")
+
+    image = models.RateModel(meta={"instrument": {"name": "X", "filter": "RED"}}, data=plane)
+    image.save(tmp_path / "rate.fits")  # no reference
+    (tmp_path / "gone.fits").symlink_to(tmp_path / "nowhere.fits")
+    put("RED")
+    first = References(tmp_path).find("flat", image)
+    opened = []
+    monkeypatch.setattr(
+        "lightmill.reference.local.models.open",
+        lambda path, real=models.open: opened.append(path.name) or real(path),
+    )
+
+    again = References(tmp_path)
+    found = [again.find("flat", image) for _ in range(2)]
+
+    assert opened == ["flat.fits"]  # its arrays; not its header to choose it, nor other files
+    assert found[0] is found[1]
+    assert (found[0].path, found[0].meta.reftype) == (first.path, "FLAT")
+    put("BLUE")
+    assert References(tmp_path).find("flat", image) is None
