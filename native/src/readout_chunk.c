@@ -135,10 +135,16 @@ LM_INLINE int any_flag(const uint8_t *restrict flags, size_t count)
     return any & (LM_DO_NOT_USE | LM_JUMP_DET | LM_SATURATED);
 }
 
-LM_CLONES void lm_chunk_flags(const uint8_t *read_dq, uint8_t *restrict todo, size_t count)
+LM_CLONES static void test_flags(const uint8_t *read_dq, uint8_t *restrict todo, size_t count)
 {
     for (size_t x = 0; x < count; x += LM_BLOCK)
         todo[x / LM_BLOCK] |= any_flag(read_dq + x, x + LM_BLOCK < count ? LM_BLOCK : count - x) != 0;
+}
+
+LM_CLONES void lm_chunk_flags(const uint8_t *restrict read_dq, uint8_t *restrict is_odd, size_t count)
+{
+    for (size_t x = 0; x < count; x++)
+        is_odd[x] |= read_dq[x] & (LM_DO_NOT_USE | LM_JUMP_DET | LM_SATURATED);
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
@@ -240,12 +246,12 @@ static void add_common(const lm_histories *h, const lm_chunk *chunk, kind_of_num
     add(type, numbers, limit, chunk->a, chunk->b, time, todo, count);
 }
 
-/* The read of one pixel of any history. */
-static void add_single(const lm_histories *h, const lm_history *now, double value, double *a, double *b)
+/* The read of one pixel of any history; the first of a ramp begins its sums unless it is an odd one. */
+static void add_single(const lm_histories *h, const lm_history *now, int is_start, double value, double *a, double *b)
 {
     const double time = h->last_time - h->first_time;
     if (h->sampling == LM_UP_THE_RAMP)
-        add_value(SLOPE, value, a, b, time);
+        add_value(is_start ? START : SLOPE, value, a, b, time);
     else if (h->phase == LM_FIRST_GROUP)
         add_value(now->keep_first > 0 ? MORE_FIRST : FIRST, value, a, b, time);
     else
@@ -257,6 +263,18 @@ static void close_segment(const lm_history *now, double *a, double *b)
 {
     *b -= now->closed_time * *a;
     *a = 0;
+}
+
+/* The read of a pixel that has lost, or now loses, a read. */
+static void add_other(lm_histories *h, lm_read_kind kind, double value, uint16_t *history, double *a, double *b)
+{
+    const uint16_t to = lm_history_after(h, *history, kind);
+    if (h->sampling == LM_UP_THE_RAMP && (kind == LM_READ_JUMPED || kind == LM_READ_LEAPT) && to != *history &&
+        to != LM_LOST)
+        close_segment(&h->now[to], a, b);
+    if (lm_history_takes(h, to, kind))
+        add_single(h, &h->now[to], h->n_reads == 1 && kind == LM_READ_GOOD, value, a, b);
+    *history = to;
 }
 
 /* A block in which some pixel has lost, or now loses, a read: all in step, then those once more. */
@@ -282,17 +300,10 @@ static void add_mixed(lm_histories *h, const lm_chunk *block, const double *valu
     uint16_t any = 0;
     for (size_t k = 0; k < n; k++) {
         const size_t x = others[k];
-        const lm_read_kind kind = (lm_read_kind)kinds[x];
-        const uint16_t to = lm_history_after(h, block->history[x], kind);
-        if (h->sampling == LM_UP_THE_RAMP && (kind == LM_READ_JUMPED || kind == LM_READ_LEAPT) &&
-            to != block->history[x] && to != LM_LOST)
-            close_segment(&h->now[to], &a[x], &b[x]);
-        if (lm_history_takes(h, to, kind))
-            add_single(h, &h->now[to], values[x], &a[x], &b[x]);
+        add_other(h, (lm_read_kind)kinds[x], values[x], &block->history[x], &a[x], &b[x]);
         block->a[x] = a[x];
         block->b[x] = b[x];
-        block->history[x] = to;
-        any |= to;
+        any |= block->history[x];
     }
     *block->is_mixed |= any != 0;
 }
@@ -308,7 +319,7 @@ void lm_chunk_add(const lm_readout_parameters *p, lm_histories *h, const lm_chun
     for (size_t k = 0; which && k < sizeof todo; k++)
         todo[k] |= !which[k];
     if (read_dq)
-        lm_chunk_flags(read_dq, todo, count);
+        test_flags(read_dq, todo, count);
     if (p->coeffs) {
         lm_chunk_values(p, read, pixel, values, count);
         test_blocks(type, read, limit, todo, count);
@@ -326,6 +337,57 @@ void lm_chunk_add(const lm_readout_parameters *p, lm_histories *h, const lm_chun
         find_kinds(type, of_block, limit + x, read_dq ? read_dq + x : NULL, values + x, kinds, n);
         const lm_chunk block = {chunk->a + x, chunk->b + x, chunk->history + x, chunk->is_mixed + x / LM_BLOCK};
         add_mixed(h, &block, values + x, kinds, n);
+    }
+}
+
+/* What is needed of some pixels, side by side. */
+typedef struct {
+    union {
+        int32_t int32[LM_BLOCK];
+        uint16_t uint16[LM_BLOCK];
+        float float32[LM_BLOCK];
+    } raw;
+    _Alignas(64) double values[LM_BLOCK];
+    float limit[LM_BLOCK], coeffs[LM_MAX_COEFFS * LM_BLOCK];
+    uint8_t dq[LM_BLOCK], kinds[LM_BLOCK];
+} few_pixels;
+
+static void gather_pixels(const lm_readout_parameters *p, const void *read, const uint8_t *read_dq, const float *limit,
+                          const uint16_t *pixels, size_t n, size_t pixel, few_pixels *few)
+{
+    const size_t n_coeffs = p->coeffs ? p->n_coeffs : 0;
+    for (size_t k = 0; k < n; k++) {
+        const size_t x = pixels[k];
+        if (p->type == LM_READ_UINT16)
+            few->raw.uint16[k] = ((const uint16_t *)read)[x];
+        else
+            memcpy(&few->raw.int32[k], (const int32_t *)read + x, sizeof few->raw.int32[k]);
+        few->limit[k] = limit[x];
+        few->dq[k] = read_dq ? read_dq[x] : 0;
+        for (size_t j = 0; j < n_coeffs; j++)
+            few->coeffs[j * LM_BLOCK + k] = p->coeffs[j * p->coeff_stride + pixel + x];
+    }
+    values_of((kind_of_number)p->type, &few->raw, few->values, n);
+    if (n_coeffs)
+        polynomial(few->coeffs, LM_BLOCK, n_coeffs, p->form == LM_GAIN_POLYNOMIAL, few->values, n);
+    find_kinds((kind_of_number)p->type, &few->raw, few->limit, few->dq, few->values, few->kinds, n);
+}
+
+void lm_chunk_add_pixels(const lm_readout_parameters *p, lm_histories *h, const lm_chunk *chunk, const void *read,
+                         const uint8_t *read_dq, const uint16_t *pixels, size_t n, size_t pixel)
+{
+    const float *limit = p->saturation ? p->saturation + pixel : h->limit;
+    few_pixels few;
+    for (size_t first = 0; first < n; first += LM_BLOCK) {
+        const size_t count = n - first < LM_BLOCK ? n - first : LM_BLOCK;
+        gather_pixels(p, read, read_dq, limit, pixels + first, count, pixel, &few);
+        for (size_t k = 0; k < count; k++) {
+            const size_t x = pixels[first + k];
+            if (h->n_reads == 1)
+                chunk->a[x] = chunk->b[x] = 0;
+            add_other(h, (lm_read_kind)few.kinds[k], few.values[k], &chunk->history[x], &chunk->a[x], &chunk->b[x]);
+            chunk->is_mixed[x / LM_BLOCK] |= chunk->history[x] != 0;
+        }
     }
 }
 

@@ -22,13 +22,17 @@ typedef struct {
 /* Values of `count` <= LM_CHUNK raw reads from `pixel` on, linear if there are coefficients, as float64. */
 void lm_chunk_values(const lm_readout_parameters *p, const void *read, size_t pixel, double *values, size_t count);
 
-/* Mark the blocks in which some read is flagged. */
-void lm_chunk_flags(const uint8_t *read_dq, uint8_t *todo, size_t count);
+/* Mark the pixels whose read is flagged. */
+void lm_chunk_flags(const uint8_t *read_dq, uint8_t *is_odd, size_t count);
 
 /* Add a read, to which `histories` have advanced. `read`: first of the chunk; `pixel`: its number in planes.
  * `which`: the blocks that are to have it; NULL: all. */
 void lm_chunk_add(const lm_readout_parameters *p, lm_histories *histories, const lm_chunk *chunk, const void *read,
                   const uint8_t *read_dq, const uint8_t *which, size_t pixel, size_t count);
+
+/* The same for the `n` pixels of the chunk that `pixels` counts; none may be in a block that has the read already. */
+void lm_chunk_add_pixels(const lm_readout_parameters *p, lm_histories *histories, const lm_chunk *chunk,
+                         const void *read, const uint8_t *read_dq, const uint16_t *pixels, size_t n, size_t pixel);
 
 /* Make ready for the first read of a ramp, which begins the sums. */
 void lm_chunk_clear(const lm_chunk *chunk, size_t count);

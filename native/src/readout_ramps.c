@@ -1,5 +1,5 @@
-/* Whole ramps at once: the sums of some pixels at a time are made from all reads in one pass. A block of which a
- * read is odd is then carried through the reads one by one, as in the stream. */
+/* Whole ramps at once: the sums of some pixels at a time are made from all reads in one pass. Pixels of
+ * which a read is odd are then carried through the reads one by one, as in the stream. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "readout_sums.h"
 #include "shape.h"
 
-enum { CHUNKS_OF_A_PART = 16 };
+enum { CHUNKS_OF_A_PART = 16, MANY_OF_A_BLOCK = 8 /* odd pixels: all in step are then quicker */ };
 
 /* What a thread needs to itself. */
 typedef struct {
@@ -44,54 +44,81 @@ static int matters(const job *j, const lm_histories *h)
     return h->sampling != LM_FOWLER || h->phase != LM_BETWEEN_GROUPS || j->read_dq;
 }
 
-/* Sum blocks in one pass over all reads; mark those that must be added read by read. */
-static void sum_ramp(const job *j, bench *at, const lm_chunk *chunk, size_t ramp, size_t pixel, uint8_t *todo,
-                     size_t count)
+/* What of a chunk is not summed in one pass: blocks, and pixels of others. */
+typedef struct {
+    uint8_t is_odd[LM_CHUNK], which[LM_CHUNK / LM_BLOCK];
+    uint16_t pixels[LM_CHUNK];
+    size_t n_blocks, n_pixels;
+} leftover;
+
+/* Sum whole blocks in one pass over all reads; mark odd pixels, and say whether it could be done. */
+static int sum_ramp(const job *j, bench *at, const lm_chunk *chunk, size_t ramp, size_t pixel, uint8_t *is_odd,
+                    size_t count)
 {
     const lm_readout_parameters *p = j->parameters;
     const size_t size = lm_read_size(p->type), n = j->shape->n_groups, n_group = at->histories.n_group;
     const float *limit = p->saturation ? p->saturation + pixel : at->histories.limit;
-    double *unused = at->unused;
     lm_read_sequence reads = {.first = j->reads + (lm_plane(j->shape, ramp, 0) + pixel) * size,
                               .stride = j->shape->group_stride * size, .times = j->since, .n_reads = n};
     for (size_t g = 0; j->read_dq && g < n; g++)
-        lm_chunk_flags(j->read_dq + lm_plane(j->dq_shape, ramp, g) + pixel, todo, count);
-    if (p->sampling == LM_UP_THE_RAMP) {
-        lm_chunk_sums(p, &reads, limit, pixel, chunk->a, chunk->b, todo, count);
-        return;
-    }
+        lm_chunk_flags(j->read_dq + lm_plane(j->dq_shape, ramp, g) + pixel, is_odd, count);
+    if (p->sampling == LM_UP_THE_RAMP)
+        return lm_chunk_sums(p, &reads, limit, pixel, chunk->a, chunk->b, is_odd, count);
+    if (!n_group)
+        return 0;
     reads.n_reads = n_group;
-    lm_chunk_sums(p, &reads, limit, pixel, chunk->a, unused, todo, count);
+    if (!lm_chunk_sums(p, &reads, limit, pixel, chunk->a, at->unused, is_odd, count))
+        return 0;
     reads.first += (n - n_group) * reads.stride;
-    lm_chunk_sums(p, &reads, limit, pixel, chunk->b, unused, todo, count);
+    return lm_chunk_sums(p, &reads, limit, pixel, chunk->b, at->unused, is_odd, count);
 }
 
-static int is_none_marked(const uint8_t *todo, size_t count)
+/* Sort what is left out: blocks of many odd pixels, and that at the end which is no whole one, as they are. */
+static void sort_out(leftover *left, int is_summed, size_t count)
 {
-    int any = 0;
-    for (size_t x = 0; x < count; x += LM_BLOCK)
-        any |= todo[x / LM_BLOCK];
-    return !any;
+    for (size_t first = 0; first < count; first += LM_BLOCK) {
+        const size_t n_before = left->n_pixels, end = first + LM_BLOCK;
+        uint8_t *which = &left->which[first / LM_BLOCK];
+        *which = !is_summed || end > count;
+        for (size_t x = first; x < end && !*which; x += sizeof(uint64_t)) {
+            uint64_t any;
+            memcpy(&any, left->is_odd + x, sizeof any);
+            for (size_t k = x; any && k < x + sizeof any; k++) {
+                left->pixels[left->n_pixels] = (uint16_t)k;
+                left->n_pixels += left->is_odd[k] != 0;
+            }
+        }
+        if (left->n_pixels - n_before > MANY_OF_A_BLOCK) {
+            *which = 1;
+            left->n_pixels = n_before;
+        }
+        left->n_blocks += *which;
+    }
 }
 
 static void add_ramp(const job *j, bench *at, const lm_chunk *chunk, size_t ramp, size_t pixel, size_t count)
 {
     const size_t size = lm_read_size(j->parameters->type);
-    uint8_t todo[LM_CHUNK / LM_BLOCK] = {0};
-    sum_ramp(j, at, chunk, ramp, pixel, todo, count);
-    const int none_is_odd = is_none_marked(todo, count);
-    if (none_is_odd && at->is_at_end)
+    leftover left;
+    left.n_blocks = left.n_pixels = 0;
+    memset(left.is_odd, 0, sizeof left.is_odd);
+    sort_out(&left, sum_ramp(j, at, chunk, ramp, pixel, left.is_odd, count), count);
+    const int is_done = !left.n_blocks && !left.n_pixels;
+    if (is_done && at->is_at_end)
         return;
     lm_histories_restart(&at->histories);
     for (size_t g = 0; g < j->shape->n_groups; g++) {
+        const char *read = j->reads + (lm_plane(j->shape, ramp, g) + pixel) * size;
+        const uint8_t *read_dq = j->read_dq ? j->read_dq + lm_plane(j->dq_shape, ramp, g) + pixel : NULL;
         lm_histories_advance(&at->histories, j->times[g]);
-        if (!none_is_odd && matters(j, &at->histories))
-            lm_chunk_add(j->parameters, &at->histories, chunk,
-                         j->reads + (lm_plane(j->shape, ramp, g) + pixel) * size,
-                         j->read_dq ? j->read_dq + lm_plane(j->dq_shape, ramp, g) + pixel : NULL, todo, pixel, count);
+        if (is_done || !matters(j, &at->histories))
+            continue;
+        if (left.n_blocks)
+            lm_chunk_add(j->parameters, &at->histories, chunk, read, read_dq, left.which, pixel, count);
+        lm_chunk_add_pixels(j->parameters, &at->histories, chunk, read, read_dq, left.pixels, left.n_pixels, pixel);
     }
     lm_histories_estimate(&at->histories);
-    at->is_at_end = none_is_odd;
+    at->is_at_end = is_done;
 }
 
 static void sample_chunk(const job *j, bench *at, size_t pixel, size_t count)

@@ -98,9 +98,9 @@ LM_INLINE void begin_sums(const lm_read_type type, largest_reads *restrict large
     }
 }
 
-/* Reads that are no number, or beyond all, leave a sum that is none. */
-LM_INLINE int any_is_odd(const lm_read_type type, const largest_reads *largest, const float *restrict limit,
-                         const double *restrict a, int is_always_number)
+/* Mark the odd pixels, if there are any. Reads that are no number, or beyond all, leave a sum that is none. */
+LM_INLINE void mark_odd(const lm_read_type type, const largest_reads *largest, const float *restrict limit,
+                        const double *restrict a, int is_always_number, uint8_t *restrict is_odd)
 {
     int32_t any = 0;
     for (size_t x = 0; x < LM_BLOCK; x++)
@@ -109,18 +109,23 @@ LM_INLINE int any_is_odd(const lm_read_type type, const largest_reads *largest, 
         const double nothing = a[x] - a[x];
         any |= nothing != nothing;
     }
-    return any;
+    for (size_t x = 0; any && x < LM_BLOCK; x++) {
+        const float most = type == LM_READ_FLOAT32 ? largest->number[x] : (float)largest->integer[x];
+        const double nothing = a[x] - a[x];
+        is_odd[x] |= (most >= limit[x]) | (nothing != nothing);
+    }
 }
 
-/* Sum a block, and say whether some read of it is odd. The same block of the next chunk is asked for meanwhile:
+/* Sum a block, and mark its odd pixels. The same block of the next chunk is asked for meanwhile:
  * the processor does not foresee where so many reads go on. */
-LM_INLINE int sum_block(const lm_read_sequence *reads, size_t pixel, const lm_read_type type, const size_t n,
-                        few_reads *r, const float *limit, double *a, double *b)
+LM_INLINE void sum_block(const lm_read_sequence *reads, size_t pixel, const lm_read_type type, const size_t n,
+                         few_reads *r, const float *limit, double *a, double *b, uint8_t *is_odd)
 {
     const size_t size = type == LM_READ_UINT16 ? 2 : 4;
     const char *from = reads->first + pixel * size;
     largest_reads largest;
     begin_sums(type, &largest, a, b);
+    lm_fetch_block(limit + LM_CHUNK, sizeof *limit);
     for (size_t g = 0, now; g < reads->n_reads; g += now) {
         const size_t left = reads->n_reads - g;
         now = left >= 4 ? 4 : left >= 2 ? 2 : 1;
@@ -135,7 +140,7 @@ LM_INLINE int sum_block(const lm_read_sequence *reads, size_t pixel, const lm_re
         default: add_reads(r, type, 1, n, &largest, a, b); break;
         }
     }
-    return any_is_odd(type, &largest, limit, a, !n && type != LM_READ_FLOAT32);
+    mark_odd(type, &largest, limit, a, !n && type != LM_READ_FLOAT32, is_odd);
 }
 
 /* What is the same for all blocks of a chunk. */
@@ -147,45 +152,42 @@ typedef struct {
     double *a, *b;
 } chunk_sums;
 
-LM_INLINE void sum_blocks(const chunk_sums *c, const lm_read_type type, const size_t n, uint8_t *todo)
+LM_INLINE int sum_blocks(const chunk_sums *c, const lm_read_type type, const size_t n, uint8_t *is_odd)
 {
     const lm_readout_parameters *p = c->parameters;
     few_reads r = {.coeff_stride = p->coeff_stride, .is_gain = p->form == LM_GAIN_POLYNOMIAL};
-    for (size_t first = 0; first + LM_BLOCK <= c->count; first += LM_BLOCK) {
-        uint8_t *is_odd = &todo[first / LM_BLOCK];
-        r.coeffs = n ? p->coeffs + c->pixel + first : NULL;
-        if (!*is_odd)
-            *is_odd = sum_block(c->reads, first, type, n, &r, c->limit + first, c->a + first, c->b + first) != 0;
+    for (size_t x = 0; x + LM_BLOCK <= c->count; x += LM_BLOCK) {
+        r.coeffs = n ? p->coeffs + c->pixel + x : NULL;
+        sum_block(c->reads, x, type, n, &r, c->limit + x, c->a + x, c->b + x, is_odd + x);
     }
+    return 1;
 }
 
-/* Numbers of coefficients the compiler knows stay in registers, see linearity.c; others are left to the caller. */
+/* Numbers of coefficients the compiler knows stay in registers, see linearity.c. */
 #define SUM_OF_TYPE(name, type)                                                                \
-    LM_CLONES static void name(const chunk_sums *c, size_t n_coeffs, uint8_t *todo)            \
+    LM_CLONES static int name(const chunk_sums *c, size_t n_coeffs, uint8_t *is_odd)           \
     {                                                                                          \
         switch (n_coeffs) {                                                                    \
-        case 0: sum_blocks(c, type, 0, todo); break;                                           \
-        case 3: sum_blocks(c, type, 3, todo); break;                                           \
-        case 4: sum_blocks(c, type, 4, todo); break;                                           \
-        case 5: sum_blocks(c, type, 5, todo); break;                                           \
-        case 6: sum_blocks(c, type, 6, todo); break;                                           \
-        default: memset(todo, 1, (c->count + LM_BLOCK - 1) / LM_BLOCK); break;                 \
+        case 0: return sum_blocks(c, type, 0, is_odd);                                         \
+        case 3: return sum_blocks(c, type, 3, is_odd);                                         \
+        case 4: return sum_blocks(c, type, 4, is_odd);                                         \
+        case 5: return sum_blocks(c, type, 5, is_odd);                                         \
+        case 6: return sum_blocks(c, type, 6, is_odd);                                         \
+        default: return 0;                                                                     \
         }                                                                                      \
     }
 SUM_OF_TYPE(sum_int32, LM_READ_INT32)
 SUM_OF_TYPE(sum_uint16, LM_READ_UINT16)
 SUM_OF_TYPE(sum_float32, LM_READ_FLOAT32)
 
-void lm_chunk_sums(const lm_readout_parameters *p, const lm_read_sequence *reads, const float *limit, size_t pixel,
-                   double *a, double *b, uint8_t *todo, size_t count)
+int lm_chunk_sums(const lm_readout_parameters *p, const lm_read_sequence *reads, const float *limit, size_t pixel,
+                  double *a, double *b, uint8_t *is_odd, size_t count)
 {
     const chunk_sums c = {.parameters = p, .reads = reads, .limit = limit, .pixel = pixel, .count = count, .a = a, .b = b};
     const size_t n_coeffs = p->coeffs ? p->n_coeffs : 0;
     switch (p->type) {
-    case LM_READ_INT32: sum_int32(&c, n_coeffs, todo); break;
-    case LM_READ_UINT16: sum_uint16(&c, n_coeffs, todo); break;
-    default: sum_float32(&c, n_coeffs, todo); break;
+    case LM_READ_INT32: return sum_int32(&c, n_coeffs, is_odd);
+    case LM_READ_UINT16: return sum_uint16(&c, n_coeffs, is_odd);
+    default: return sum_float32(&c, n_coeffs, is_odd);
     }
-    if (count % LM_BLOCK)
-        todo[count / LM_BLOCK] = 1;
 }

@@ -11,10 +11,10 @@ typedef struct {
     size_t n_reads;
 } lm_read_sequence;
 
-/* Sums of the counts and of counts times time, as lm_chunk_add would leave them, bit by bit. Blocks in which a
- * read is odd (full, or no number) are marked in `todo`, and so is what is no whole block; their sums mean
- * nothing. Blocks marked before are passed over. */
-void lm_chunk_sums(const lm_readout_parameters *p, const lm_read_sequence *reads, const float *limit, size_t pixel,
-                   double *a, double *b, uint8_t *todo, size_t count);
+/* Sums of the counts and of counts times time of whole blocks, as lm_chunk_add would leave them, bit by bit. Pixels
+ * of which a read is odd (full, or no number) are marked in `is_odd`; their sums mean nothing. Returns 0 where the
+ * number of coefficients is one that is left to the caller: nothing is summed then. */
+int lm_chunk_sums(const lm_readout_parameters *p, const lm_read_sequence *reads, const float *limit, size_t pixel,
+                  double *a, double *b, uint8_t *is_odd, size_t count);
 
 #endif
