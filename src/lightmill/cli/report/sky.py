@@ -24,7 +24,7 @@ __all__ = [
 RADIUS = 0.15  # arcsec, within which a source of the catalog is the one simulated
 COMMON = 0.6  # arcsec, the largest error that all pointings may have in common
 BRIGHTEST = 200  # sources that tell the common error
-TOTAL = ("aper_total_abmag", "aper_total_flux", "aper_total_flux_err")
+TOTAL = "aper_total"  # fluxes of stars; columns of others are named alike
 
 
 @dataclass
@@ -79,6 +79,10 @@ class Residuals:
         Sources of the catalog that are near none that was simulated.
     found : int
         Sources of the catalog.
+    row : ndarray of int
+        Of the catalog, for each source found.
+    is_brightest : ndarray of bool
+        Of the sources simulated that one row is nearest to; a row cannot tell of the others.
     """
 
     magnitude: np.ndarray
@@ -91,6 +95,8 @@ class Residuals:
     bins: list[tuple[float, float, int, float]]
     unmatched: int
     found: int
+    row: np.ndarray
+    is_brightest: np.ndarray
 
     @property
     def bright_stars(self) -> np.ndarray:
@@ -133,7 +139,7 @@ def read_mosaic(path: Path, catalog: Path) -> Mosaic:
     )
 
 
-def match(mosaic: Mosaic, sources: np.ndarray) -> Residuals:
+def match(mosaic: Mosaic, sources: np.ndarray, flux_name: str = TOTAL) -> Residuals:
     """Compare a catalog with the sources simulated.
 
     Parameters
@@ -141,6 +147,8 @@ def match(mosaic: Mosaic, sources: np.ndarray) -> Residuals:
     mosaic : Mosaic
     sources : structured ndarray
         With ra, dec [deg], kind, and abmag_FILTER.
+    flux_name : str
+        What the columns of fluxes begin with.
     """
     truth = np.asarray(sources[magnitude_column(sources, mosaic.filter)], float)
     x, y = mosaic.wcs.world_to_pixel_values(sources["ra"], sources["dec"])
@@ -164,7 +172,9 @@ def match(mosaic: Mosaic, sources: np.ndarray) -> Residuals:
     )
     near = np.hypot(east, north) < RADIUS * 1000
     east, north = east + common_e, north + common_n
-    abmag, flux, error = (_plain(catalog, name) for name in TOTAL)
+    abmag, flux, error = (
+        _plain(catalog, f"{flux_name}_{part}") for part in ("abmag", "flux", "flux_err")
+    )
     snr = flux / error
     measured = abmag[index]
     expected = 10 ** (-0.4 * (magnitude - 8.9))  # Jy, the definition of AB magnitudes
@@ -190,7 +200,17 @@ def match(mosaic: Mosaic, sources: np.ndarray) -> Residuals:
         bins,
         unmatched,
         len(catalog),
+        index[near],
+        _brightest(index[near], magnitude[near]),
     )
+
+
+def _brightest(row: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
+    """Say which sources are the brightest of those with the same row."""
+    order = np.lexsort((magnitude, row))
+    is_first = np.ones(len(row), bool)
+    is_first[order[1:]] = row[order[1:]] != row[order[:-1]]
+    return is_first
 
 
 def _common(magnitude: np.ndarray, east: np.ndarray, north: np.ndarray) -> tuple[float, float]:
