@@ -18,6 +18,7 @@ NAMES = {
     "orders": "the night of a demonstration in random orders of arrival: the same products",
     "overhead": "what the framework costs: no-op steps, start-up",
     "iris": "a detector of the IRIS imager from its reads to a reduced frame",
+    "iris-cube": "a frame of the IRIS spectrograph, at the size of the slicer, to a cube",
     "memory": "peak memory against the number of integrations, and a large exposure",
     "fuzz": "a thousand mangled files: no traceback, no hang, nothing left behind",
     "references": "rules beside the official client's: loading, memory, one selection, a million",

@@ -158,13 +158,14 @@ def _spectra(frame: RateModel, rectmat: RectificationModel) -> Spectra:
     data = frame.data.astype(np.float64)
     dq = frame.dq if frame.has("dq") else np.zeros(data.shape, np.uint32)
     usable = ((dq & DO_NOT_USE) == 0) & np.isfinite(data)
-    weights, rows = rectmat.weights.astype(np.float64), rectmat.rows
+    weights, rows = rectmat.weights, rectmat.rows
     if not (frame.has("var_poisson") and frame.has("var_rnoise")):
         return extract(data, frame.err.astype(np.float64) ** 2, usable, weights, rows)
     read = frame.var_rnoise.astype(np.float64)
     lit = usable & (data > 0)
     per_signal = frame.var_poisson[lit].sum(dtype=np.float64) / max(data[lit].sum(), 1e-300)
-    first = extract(data, np.ones(data.shape), usable, weights, rows)
+    even = np.ones(data.shape)
+    first = extract(data, even, usable, weights, rows, with_variance=False)
     explained = np.maximum(signal_of(first.flux, weights, rows, data.shape), 0.0)
     return extract(data, read + per_signal * explained, usable, weights, rows)
 

@@ -49,6 +49,25 @@ def test_variances_are_those_of_the_whole_matrix(rng):
         assert_allclose(made.variance[:, x], np.diag(np.linalg.inv(normal)), rtol=1e-8)
 
 
+def test_columns_do_not_depend_on_how_many_are_done_at_once(rng, monkeypatch):
+    # profiles in float32, as references have them; traces whose distance in rows changes along them
+    weights, rows = profiles(elements=7, spacing=1.4, tilt=0.33)
+    weights = weights.astype(np.float32)
+    wide = [np.tile(one, 8) for one in (weights, rows)]
+    data = rng.normal(100, 10, (30, 8 * COLUMNS))
+    variance, good = rng.uniform(0.5, 4.0, data.shape), rng.random(data.shape) > 0.02
+
+    whole = extract(data, variance, good, *wide)
+    fluxes = extract(data, variance, good, *wide, with_variance=False)
+    monkeypatch.setattr("lightmill.spectroscopy.rectification.AT_ONCE", 64)
+    parts = extract(data, variance, good, *wide)
+
+    assert_allclose(parts.flux, whole.flux, rtol=1e-12)
+    assert_allclose(parts.variance, whole.variance, rtol=1e-12)
+    np.testing.assert_array_equal(fluxes.flux, whole.flux)
+    assert (fluxes.variance == 0).all()
+
+
 def test_bad_pixels_cost_accuracy_not_truth(rng):
     weights, rows = profiles()
     flux = rng.uniform(10, 1000, (6, COLUMNS))

@@ -544,3 +544,29 @@ def test_a_detector_that_is_not_listened_to_drops_reads_and_says_so(tmp_path, mo
 
     assert [index for _, index in played.dropped] == [3, 4, 5, 6, 7]
     assert "read 4 is dropped: 3 before it were not taken" in said[0]
+
+
+def test_an_exposure_of_the_spectrograph_becomes_a_cube(tmp_path):
+    from lightmill.observatories.tmt.iris.simulate_ifs import LENSLET, observe_ifs
+
+    made, cache = observe_ifs(tmp_path / "raw", LENSLET, seed=1, reads=4)
+    with fits.open(made.uncal) as file:
+        cards, counts = dict(file[0].header), file["SCI"].data
+    skipped = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND"}
+    one = Exposure("f1", "IFU", 4, 1, counts.shape[-2:], "uint16",
+                   {name: value for name, value in cards.items() if name not in skipped})  # fmt: skip
+    reads = [Read(one, 1, n, 5.0 * n, counts[0, n - 1]) for n in range(1, 5)]
+
+    report = Watch(Settings(tmp_path, crds_path=cache.root, patience=0.3)).run(Given(reads))
+
+    assert [path.name for path in report.written] == ["f1_rop.fits", "f1_s3d.fits"]
+    cube = models.open(report.written[1])
+    assert cube.data.shape[1:] == (10, 10)
+    with fits.open(made.truth) as file:
+        star, step = file["STAR"].data, np.median(np.diff(cube.wavelength))
+    free = cube.wavelength < 2.128  # before the first line of the sky
+    spectrum = np.nanmean(cube.data[free], axis=0) - star * step
+    known = np.sqrt(np.nansum(cube.err[free] ** 2, axis=0)) / free.sum()
+    pull = (spectrum / known)[np.isfinite(spectrum)]
+    assert abs(pull.mean()) < 0.5  # 100 elements: 0.1; hits of cosmic rays are not looked for live
+    assert abs(np.median(pull)) < 0.5

@@ -33,6 +33,7 @@ from lightmill.pipeline.provenance import Record
 
 __all__ = ["Detectors", "Planes", "Reducer", "know"]
 
+SPECTRA = ("SLICER", "LENSLET")  # INSTMODE of the spectrograph
 _CORRECTED = (
     "dq_init",
     "saturation",
@@ -58,7 +59,7 @@ class Detectors:
 
 
 class Reducer:
-    """Frames to products.
+    """Frames to products: those of the imager to images, those of the spectrograph to cubes.
 
     Parameters
     ----------
@@ -198,6 +199,9 @@ class Reducer:
             If it cannot be reduced or written.
         """
         stem = str(raw.meta.filename).removesuffix(".fits").removesuffix("_uncal")
+        if raw.meta.get("instrument.mode") in SPECTRA:
+            pipeline = self._pipeline("iris_ifs2")
+            return run(pipeline, raw, self._with(pipeline), save_results=True)
         members = [Member(raw, "science", f"{stem}_rop.fits")]
         members += [Member(sky, "background", sky.path.name) for sky in self.skies(raw)]
         together = Exposures(tuple(members), stem, {}, None)
@@ -259,7 +263,7 @@ def know() -> None:
     instrument.register_observatory(OBSERVATORY)
     instrument.register(INSTRUMENT)
     models.register_overlay(OBSERVATORY.name, OBSERVATORY.home)
-    for package in ("lightmill.detector", "lightmill.imaging"):
+    for package in ("lightmill.detector", "lightmill.imaging", "lightmill.spectroscopy"):
         importlib.import_module(package)
 
 
