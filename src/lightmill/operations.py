@@ -150,6 +150,35 @@ class Observing:
                 found["/".join(group)] = int(number)
         return found
 
+    def is_whole(self, candidate: str, rows: Sequence[Any]) -> bool:
+        """Say whether each exposure that headers announce has come, from some detector or other.
+
+        Parameters
+        ----------
+        candidate : str
+        rows : sequence
+            Of the store: exposures of the program; those of other candidates count for nothing.
+
+        Returns
+        -------
+        is_whole : bool
+            False where nobody knows which files are of one exposure.
+        """
+        cells = [row.facts for row in rows if candidate in _candidates(row.facts)]
+        rules = [one for one in self.facts.get("announced", ()) if "exposure" in one]
+        found: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+        wanted: dict[tuple[str, ...], int] = {}
+        for facts in cells:
+            for one in rules:
+                number = facts.get(one["number"], "")
+                group = tuple(facts.get(name, "") for name in one["within"])
+                exposure = tuple(facts.get(name, "") for name in one["exposure"])
+                if not (number.isdecimal() and int(number) > 0 and all(group) and all(exposure)):
+                    return False
+                wanted[group] = max(wanted.get(group, 0), int(number))
+                found.setdefault(group, set()).add(exposure)
+        return bool(wanted) and all(len(found[group]) >= n for group, n in wanted.items())
+
     def products(
         self, files: Sequence[Delivered], inputs: Sequence[Arrival]
     ) -> list[Arrival | None]:
@@ -317,7 +346,6 @@ def suffix_of(path: Path) -> str:
 
 
 def _exposure(one: Delivered, cells: dict[str, str]) -> Arrival:
-    names = OF_CANDIDATE.findall(cells.get("asn_candidate", ""))
     return Arrival(
         one.path.name,
         one.sha256,
@@ -329,8 +357,13 @@ def _exposure(one: Delivered, cells: dict[str, str]) -> Arrival:
         cells.get("program", ""),
         _target(cells),
         cells,
-        dict.fromkeys(names),
+        dict.fromkeys(_candidates(cells)),
     )
+
+
+def _candidates(cells: Mapping[str, str]) -> list[str]:
+    """Return the names of the candidates of an exposure."""
+    return OF_CANDIDATE.findall(cells.get("asn_candidate", ""))
 
 
 def _target(cells: Mapping[str, str]) -> str:

@@ -65,6 +65,10 @@ class StandIn:
         return TaskPlan(f"exposure|{name}", name, "exposure", 1, "stage1",
                         {arrival.name: "science"}, arrival.program)  # fmt: skip
 
+    def is_whole(self, candidate, rows):
+        del candidate, rows
+        return False  # all of an exposure is in one file
+
     def associations(self, program, candidates, rows):
         plans = []
         for candidate in candidates:

@@ -53,3 +53,35 @@ def exposures(number):
         "nints": "1",
     }  # fmt: skip
     return [SimpleNamespace(name=name, facts=facts | {"filename": name}) for name in names]
+
+
+def read(exposure, detector, *, visit="90001001001", announced="3", candidate="o001"):
+    """A row of the store: what a detector read of an exposure."""
+    facts = {
+        "visit_id": visit, "nexposur": announced, "detector": detector, "visitgrp": "2",
+        "seq_id": "1", "act_id": "01", "exposure": str(exposure),
+        "asn_candidate": f"[('{candidate}', 'OBSERVATION')]",
+    }  # fmt: skip
+    return SimpleNamespace(facts=facts)
+
+
+ACQUIRED = [read(1, "NRCA5"), *(read(n, one) for n in (2, 3) for one in ("NRCA1", "NRCA5"))]
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_whole"),
+    [
+        (ACQUIRED, True),  # one detector pointed, two looked
+        (ACQUIRED[:-2], False),  # the last exposure has not come
+        (ACQUIRED[:-1], True),  # it has, from one
+        ([*ACQUIRED, read(1, "NRCA1", visit="90001001002", announced="2")], False),  # other visit
+        ([*ACQUIRED, read(1, "NRCA1", visit="x", announced="2", candidate="o002")], True),
+        ([*ACQUIRED, read(4, "NRCA1", announced="null")], False),  # nobody knows
+        ([*ACQUIRED, read("", "NRCA1")], False),
+        ([], False),
+    ],
+)
+def test_a_visit_is_whole_when_each_exposure_came_from_some_detector(rows, is_whole):
+    planner = Observing(Path(observatory.__file__).parent)
+
+    assert planner.is_whole("o001", rows) is is_whole

@@ -102,13 +102,17 @@ class Expectations(_Facts):
         has come for so long [s].
     patience : float
         One that lacks exposures that were announced is late when nothing has come for so long [s].
+    whole : float
+        One of whose announced exposures each has come from some detector is taken for complete when
+        nothing has come for so long [s]: detectors that are not read for all of them are no reason to wait.
     late : str
-        What becomes of it then: ``partial``: it is taken as it is; ``wait``: it waits on; ``give up``:
+        What becomes of one that is late: ``partial``: it is taken as it is; ``wait``: it waits on; ``give up``:
         no associations are made of it.
     """
 
     quiet: float = 60.0
     patience: float = 3600.0
+    whole: float = 300.0
     late: str = "partial"
 
     def __post_init__(self) -> None:

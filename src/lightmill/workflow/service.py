@@ -23,6 +23,7 @@ from lightmill.workflow.engines import Engine
 from lightmill.workflow.lock import alone
 from lightmill.workflow.patience import Patience, Unavailable
 from lightmill.workflow.store import Arrival, Store, TaskPlan, Verdict
+from lightmill.workflow.store.wholeness import expect_no_more, short_and_quiet
 
 __all__ = ["Planner", "Service", "Ticked"]
 
@@ -54,6 +55,9 @@ class Planner(Maker, Protocol):
         self, program: str, candidates: Sequence[str], rows: Sequence[Any]
     ) -> list[TaskPlan]:
         """Return the tasks of candidates, given what the program has: `Store.exposures_of`."""
+
+    def is_whole(self, candidate: str, rows: Sequence[Any]) -> bool:
+        """Say whether each exposure that headers announce has come, from some detector or other."""
 
 
 @dataclass
@@ -110,6 +114,7 @@ class Service:
             else Dispatch(root, store, engine, planner, reserve_mb=reserve_mb)
         )
         self._refused: dict[Path, tuple[int, int]] = {}
+        self._not_whole: dict[int, float] = {}  # candidate → when it changed last before the look
 
     def close(self) -> None:
         """Let go of the engine, whose work runs on, of the store and of the folder."""
@@ -178,7 +183,7 @@ class Service:
         tidied = idle_since
         while not is_over():
             if time.monotonic() - tidied >= TIDY:
-                gc.collect()
+                self._tidy()
                 tidied = time.monotonic()
             try:
                 if self.dispatch is not None and not is_sure:
@@ -200,6 +205,12 @@ class Service:
                 return
             if not done:
                 self.gate.wait(pause) if self.gate is not None else time.sleep(pause)
+
+    def _tidy(self) -> None:
+        """Let go of what a service that runs for months would gather."""
+        self._refused = {path: state for path, state in self._refused.items() if path.exists()}
+        self._not_whole.clear()
+        gc.collect()
 
     def is_idle(self) -> bool:
         """Say whether nothing is delivered, queued or running, as far as it is this process's."""
@@ -283,6 +294,7 @@ class Service:
         made = 0
         programs: dict[str, list[Any]] = {}
         expectations, late = self.expectations, []
+        self._look_for_whole()
         for row in self.store.due_candidates(expectations.quiet, expectations.waits):
             if expectations.late == "give up" and row.present < (row.expected or 0):
                 late.append(row)
@@ -298,6 +310,19 @@ class Service:
             )
             made += len(self.store.plan(plans, candidates=rows, program=program)) or len(rows)
         return made + len(late)
+
+    def _look_for_whole(self) -> None:
+        """Find candidates that only lack what no header has announced; each is looked at once."""
+        whole = []
+        for row in short_and_quiet(self.store, self.expectations.whole):
+            if self._not_whole.get(row.id) == row.changed_at:
+                continue
+            if self.planner.is_whole(row.name, self.store.exposures_of(row.program)):
+                whole.append(row)
+            else:
+                self._not_whole[row.id] = row.changed_at
+        if whole:
+            expect_no_more(self.store, whole)
 
 
 def _state(path: Path) -> tuple[int, int]:

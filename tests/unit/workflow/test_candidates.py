@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lightmill.errors import ConfigurationError
 from lightmill.workflow.conditions import Conditions, Expectations
+from lightmill.workflow.service import Service
 from lightmill.workflow.store.announcements import expected_of, lacking, merged
 
 
@@ -110,3 +111,84 @@ def test_who_waits_on_waits_for_ever():
     assert Expectations(late="wait").waits == math.inf
     assert Expectations.of({"patience": 5}).waits == 5
     assert Expectations.of(None) == Expectations()
+
+
+class Pointing:
+    """A planner of visits whose first exposure is of one detector alone."""
+
+    planned_from = ()
+
+    def __init__(self):
+        self.looks, self.answer = 0, True
+
+    def is_whole(self, candidate, rows):
+        assert candidate == "o001"
+        self.looks += 1
+        return self.answer and bool(rows)
+
+    def associations(self, program, candidates, rows):
+        del program, candidates, rows
+        return []
+
+
+def pointed(arrival, first=0):
+    """Three exposures, of which one detector has no first one."""
+    return [
+        arrival(
+            f"{number}_{detector}_uncal", str((number + first) % 10), kind="exposure",
+            candidates={"o001": None}, announced={f"visit 1/{detector}": 3},
+        )
+        for number in range(3) for detector in ("a", "b") if (number, detector) != (0, "b")
+    ]  # fmt: skip
+
+
+def test_a_detector_without_the_first_exposure_keeps_a_visit_waiting_minutes_only(
+    store, arrival, clock, tmp_path
+):
+    planner = Pointing()
+    expectations = Expectations(quiet=60, whole=300, patience=3600, late="wait")
+    service = Service(tmp_path, store, None, planner, expectations=expectations)
+    store.ingest(pointed(arrival))
+
+    clock.now += 299
+    assert service.associate() == 0
+    assert planner.looks == 0
+    clock.now += 2
+    assert service.associate() == 1
+
+    assert store.status()["candidates"] == {"COMPLETE": 1}
+    assert store.short_candidates() == []
+    (event,) = [one for one in store.events_after(0) if one["kind"] == "CandidateWhole"]
+    assert event["told"] == {"name": "o001", "present": 5, "announced": 6}
+
+
+def test_a_file_that_comes_after_all_has_the_visit_form_again(store, arrival, clock, tmp_path):
+    service = Service(tmp_path, store, None, Pointing(), expectations=Expectations(whole=300))
+    store.ingest(pointed(arrival))
+    clock.now += 301
+    service.associate()
+
+    store.ingest([arrival("0_b_uncal", "z", kind="exposure", candidates={"o001": None},
+                          announced={"visit 1/b": 3})])  # fmt: skip
+
+    assert store.status()["candidates"] == {"FORMING": 1}
+    assert service.associate() == 1  # at once: six of six
+    assert store.status()["candidates"] == {"COMPLETE": 1}
+
+
+def test_one_that_lacks_an_exposure_is_looked_at_once_and_waits_its_time(
+    store, arrival, clock, tmp_path
+):
+    planner = Pointing()
+    planner.answer = False
+    service = Service(tmp_path, store, None, planner, expectations=Expectations(patience=3600))
+    store.ingest(pointed(arrival))
+    clock.now += 3500
+    for _ in range(3):
+        assert service.associate() == 0
+    assert planner.looks == 1
+
+    clock.now += 101
+
+    assert service.associate() == 1
+    assert store.status()["candidates"] == {"PARTIAL": 1}

@@ -122,6 +122,11 @@ class Keeping:
                 )  # fmt: skip
         return plans
 
+    def is_whole(self, candidate: str, rows: Sequence[Any]) -> bool:
+        """Say that nobody knows: no header announces exposures."""
+        del candidate, rows
+        return False
+
     # -- jobs ------------------------------------------------------------------------------------
 
     def command(self, job: Startable, folder: Path) -> tuple[list[str], float]:
