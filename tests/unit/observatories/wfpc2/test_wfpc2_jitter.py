@@ -99,6 +99,98 @@ def test_what_the_header_says_decides_the_quality(measured, keywords, quality, c
     assert cause is None or cause in pointing.causes[0]
 
 
+CONVERTED = ("cmh", "jih", "text")
+
+
+@pytest.mark.parametrize("era", CONVERTED)
+def test_what_was_converted_from_geis_points_where_it_did(measured, era):
+    table = jitter_table(359.9999999, 10.0, 359.99999, exptime=300.0)
+    lies = jitter_table(10.0, 40.0, 5.0, exptime=15.0)
+    lies["TakeData"][0], lies["SlewFlag"][1], lies["Recenter"][2] = 0, 1, 1
+    lies["RA"][3] = lies["DEC"][4] = UNDEFINED
+    table = np.concatenate([lies, table])
+    as_fits = measured(table, aperture="UPC1")
+
+    pointing = measured(table, aperture="UPC1", converted=era)
+
+    assert (pointing.ra, pointing.dec, pointing.roll) == (as_fits.ra, as_fits.dec, as_fits.roll)
+    assert (pointing.sigma_ra, pointing.valid) == (as_fits.sigma_ra, as_fits.valid)
+    assert (pointing.quality, pointing.causes, pointing.aperture) == ("P", (), "UPC1")
+    assert_allclose(pointing.rms_v2, as_fits.rms_v2, rtol=1e-6)  # six digits, as text
+
+
+@pytest.mark.parametrize("era", CONVERTED)
+@pytest.mark.parametrize(
+    ("keywords", "quality", "cause"),
+    [
+        ({"TLMFORM": "FN"}, "B", "TLMFORM FN"),
+        ({"APERTURE": None}, "B", "APERTURE"),
+        ({"SLEWING": True}, "B", "SLEWING"),
+        ({"SLEWING": 1}, "B", "SLEWING"),
+        ({"GUIDEACT": "GYRO"}, "G", "GYRO"),
+        ({"GUIDEACT": None}, "G", "empty"),
+        ({"GUIDEACT": "Fine  lock"}, "P", None),
+        ({"LOCKLOSS": 12.0}, "G", "LOCKLOSS 12 s"),
+        ({"LOCKLOSS": "INDEF"}, "P", None),
+        ({"SLEWING": None, "TLMFORM": None, "LOCKLOSS": None, "V2_RMS": None}, "P", None),
+    ],
+)
+def test_causes_are_kept_in_what_was_converted_from_geis(measured, era, keywords, quality, cause):
+    pointing = measured(keywords=keywords, converted=era)
+
+    assert pointing.quality == quality
+    assert (cause is None) == (not pointing.causes)
+    assert cause is None or cause in pointing.causes[0]
+
+
+@pytest.mark.parametrize("era", CONVERTED)
+def test_a_converted_log_without_a_valid_row_is_of_no_use(measured, era):
+    undefined = jitter_table(150.1, 2.2, 100.0, exptime=300.0)
+    for column in ("RA", "DEC", "Roll"):
+        undefined[column] = UNDEFINED
+
+    pointing = measured(undefined, converted=era)
+
+    assert (pointing.ra, pointing.quality) == (None, "B")
+    assert "no valid row" in pointing.causes[0]
+
+
+@pytest.mark.parametrize("era", CONVERTED)
+def test_converted_files_of_another_exposure_are_refused(tmp_path, era):
+    table = jitter_table(1.0, 2.0, 3.0, exptime=30.0)
+    pair = write_jitter(tmp_path, "UZ010101J", GENERATION, table, converted=era)
+
+    with pytest.raises(DataError, match="another exposure"):
+        extract(*pair, dataset=DATASET, gen_date_str=GENERATION)
+
+
+def test_flags_that_are_neither_up_nor_down_are_no_valid_rows(tmp_path):
+    table = jitter_table(150.1, 2.2, 100.0, exptime=30.0)
+    jit, jif = write_jitter(tmp_path, DATASET, GENERATION, table, converted="jih")
+    content = bytearray(jit.read_bytes())
+    rows = content[-2880:]
+    assert rows.count(b"FTF") == 10  # Recenter, TakeData, SlewFlag
+    jit.write_bytes(content[:-2880] + rows.replace(b"FTF", b"FT?", 4))
+
+    pointing = extract(jit, jif, dataset=DATASET, gen_date_str=GENERATION)
+
+    assert (pointing.rows, pointing.valid) == (10, 6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"E+02", b"XXXX"), (b"'A1", b"'Z9"), (b"'RA  ", b"'RAX ")]
+)
+def test_a_table_of_text_that_is_damaged_is_refused(tmp_path, old, new):
+    table = jitter_table(150.1, 2.2, 100.0, exptime=30.0)
+    jit, jif = write_jitter(tmp_path, DATASET, GENERATION, table, converted="text")
+    content = jit.read_bytes()
+    assert old in content
+    jit.write_bytes(content.replace(old, new.ljust(len(old))))
+
+    with pytest.raises(DataError):
+        extract(jit, jif, dataset=DATASET, gen_date_str=GENERATION)
+
+
 @pytest.mark.parametrize(("scatter", "quality"), [(0.004, "P"), (0.014, "G"), (2.0, "B")])
 def test_scatter_decides_the_quality(measured, scatter, quality):
     table = jitter_table(150.1, 2.2, 100.0, exptime=900.0, scatter=scatter)
@@ -193,10 +285,11 @@ def test_a_table_that_lies_is_refused(tmp_path, old, new):
     refused(tmp_path, lie)
 
 
-def test_mangled_files_are_refused_or_read_never_worse(tmp_path):
+@pytest.mark.parametrize("era", ["", "text"])
+def test_mangled_files_are_refused_or_read_never_worse(tmp_path, era):
     # 300 pairs with a few bytes changed: a story, or a pointing; nothing else is raised.
     table = jitter_table(150.1, 2.2, 100.0, exptime=60.0)
-    pair = write_jitter(tmp_path, DATASET, GENERATION, table)
+    pair = write_jitter(tmp_path, DATASET, GENERATION, table, converted=era)
     whole = [path.read_bytes() for path in pair]
     rng = np.random.default_rng(8)
     read = 0

@@ -3,12 +3,20 @@
 ``_jit.fits`` has a row every three seconds: pointing of the aperture, roll, flags. ``_jif.fits``
 has the statistics of the whole exposure in its header. Names and units of columns are those of real
 files; an undefined value is 1.6e38 (1.6e36 in one column), -32767 in the header.
+
+Until February 1997 the logs were written as GEIS files (``cmh`` and ``cmi``, later ``jih`` and
+``jit``). Their conversions to FITS are read as well: one header with everything, an image beside it
+or none, tables of text, flags as logicals or letters, NaN or INDEF where nothing is defined, numbers
+as text, cards that are there only when there was trouble.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import math
+import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +35,9 @@ UNDEFINED = 1e30  # beyond it a number of the table is not one
 UNDEFINED_STATISTIC = -32767.0
 LARGEST = 64 << 20  # bytes; real pairs have some tens of kilobytes
 COLUMNS = ("Seconds", "RA", "DEC", "Roll", "TakeData", "SlewFlag", "Recenter")
+FLAGS = ("takedata", "slewflag", "recenter")
+UNDEFINED_FLAG = -1  # neither up nor down: such a row does not count
+DEGREES = frozenset({"", "deg", "deg.", "degree", "degrees"})
 STATISTICS = ("RA_AVG", "GUIDEACT", "TLMFORM", "SLEWING", "V2_RMS")  # where one is, the others are
 DEG = math.pi / 180
 
@@ -176,7 +187,8 @@ def read_pair(jit: Path, jif: Path) -> JitterPair:
     digest = hashlib.sha256(contents[0])
     digest.update(contents[1])
     name = names.pop() if names else ""
-    return JitterPair(name, _columns(log), _statistics(statistics), digest.hexdigest())
+    columns = _columns(log, contents[0])
+    return JitterPair(name, columns, _statistics(statistics), digest.hexdigest())
 
 
 def pointing_of(
@@ -279,7 +291,7 @@ def _judged(
         bad.append(f"scatter {sigma:.3f} arcsec is beyond belief (> {rules.sigma_bad:g})")
     elif sigma > rules.sigma_good:
         doubtful.append(f"scatter {1000 * sigma:.1f} mas (> {1000 * rules.sigma_good:g})")
-    if (guiding := header.text("GUIDEACT")) != "FINE LOCK":
+    if (guiding := " ".join(header.text("GUIDEACT").upper().split())) != "FINE LOCK":
         doubtful.append(f"GUIDEACT {guiding or 'empty'}: not FINE LOCK")
     if (lost := _number(header, "LOCKLOSS") or 0.0) > 0:
         doubtful.append(f"LOCKLOSS {lost:g} s")
@@ -306,18 +318,23 @@ def _bytes(path: Path) -> bytes:
 
 
 def _dataset(file: FitsFile) -> str:
-    """Return the dataset a file says it is of, from its headers; upper case, empty if none does."""
+    """Return the dataset a file says it is of, from its headers; upper case, empty if none does.
+
+    Where no header has a ROOTNAME, the file it was converted from tells: ``uz010100j.cmh``.
+    """
     for hdu in file.hdus:
         if name := hdu.header.text("ROOTNAME"):
             return name.upper()
-    return ""
+    names = (hdu.header.text("FILENAME").upper() for hdu in file.hdus)
+    found = (re.search(r"(?:^|[^A-Z0-9])(U[A-Z0-9]{7}J)[._]", name) for name in names)
+    return next((one[1] for one in found if one), "")
 
 
-def _columns(file: FitsFile) -> dict[str, np.ndarray]:
-    hdu = next((one for one in file.hdus if one.kind == "table"), None)
+def _columns(file: FitsFile, content: bytes) -> dict[str, np.ndarray]:
+    hdu = next((one for one in file.hdus if one.kind == "table" or _is_text(one)), None)
     if hdu is None:
         raise CorruptFileError("there is no table", place=file.path, remedy="fetch the file again")
-    table = read_table(hdu)
+    table = _text_table(hdu, content) if _is_text(hdu) else read_table(hdu)
     names = table.dtype.names or ()
     columns = {name.lower(): table[name] for name in names}  # older logs spell V2_DOM
     if len(columns) < len(names) or any(name.lower() not in columns for name in COLUMNS):
@@ -327,6 +344,8 @@ def _columns(file: FitsFile) -> dict[str, np.ndarray]:
             found=", ".join(names)[:200],
             expected=f"columns {', '.join(COLUMNS)}",
         )
+    for name in FLAGS:
+        columns[name] = _flags(columns[name])
     needed = {name: columns[name.lower()] for name in COLUMNS}
     if wrong := [n for n, one in needed.items() if one.dtype.kind not in "fiu" or one.ndim > 1]:
         raise DataError(
@@ -339,11 +358,49 @@ def _columns(file: FitsFile) -> dict[str, np.ndarray]:
     return columns
 
 
+def _is_text(hdu: Hdu) -> bool:
+    return hdu.header.text("XTENSION") == "TABLE"
+
+
+def _text_table(hdu: Hdu, content: bytes) -> np.ndarray:
+    """Return a table that is written as text; as read by astropy, in machine numbers."""
+    from astropy.io import fits
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd and can be read is read
+            with fits.open(io.BytesIO(content), memmap=False) as units:
+                found = next(one for one in units if isinstance(one, fits.TableHDU))
+                columns = {one.name: np.array(found.data[one.name]) for one in found.columns}
+    except (fits.VerifyError, LookupError, OSError, StopIteration, TypeError, ValueError) as error:
+        raise CorruptFileError(
+            "the table cannot be read", place=hdu.place, found=error, remedy="fetch the file again"
+        ) from error
+    form = [(name, one.dtype.newbyteorder("="), one.shape[1:]) for name, one in columns.items()]
+    table = np.zeros(len(next(iter(columns.values()), ())), form)
+    for name, one in columns.items():
+        table[name] = one
+    return table
+
+
+def _flags(column: np.ndarray) -> np.ndarray:
+    """Return flags as numbers: logicals and letters, as conversions have them, too."""
+    if column.dtype.kind == "b":
+        return column.astype(np.int16)
+    if column.dtype.kind not in "SU" or column.ndim > 1:
+        return column
+    text = np.char.decode(column, "latin-1") if column.dtype.kind == "S" else column
+    letters = np.char.upper(np.char.strip(text))
+    known = np.isin(letters, ["F", "FALSE", "NO", "0"])
+    up = np.isin(letters, ["T", "TRUE", "YES", "1"])
+    return np.where(up, 1, np.where(known, 0, UNDEFINED_FLAG)).astype(np.int16)
+
+
 def _check_unit(hdu: Hdu, names: list[str]) -> None:
     for name in ("ra", "dec", "roll"):
         keyword = f"TUNIT{names.index(name) + 1}"
         unit = hdu.header.text(keyword)
-        if unit.lower() not in {"", "deg", "degree", "degrees"}:
+        if unit.lower() not in DEGREES:
             raise DataError(
                 "the pointing is in another unit",
                 place=f"{hdu.place}/{keyword}",
@@ -356,11 +413,13 @@ def _statistics(file: FitsFile) -> Header:
     """Return the header with the statistics of the exposure.
 
     Since 2 February 1997 they are in the extension, before in the primary header. Where they are is
-    asked, not when: the version of the software that wrote them was rolled back more than once.
+    asked, not when: the version of the software that wrote them was rolled back more than once. A
+    conversion may leave a few in the other one: the header with most of them is meant.
     """
-    for hdu in (*file.hdus[1:], file.primary):
-        if any(keyword in hdu.header for keyword in STATISTICS):
-            return hdu.header
+    headers = [hdu.header for hdu in (*file.hdus[1:], file.primary)]
+    counts = [sum(keyword in header for keyword in STATISTICS) for header in headers]
+    if most := max(counts):
+        return headers[counts.index(most)]
     raise CorruptFileError(
         "the statistics of the exposure are missing",
         place=file.path,
@@ -376,8 +435,8 @@ def _true(header: Header, keyword: str) -> bool:
         value = header.get(keyword)
     except LightmillError:
         return False
-    return value is True or (
-        isinstance(value, str) and value.strip().upper() in {"T", "TRUE", "YES"}
+    return value in (True, 1) or (
+        isinstance(value, str) and value.strip().upper() in {"T", "TRUE", "YES", "1"}
     )
 
 
@@ -389,7 +448,7 @@ def _number(header: Header, keyword: str) -> float | None:
         return None
     if isinstance(value, str):
         try:
-            value = float(value)
+            value = float(value.upper().replace("D", "E"))  # as Fortran writes them
         except ValueError:
             return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -104,6 +104,7 @@ def write_jitter(
     *,
     aperture: str = "UWFALL",
     before_1997: bool = False,
+    converted: str = "",
     keywords: Mapping[str, Any] | None = None,
 ) -> tuple[Path, Path]:
     """Write the pair of files of an observation log.
@@ -120,6 +121,9 @@ def write_jitter(
         Aperture whose pointing it is.
     before_1997 : bool
         Keep the statistics in the primary header, as until 2 February 1997.
+    converted : str
+        As FITS conversions of GEIS files: ``cmh`` (1994, a header alone), ``jih`` (1995, a header
+        with its image), ``text`` (the same, and the table as text); empty: as FITS from the start.
     keywords : mapping, optional
         Statistics that differ from those of an undisturbed exposure; None leaves one out.
 
@@ -136,6 +140,8 @@ def write_jitter(
     }  # fmt: skip
     statistics = {**_statistics(table, dataset, aperture), **(keywords or {})}
     statistics = {name: one for name, one in statistics.items() if one is not None}
+    if converted:
+        return _write_converted(Path(folder), names, table, {**common, **statistics}, converted)
     jit = fits_bytes(common) + extension(table_cards(table, "jit", UNITS), table_bytes(table))
     image = np.zeros((64, 64), ">i2")
     cards = [
@@ -152,24 +158,94 @@ def write_jitter(
     return paths
 
 
-def fits_bytes(keywords: Mapping[str, Any]) -> bytes:
-    """Return a primary header without data.
+def _write_converted(
+    folder: Path, names: tuple[str, str], table: np.ndarray, keywords: dict[str, Any], era: str
+) -> tuple[Path, Path]:
+    """Write a pair as what STSDAS made of GEIS files: flags as letters, NaN where nothing is defined."""
+    plain = table.copy()
+    plain.dtype.names = tuple(name.upper() for name in table.dtype.names or ())
+    for name in plain.dtype.names:
+        if plain[name].dtype.kind == "f":
+            plain[name][np.abs(plain[name]) > UNDEFINED / 1000] = np.nan
+    flags = ("RECENTER", "TAKEDATA", "SLEWFLAG")
+    form = [(n, "S1" if n in flags else plain.dtype[n].str) for n in plain.dtype.names]
+    lettered = np.zeros(len(plain), form)
+    for name in plain.dtype.names:
+        lettered[name] = np.where(plain[name] == 1, b"T", b"F") if name in flags else plain[name]
+    units = {name.upper(): "DEGREES" if unit == "degrees" else unit for name, unit in UNITS.items()}
+    header = {name: _as_geis(value) for name, value in keywords.items() if name != "ROOTNAME"}
+    header["OPERATE"] = "1994.330:02:11:09" if era == "cmh" else "1995.330:02:11:09"
+    stem, suffixes = keywords["ROOTNAME"], ("cmi", "cmh") if era == "cmh" else ("jit", "jih")
+    contents = [fits_bytes({"FILENAME": f"{stem}.{suffixes[0]}"})]
+    if era == "text":
+        contents[0] += _text_extension(lettered, units)
+    else:
+        contents[0] += extension(table_cards(lettered, "jit", units), table_bytes(lettered))
+    header["FILENAME"] = f"{stem}.{suffixes[1]}"
+    image = (64, 64) if era != "cmh" else ()
+    contents.append(fits_bytes(header, image))
+    paths = folder / names[0], folder / names[1]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+def _as_geis(value: Any) -> Any:
+    """Return a value as conversions write it: logicals as letters, numbers now and then as text."""
+    if isinstance(value, bool):
+        return f"{'T' if value else 'F':>10}"
+    if isinstance(value, float):
+        return f"{value:.6E}".replace("E", "D")
+    return value
+
+
+def _text_extension(table: np.ndarray, units: Mapping[str, str]) -> bytes:
+    """Return a table as an extension of text."""
+    forms = {"f": ("D25.17", "{:25.17E}", 25), "i": ("I6", "{:6d}", 6), "S": ("A1", "{}", 1)}
+    cards, lines, start = [], [""] * len(table), 1
+    names = table.dtype.names or ()
+    for number, name in enumerate(names, 1):
+        code, form, width = forms[table.dtype[name].kind]
+        values = table[name].tolist()
+        lines = [
+            line + form.format(one.decode() if isinstance(one, bytes) else one).rjust(width) + " "
+            for line, one in zip(lines, values, strict=True)
+        ]
+        cards += [
+            *format_card(f"TTYPE{number}", name), *format_card(f"TBCOL{number}", start),
+            *format_card(f"TFORM{number}", code), *format_card(f"TUNIT{number}", units[name]),
+        ]  # fmt: skip
+        start += width + 1
+    head = [
+        *format_card("XTENSION", "TABLE"), *format_card("BITPIX", 8), *format_card("NAXIS", 2),
+        *format_card("NAXIS1", start - 1), *format_card("NAXIS2", len(table)),
+        *format_card("PCOUNT", 0), *format_card("GCOUNT", 1), *format_card("TFIELDS", len(names)),
+    ]  # fmt: skip
+    return extension([*head, *cards], "".join(lines).encode("ascii"))
+
+
+def fits_bytes(keywords: Mapping[str, Any], image: tuple[int, ...] = ()) -> bytes:
+    """Return a primary header, and an image of zeros.
 
     Parameters
     ----------
     keywords : mapping
         Keyword → value.
+    image : tuple of int
+        Its shape; by default there is none.
 
     Returns
     -------
     content : bytes
         Padded to whole blocks.
     """
+    axes = [c for n, length in enumerate(image[::-1], 1) for c in format_card(f"NAXIS{n}", length)]
     cards = [
-        *format_card("SIMPLE", True), *format_card("BITPIX", 8), *format_card("NAXIS", 0),
-        *format_card("EXTEND", True), *_cards(keywords),
+        *format_card("SIMPLE", True), *format_card("BITPIX", 8), *format_card("NAXIS", len(image)),
+        *axes, *format_card("EXTEND", True), *_cards(keywords),
     ]  # fmt: skip
-    return _header(cards)
+    data = bytes(math.prod(image)) if image else b""
+    return extension(cards, data)
 
 
 def _statistics(table: np.ndarray, dataset: str, aperture: str) -> dict[str, Any]:
