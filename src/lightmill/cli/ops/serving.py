@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +45,8 @@ def serve(root: Path, host: str, port: int, names: tuple[str, ...], private: boo
 
     def started(address: str) -> None:
         print(f"the dashboard is at {address}  (Ctrl-C ends it)", flush=True)
-        print("to act there: lightmill ops token operate", file=sys.stderr, flush=True)
+        print(f"to act there: lightmill ops token operate --root {shlex.quote(str(root))}",
+              file=sys.stderr, flush=True)  # fmt: skip
 
     run(app, host, port, started)
     return 0
