@@ -25,6 +25,7 @@ from lightmill.observatories.hst.wfpc2.log import EventLog
 from lightmill.observatories.hst.wfpc2.maintenance import audit
 from lightmill.observatories.hst.wfpc2.pieces import stem_of
 from lightmill.observatories.hst.wfpc2.replay import replay
+from lightmill.observatories.hst.wfpc2.simulate import jitter_table, write_jitter
 from lightmill.observatories.hst.wfpc2.site import state_of_site
 from lightmill.operations import planner_at
 from lightmill.workflow.arrivals import Gate
@@ -330,6 +331,18 @@ def test_a_value_that_cannot_be_leaves_the_exposure_out_and_the_service_alive(si
 
     (association,) = site.state().associations.values()
     assert len(association.members) == 3
+
+
+@pytest.mark.parametrize(("era", "names"), [("cmh", ("cmi", "cmh")), ("jih", ("jit", "jih"))])
+def test_what_was_converted_from_geis_is_a_pair_too(site, tmp_path, era, names):
+    table = jitter_table(150.0, 2.0, 100.0, exptime=100.0)
+    pair = write_jitter(tmp_path, "UZ010100J", "199412010000", table, converted=era)
+    for path, kind in zip(pair, names, strict=True):
+        path.rename(site.inbox / f"uz010100j_199412010000_{kind}.fits")
+
+    assert site.settle() == ["measure"]
+
+    assert site.kept("pointing.json") == {"uz010100j_199412010000_pointing.json"}
 
 
 def test_what_is_no_delivery_is_refused_and_stays(site, small):

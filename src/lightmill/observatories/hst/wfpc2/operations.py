@@ -32,6 +32,7 @@ log = logging.getLogger("lightmill.workflow")
 
 EXPOSURE, POINTING, ASN = "exposure", "pointing", "asn"  # suffixes of what tasks are planned from
 JITTER = {"jit": "table", "jif": "statistics"}  # suffix of a file of a pair → its role
+OF_GEIS = {"cmi": "jit", "cmh": "jif", "jih": "jif"}  # what was converted from GEIS stands for
 MEASURE, BUILD, PRODUCT = "wfpc2_pointing", "wfpc2_build", "wfpc2_product"
 NEED = {"start": 400, "times": 4}
 
@@ -226,11 +227,13 @@ def _plain(exposure: Exposure) -> dict[str, Any]:
 def _arrival(one: Delivered) -> Arrival:
     """Say what a delivered file is."""
     suffix = one.path.stem.rpartition("_")[2].lower()
+    suffix = OF_GEIS.get(suffix, suffix)
     if suffix in JITTER and one.path.suffix.lower() == ".fits":
         stem = stem_of(one.path.name)
         return Arrival(
-            one.path.name.lower(), one.sha256, one.size, stem.generation, "", "companion", suffix,
-            _program(stem.dataset), facts={"dataset": stem.dataset},
+            f"{stem.dataset.lower()}_{stem.generation}_{suffix}.fits", one.sha256, one.size,
+            stem.generation, "", "companion", suffix, _program(stem.dataset),
+            facts={"dataset": stem.dataset, "file": one.path.name},
         )  # fmt: skip
     if suffix == EXPOSURE and one.path.suffix == ".json":
         return _exposure(one)

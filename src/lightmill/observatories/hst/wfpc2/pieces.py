@@ -34,7 +34,7 @@ __all__ = [
     "stem_of",
 ]
 
-PAIR = re.compile(r"(u[a-z0-9]{7})j_(\d{12})_(jit|jif|pointing)\.[a-z]+")
+PAIR = re.compile(r"(u[a-z0-9]{7})j_(\d{12})_(jit|jif|jih|cmi|cmh|pointing)\.[a-z]+")
 LARGEST = 256 << 20  # bytes of a document
 
 
@@ -60,7 +60,8 @@ def stem_of(name: str) -> Stem:
     Parameters
     ----------
     name : str
-        ``u26k2s02j_199703130951_jit.fits``, ``_jif.fits`` or ``_pointing.json``.
+        ``u26k2s02j_199703130951_jit.fits``, ``_jif.fits``, of GEIS files ``_jih.fits``, ``_cmi.fits``
+        and ``_cmh.fits``, or ``_pointing.json``.
 
     Raises
     ------

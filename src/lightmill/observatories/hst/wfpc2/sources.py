@@ -14,9 +14,8 @@ from lightmill.errors import ConfigurationError, DataError, LightmillError, Vali
 
 __all__ = ["FolderSource", "ListSource", "Origin", "Source", "source_of"]
 
-NAME = re.compile(
-    r"u[a-z0-9]{8}(_\d{12})?_ji[tf]\.fits"
-)  # nothing else is ever made part of a path
+# Of jitter files, and of what GEIS files were converted to. Nothing else is made part of a path.
+NAME = re.compile(r"u[a-z0-9]{8}(_\d{12})?_(ji[tfh]|cm[ih])\.fits")
 DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}  # hexadecimal, of a checksum
 LONGEST = 64 << 20  # bytes of a list
 
