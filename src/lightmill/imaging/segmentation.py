@@ -130,7 +130,54 @@ def _extracted(
         )
     finally:
         sep.set_extract_pixstack(before)
-    return labels, len(found)
+    return _without_scraps(labels, len(found), npixels // 2)
+
+
+def _without_scraps(labels: np.ndarray, count: int, least: int) -> tuple[np.ndarray, int]:
+    """Give what is left of pieces to those around them; in place.
+
+    A piece had enough pixels where it was cut. SEP gives those below the cut to the pieces by
+    chance, and when two pieces meet, one may be left with next to nothing.
+    """
+    size = np.zeros(count + 1, np.int64)
+    for y0, y1 in row_bands(labels.shape):
+        size += np.bincount(labels[y0:y1].ravel(), minlength=count + 1)
+    is_scrap = size < least
+    is_scrap[0] = False
+    if not is_scrap.any():
+        return labels, count
+    number = np.arange(count + 1)
+    for label, (rows, columns) in _places(labels, is_scrap).items():
+        around = _around(labels, rows, columns)
+        others = around[(around != 0) & ~is_scrap[around]]
+        if len(others):
+            labels[rows, columns] = np.bincount(others).argmax()
+            number[label + 1 :] -= 1
+    for y0, y1 in row_bands(labels.shape):
+        labels[y0:y1] = number[labels[y0:y1]]
+    return labels, int(number[-1])
+
+
+def _places(labels: np.ndarray, wanted: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Return rows and columns of the pixels of some labels, by label."""
+    found = []
+    for y0, y1 in row_bands(labels.shape):
+        rows, columns = np.nonzero(wanted[labels[y0:y1]])
+        found.append((rows + y0, columns))
+    rows, columns = (np.concatenate(part) for part in zip(*found, strict=True))
+    label = labels[rows, columns]
+    return {int(one): (rows[label == one], columns[label == one]) for one in np.unique(label)}
+
+
+def _around(labels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return the labels of all pixels that touch some pixels."""
+    step = np.arange(-1, 2)
+    ny, nx = labels.shape
+    near: np.ndarray = labels[
+        np.clip(rows[:, None, None] + step[:, None], 0, ny - 1),
+        np.clip(columns[:, None, None] + step, 0, nx - 1),
+    ]
+    return near.ravel()
 
 
 def _connected(ratio: np.ndarray, threshold: float, npixels: int) -> tuple[np.ndarray, int]:

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from lightmill.errors import ConfigurationError
-from lightmill.imaging.segmentation import find_segments, in_reading_order
+from lightmill.imaging.segmentation import _without_scraps, find_segments, in_reading_order
 
 
 def star(image, x, y, peak, sigma=2.0):
@@ -61,6 +61,51 @@ def test_two_peaks_are_taken_apart(blend):
 
 def test_a_blend_stays_whole_if_nobody_asks(blend):
     assert find(blend, deblend=False)[1] == 1
+
+
+def test_no_piece_has_less_than_half_the_pixels_of_a_source():
+    from scipy import ndimage
+
+    rng = np.random.default_rng(1)
+    image = np.zeros((200, 200), np.float32)
+    places, peaks = rng.uniform(5, 195, (2, 120)), 10 ** rng.uniform(0.6, 2.5, 120)
+    for x, y, peak, sigma in zip(*places, peaks, rng.uniform(1, 6, 120), strict=True):
+        star(image, x, y, peak, sigma)
+    image += ndimage.gaussian_filter(rng.normal(0, 6, image.shape), 1).astype(np.float32)
+
+    labels, count = find(image, npixels=25)
+
+    size = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    assert count > 50  # of which ten are left with five pixels or so by the finder
+    assert size.min() >= 12
+
+
+def test_scraps_go_to_the_piece_that_touches_them_most():
+    labels = np.zeros((8, 12), np.int32)
+    labels[1:7, 1:6] = 1
+    labels[1:7, 6:11] = 3
+    labels[3, 5:7] = 2  # touches the first with as many pixels, and more of the last below
+    labels[2:5, 7] = 3
+    labels[3, 5] = 1
+    before = labels.copy()
+
+    made, count = _without_scraps(labels, 3, 4)
+
+    assert count == 2
+    assert made[3, 6] == 2  # of the last, which has another number now
+    assert_array_equal(made == 1, before == 1)
+    assert_array_equal(made > 0, before > 0)
+
+
+def test_a_scrap_that_touches_nothing_stays():
+    labels = np.zeros((8, 12), np.int32)
+    labels[1:6, 1:6] = 1
+    labels[3, 9] = 2
+
+    made, count = _without_scraps(labels.copy(), 2, 4)
+
+    assert count == 2
+    assert_array_equal(made, labels)
 
 
 def test_a_part_with_too_little_of_the_light_is_none(blend):
