@@ -24,6 +24,7 @@ from lightmill.observatories.hst.wfpc2 import demo
 from lightmill.observatories.hst.wfpc2.associations import Association
 from lightmill.observatories.hst.wfpc2.builder import associate
 from lightmill.observatories.hst.wfpc2.events import Arrived
+from lightmill.observatories.hst.wfpc2.exposures import Exposure
 from lightmill.observatories.hst.wfpc2.frames import combine
 from lightmill.observatories.hst.wfpc2.geometry import attitude_of, to_fiducial
 from lightmill.observatories.hst.wfpc2.instance import Instance
@@ -35,13 +36,9 @@ from lightmill.observatories.hst.wfpc2.simulate_frames import make_field, simula
 from lightmill.observatories.hst.wfpc2.state import Generation, State
 
 HEAD = [
-    "frames",
-    "rays out [%]",
-    "good pixels out [ppm]",
-    "cores",
-    "brightness [%]",
-    "registration [px]",
-]
+    "frames", "shifts off [px]", "rays out [%]", "of the worst field [%]", "good pixels out [ppm]", "cores",
+    "brightness [%]", "worst [%]", "registration [px]",
+]  # fmt: skip
 STEPS = (
     (0, 0),
     (0.53, 0.11),
@@ -67,9 +64,11 @@ def main() -> int:
     parser.add_argument(
         "--frames", action="store_true", help="combine frames instead: truth of products"
     )
+    parser.add_argument("--seeds", type=int, default=5, help="fields, with --frames")
     given = parser.parse_args()
     if given.frames:
-        print(table(HEAD, [combined(count) for count in (2, 3, 4, 8)]))
+        cases = [(count, moved) for moved in (0.0, 0.2) for count in (2, 3, 4, 6)]
+        print(table(HEAD, [combined(*one, given.seeds) for one in cases]))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         archive = given.archive or made(given.cases, Path(folder) / "archive", given.proposals)
@@ -84,22 +83,32 @@ def main() -> int:
     return 1 if missed or peak > 1024 else 0
 
 
-def combined(count: int) -> list[object]:
+def combined(count: int, moved: float, seeds: int) -> list[object]:
     """Combine frames of one chip, dithered and turned, and compare with what they were made of."""
+    fields = np.array([of_field(count, moved, seed) for seed in range(seeds)])
+    found, hit, lost, good, touched, cores, bright, registration = fields.T
+    return [
+        count, moved, 100 * found.sum() / hit.sum(), 100 * (found / hit).min(), 1e6 * lost.sum() / good.sum(),
+        f"{touched.sum():.0f} of {cores.sum():.0f}", np.mean(bright), bright[np.abs(bright).argmax()],
+        registration.max(),
+    ]  # fmt: skip
+
+
+def of_field(count: int, moved: float, seed: int) -> list[float]:
     turned = [0.01 * (number % 3) for number in range(count)]
     exposures = [
         replace(one, pa_v3_hdr=one.pa_v3_hdr + roll)
         for one, roll in zip(dithered(demo.FIELD, STEPS[:count]), turned, strict=True)
     ]
-    field = make_field(to_fiducial(attitude_of(*demo.FIELD), ["UWFALL"]), stars=1500, seed=3)
-    made_ = [simulate_frame(one, field, seed=n, chips=("WF3",)) for n, one in enumerate(exposures)]
+    at = to_fiducial(attitude_of(*demo.FIELD), ["UWFALL"])
+    field = make_field(at, stars=1500, seed=3 + seed)
+    made_ = [
+        simulate_frame(one, field, seed=1000 * seed + n, chips=("WF3",))
+        for n, one in enumerate(exposures)
+    ]
     truths = {one.dataset_name: truth for one, (_, truth) in zip(exposures, made_, strict=True)}
-    pointings = {
-        one.root: Pointing(f"{one.root}J", "1", one.ra_hdr, one.dec_hdr, one.pa_v3_hdr, "P")
-        for one in exposures
-    }
-    built = associate(exposures, pointings, dict.fromkeys(pointings, "1"))
-    (association,) = built.associations.values()
+    true = association_of(exposures)
+    association = off_by(true, moved, seed)
     image = combine(association, [frame[2] for frame, _ in made_], "WF3")
     observed = demo.Observed(Path(), exposures, field, truths)
     rays = np.stack([truth.rays[2] for _, truth in made_])[:, 12:-12, 12:-12]
@@ -113,11 +122,30 @@ def combined(count: int) -> list[object]:
             if not truth.rays[2][y - 2 : y + 3, x - 2 : x + 3].any():
                 touched += int(image.rays[number][y - 1 : y + 2, x - 1 : x + 2].sum())
                 cores += 9
-    ratios = demo.star_ratios(observed, association, image, "WF3", 8.0)
+    ratios = demo.star_ratios(observed, true, image, "WF3", 8.0)
     return [
-        count, 100 * (hit & out).sum() / hit.sum(), 1e6 * (out & (rays == 0)).sum() / (rays == 0).sum(),
-        f"{touched} of {cores}", 100 * (np.median(ratios) - 1), demo.registration(observed, association),
+        (hit & out).sum(), hit.sum(), (out & (rays == 0)).sum(), (rays == 0).sum(), touched, cores,
+        100 * (np.median(ratios) - 1), demo.registration(observed, true),
     ]  # fmt: skip
+
+
+def association_of(exposures: list[Exposure]) -> Association:
+    pointings = {
+        one.root: Pointing(f"{one.root}J", "1", one.ra_hdr, one.dec_hdr, one.pa_v3_hdr, "P")
+        for one in exposures
+    }
+    (one,) = associate(exposures, pointings, dict.fromkeys(pointings, "1")).associations.values()
+    return one
+
+
+def off_by(association: Association, moved: float, seed: int) -> Association:
+    """Return an association with shifts that are off, as those of real jitter files are."""
+    off = np.random.default_rng(seed).normal(0.0, moved, (len(association.members), 2))
+    members = tuple(
+        replace(one, shifts=tuple((x + dx, y + dy) for x, y in one.shifts))
+        for one, (dx, dy) in zip(association.members, off.tolist(), strict=True)
+    )
+    return replace(association, members=members)
 
 
 def made(cases: Path, folder: Path, proposals: int) -> Path:

@@ -3,9 +3,12 @@
 import dataclasses
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import delete, event, update
 
+from lightmill.cli.main import app
 from lightmill.observatories.hst.wfpc2 import events, log, snapshot
+from lightmill.observatories.hst.wfpc2.fold import apply
 from lightmill.observatories.hst.wfpc2.instance import Instance
 from lightmill.observatories.hst.wfpc2.log import EventLog
 from lightmill.observatories.hst.wfpc2.maintenance import Archive, audit
@@ -22,15 +25,31 @@ def small(cases):
     instance.close()
 
 
+@pytest.fixture(scope="module")
+def story(cases):
+    """Events of the first load of an archive, and those of the delivery after it."""
+    instance, told = Instance(cases / "small"), []
+    archive = Archive(State(), told.append)
+    parts = []
+    for delivery in (0, 1):
+        submit(archive, instance, [delivery])
+        run(archive, instance)
+        parts.append([*told])
+        told.clear()
+    instance.close()
+    return parts
+
+
 @pytest.fixture
-def kept(place, small):
-    """A store with a snapshot of the archive after its first load, and two deliveries after it."""
-    journal, archive = opened(place)
-    submit(archive, small, [0])
-    run(archive, small)
-    assert journal.keep(archive.state)
-    submit(archive, small, [1])
-    run(archive, small)
+def kept(place, story):
+    """A store with a snapshot of the archive after its first load, and events after it."""
+    journal = EventLog(place)
+    state = journal.state()
+    for events_ in story:
+        for one in events_:
+            journal.append(one)
+            apply(state, one)
+        journal.keep(state, at_least=100)
     journal.close()
     return place
 
@@ -146,6 +165,28 @@ def test_what_is_damaged_is_read_from_the_log_and_written_anew(kept, part):
     assert len([text for text, _ in asked if "events.seq <=" in text]) == 0
     journal.close()
     whole.close()
+
+
+def test_a_snapshot_that_says_something_else_is_found_and_thrown_away(kept):
+    # as if its code had had a defect: whole, of this code and log, and wrong
+    journal, archive = opened(kept)
+    assert journal.compare() == []
+    journal.state()
+    state = journal.state()
+    state.versions["UZ050900A"] += 1
+    journal.keep(state, at_least=1)
+    journal.close()
+
+    command = ["wfpc2", "status", str(kept), "--whole-log"]
+    told = CliRunner().invoke(app, command, standalone_mode=False)
+    again = CliRunner().invoke(app, command, standalone_mode=False)
+
+    assert told.return_value == 3
+    assert "UZ05" in told.stderr
+    assert again.return_value == 0
+    journal, archive = opened(kept)
+    assert not isinstance(archive.state, ShelvedState)
+    journal.close()
 
 
 def test_a_part_that_is_gone_is_read_from_the_log(kept):

@@ -164,16 +164,33 @@ def run_command(
 
 @command("status")
 @_STORE
+@click.option(
+    "--whole-log",
+    is_flag=True,
+    help="First read the log from its beginning; a snapshot that says something else is thrown away.",
+)
 @_JSON
-def status_command(store: str, as_json: bool) -> None:
-    """Tell how the archive stands: flags, what is owed, what failed and why."""
+def status_command(store: str, whole_log: bool, as_json: bool) -> int:
+    """Tell how the archive stands: flags, what is owed, what failed and why.
+
+    Leaves with 3 if the snapshot was not what the log says.
+    """
     from lightmill.observatories.hst.wfpc2.request import status
 
+    differs = _differs(store) if whole_log else []
+    if differs:
+        click.echo(f"the snapshot was not what the log says, in {_some(differs)}", err=True)
     with _opened(store) as maintained:
         found = status(maintained.state)
     if as_json:
         click.echo(json.dumps(found, indent=2))
-        return
+    else:
+        _tell_status(found)
+    return _DIFFERS if differs else 0
+
+
+def _tell_status(found: dict[str, Any]) -> None:
+    """Print how an archive stands."""
     click.echo(
         f"{found['exposures']} exposures, {found['associations']} associations of "
         f"{found['members']} members, {found['retired']} retired"
@@ -421,6 +438,19 @@ def _line_of(one: dict[str, Any]) -> str:
         f"{one['content_changed'] + one['new']} associations new or changed, "
         f"{one['retired']} retired; previews: {previews}"
     )
+
+
+def _differs(store: str) -> list[str]:
+    """Return in what the snapshot of a store is not what the whole log says, and throw it away."""
+    from lightmill.observatories.hst.wfpc2.log import EventLog
+
+    log = EventLog(store)
+    try:
+        if differs := log.compare():
+            log.forget()
+        return differs
+    finally:
+        log.engine.dispose()
 
 
 @contextlib.contextmanager

@@ -186,6 +186,37 @@ class EventLog:
         damaged.clear()
         return True
 
+    def compare(self) -> list[str]:
+        """Compare the snapshot, and what came after it, with the whole log.
+
+        Returns
+        -------
+        differs : list of str
+            Parts of the state that the two do not say alike; empty if all is well, or nothing was kept.
+        """
+        state = self.state()
+        if not isinstance(state, ShelvedState):
+            return []
+        state.desk.need_all()
+        kept = snapshot_of(state)
+        damaged = state.desk.damaged
+        del state  # of a whole archive two are too many
+        whole = snapshot_of(self.state(from_snapshot=False))
+        both = kept.digests | whole.digests
+        differs = {name for name in both if kept.digests.get(name) != whole.digests.get(name)}
+        if kept.head != whole.head and not differs:
+            differs.add("head")
+        return sorted(differs | damaged)
+
+    def forget(self) -> None:
+        """Throw the snapshot away: the log is read from its beginning next time."""
+        from sqlalchemy import delete
+
+        from lightmill.workflow.store import tables as t
+
+        with self.engine.begin() as connection:
+            connection.execute(delete(t.snapshots).where(t.snapshots.c.subject == SUBJECT))
+
     def _from_snapshot(self) -> State | None:
         """Return the state of the snapshot, or None if there is none that can be believed."""
         from lightmill.workflow.store.snapshots import read_head
