@@ -9,6 +9,8 @@ import numpy as np
 
 from lightmill.errors import ConfigurationError, DataError
 from lightmill.models import CubeModel, RateModel, RectificationModel
+from lightmill.models.cards import Header
+from lightmill.models.content import celestial_cards, wcs_of_cards
 from lightmill.models.dq import PIXEL
 from lightmill.models.lineage import descend, frame_of
 from lightmill.pipeline import Step, param
@@ -19,6 +21,8 @@ __all__ = ["BuildCube"]
 
 DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
 ARCSEC = 1.0 / 3600.0  # [deg]
+NO_SHARE = 1e-6  # of the largest share of a row: far below the error of any profile
+CD = {"CD1_1", "CD1_2", "CD2_1", "CD2_2", "CROTA2"}
 # Where headers say elevation, airmass and parallactic angle: in the middle of the exposure, if they do.
 DIRECTION = (
     ("target.elevation_mid", "telescope_state.el"),
@@ -158,7 +162,7 @@ def _spectra(frame: RateModel, rectmat: RectificationModel) -> Spectra:
     data = frame.data.astype(np.float64)
     dq = frame.dq if frame.has("dq") else np.zeros(data.shape, np.uint32)
     usable = ((dq & DO_NOT_USE) == 0) & np.isfinite(data)
-    weights, rows = rectmat.weights, rectmat.rows
+    weights, rows = _within(rectmat.weights, rectmat.rows)
     if not (frame.has("var_poisson") and frame.has("var_rnoise")):
         return extract(data, frame.err.astype(np.float64) ** 2, usable, weights, rows)
     read = frame.var_rnoise.astype(np.float64)
@@ -168,6 +172,16 @@ def _spectra(frame: RateModel, rectmat: RectificationModel) -> Spectra:
     first = extract(data, even, usable, weights, rows, with_variance=False)
     explained = np.maximum(signal_of(first.flux, weights, rows, data.shape), 0.0)
     return extract(data, read + per_signal * explained, usable, weights, rows)
+
+
+def _within(weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out the first and last rows of profiles in which no element has a share to speak of."""
+    largest = np.abs(weights).max(axis=(0, 2))
+    kept = np.flatnonzero(largest > NO_SHARE * largest.max())
+    if not kept.size:
+        return weights, rows
+    first, last = int(kept[0]), int(kept[-1])
+    return weights[:, first : last + 1], rows + first
 
 
 def _cube(spectra: Spectra, position: np.ndarray) -> dict[str, np.ndarray]:
@@ -229,11 +243,16 @@ def _axes(
         "wcsinfo.wcsaxes": 3,
     }  # fmt: skip
     place = next(
-        (one for one in ("wcsinfo", "primary_wcs") if frame.meta.get(f"{one}.crval1")), None
+        (one for one in ("wcsinfo", "primary_wcs") if frame.meta.get(f"{one}.crval1") is not None),
+        None,
     )
     scale = frame.meta.get("instrument.scale")
     if place is None or scale is None:
         return axes
+    turned = _turned(frame) or {
+        name: frame.meta.get(f"{place}.{name}") for name in ("pc1_1", "pc1_2", "pc2_1", "pc2_2")
+    }
+    axes |= {f"wcsinfo.{name}": value for name, value in turned.items()}
     for n, size, sign in ((1, shape[2], -1.0), (2, shape[1], 1.0)):
         axes |= {
             f"wcsinfo.ctype{n}": ("RA---TAN", "DEC--TAN")[n - 1],
@@ -241,6 +260,26 @@ def _axes(
             f"wcsinfo.crval{n}": frame.meta.get(f"{place}.crval{n}"),
             f"wcsinfo.crpix{n}": (size + 1) / 2,
             f"wcsinfo.cdelt{n}": sign * scale * ARCSEC,
-            **{f"wcsinfo.pc{n}_{m}": frame.meta.get(f"{place}.pc{n}_{m}") for m in (1, 2)},
         }
     return {path: value for path, value in axes.items() if value is not None}
+
+
+def _turned(frame: RateModel) -> dict[str, float]:
+    """Return the matrix of a cube's axes where the header has a CD matrix or CROTA2; else nothing."""
+    cards = celestial_cards(frame)
+    place = frame.path or frame.meta.filename
+    if not set(Header(cards, str(place)).keywords()) & CD:
+        return {}
+    wcs = wcs_of_cards(cards, place)
+    matrix = np.eye(2) if wcs is None else np.asarray(wcs.pixel_scale_matrix)
+    size = np.sqrt(abs(np.linalg.det(matrix)))
+    if not size > 0:
+        raise DataError(
+            "pixels of the frame have no size",
+            place=f"{place}[CD1_1 …]",
+            found=matrix.tolist(),
+            expected="a matrix whose determinant is not 0",
+            remedy="correct the keywords",
+        )
+    pc = matrix / size / np.array([[-1.0], [1.0]])  # the cube's CDELT1 is negative
+    return {f"pc{i + 1}_{j + 1}": float(pc[i, j]) for i in (0, 1) for j in (0, 1)}

@@ -170,28 +170,27 @@ def _solved(
     bands, y = bands.copy(), right.copy()
     bands[0][none] = 1.0  # nothing is known of it: apart from the others, flux 0
     for e in range(n):
-        reach = range(1, min(band, n - 1 - e) + 1)
+        reach = min(band, n - 1 - e)
         # what rounding leaves of an element that its neighbours explain wholly is none
         bands[0, e] = np.maximum(bands[0, e], 1e-300)
-        factor = {j: bands[j, e] / bands[0, e] for j in reach}
-        for k in reach:
-            for j in reach:
-                if j >= k:
-                    bands[j - k, e + k] -= factor[j] * bands[k, e]
-            y[e + k] -= factor[k] * y[e]
-        for j in reach:
-            bands[j, e] = factor[j]
+        above = bands[1 : reach + 1, e].copy()
+        factor = above / bands[0, e]
+        for k in range(reach):
+            bands[: reach - k, e + k + 1] -= factor[k:] * above[k]
+        y[e + 1 : e + reach + 1] -= factor * y[e]
+        bands[1 : reach + 1, e] = factor
     inverse = np.zeros_like(bands) if with_variance else bands[:1] * 0.0
+    i, j = np.indices((band, band)) + 1
+    apart, nearer = np.abs(i - j), np.minimum(i, j)
     for e in reversed(range(n)):
-        reach = range(1, min(band, n - 1 - e) + 1)
-        y[e] /= bands[0, e]
-        for j in reach:
-            y[e] -= bands[j, e] * y[e + j]
+        reach = min(band, n - 1 - e)
+        factor = bands[1 : reach + 1, e]
+        y[e] = y[e] / bands[0, e] - (factor * y[e + 1 : e + reach + 1]).sum(axis=0)
         if not with_variance:
             continue
-        for i in reach:
-            inverse[i, e] = -sum(bands[j, e] * inverse[abs(i - j), e + min(i, j)] for j in reach)
-        inverse[0, e] = 1.0 / bands[0, e] - sum(bands[j, e] * inverse[j, e] for j in reach)
+        near = inverse[apart[:reach, :reach], e + nearer[:reach, :reach]]
+        inverse[1 : reach + 1, e] = -np.einsum("jx,ijx->ix", factor, near)
+        inverse[0, e] = 1.0 / bands[0, e] - (factor * inverse[1 : reach + 1, e]).sum(axis=0)
     return np.where(none, np.nan, y), np.where(none, 0.0, inverse[0])
 
 

@@ -228,6 +228,7 @@ def test_a_cube_says_what_was_taken_out(refracted):
     ],
 )
 def test_refraction_without_the_air_or_the_direction_is_refused(change, error, words):
+    app.discover()
     meta = {
         "telescope": "TMT", "instrument.name": "IRIS", "instrument.scale": 0.01,
         "telescope_state.el": 40.0, "telescope_state.parang": 10.0, "primary_wcs.crval1": 10.0,
@@ -249,3 +250,39 @@ def test_refraction_without_the_air_or_the_direction_is_refused(change, error, w
 
     with pytest.raises(error, match=words):
         BuildCube(**parameters).apply(frame, rectmat=rectmat)
+
+
+@pytest.mark.parametrize("ra", [0.0, 40.0])
+@pytest.mark.parametrize("kind", ["PC", "CD", "CROTA2"])
+def test_a_cube_lies_on_the_sky_as_its_header_says(tmp_path, kind, ra):
+    # a field whose y axis points 20 deg east of north, said in three ways; scale: 10 mas elements
+    app.discover()
+    c, s = np.cos(np.radians(20)), np.sin(np.radians(20))
+    header = {"TELESCOP": "TMT", "INSTRUME": "IRIS", "DATAMODL": "IRISImageModel", "SCALE": 0.01,
+              "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": ra, "CRVAL2": 20.0,
+              "CRPIX1": 1.0, "CRPIX2": 1.0}  # fmt: skip
+    header |= {
+        "PC": {"CDELT1": -1e-6, "CDELT2": 1e-6, "PC1_1": c, "PC1_2": -s, "PC2_1": s, "PC2_2": c},
+        "CD": {"CD1_1": -1e-6 * c, "CD1_2": 1e-6 * s, "CD2_1": 1e-6 * s, "CD2_2": 1e-6 * c},
+        "CROTA2": {"CDELT1": -1e-6, "CDELT2": 1e-6, "CROTA2": -20.0},
+    }[kind]
+    nx = 12
+    planes = {"SCI": np.ones((9, nx), np.float32), "ERR": np.ones((9, nx), np.float32)}
+    fits.HDUList(
+        [fits.PrimaryHDU(header=fits.Header(header))]
+        + [fits.ImageHDU(plane, name=name) for name, plane in planes.items()]
+    ).writeto(tmp_path / "a_rop.fits")
+    rectmat = RectificationModel(
+        weights=np.ones((2, 3, nx), np.float32) / 3,
+        rows=np.repeat([[1], [5]], nx, 1).astype(np.int32),
+        wavelength=np.tile(np.linspace(1.0, 1.1, nx), (2, 1)),
+        position=np.array([[0, 0], [1, 0]], np.int32),
+    )
+
+    cube = BuildCube().apply(models.open(tmp_path / "a_rop.fits"), rectmat=rectmat)
+
+    wcs = models.wcs_of(cube)
+    (ra0, dec0), (ra1, dec1) = (wcs.pixel_to_world_values(0.5, y) for y in (0.0, 1.0))
+    east = ((ra1 - ra0 + 180) % 360 - 180) * np.cos(np.radians(20.0))
+    assert_allclose([(ra0 + 180) % 360 - 180, dec0], [ra, 20.0], atol=1e-12)
+    assert_allclose([east * 3600e3, (dec1 - dec0) * 3600e3], [10 * s, 10 * c], atol=1e-4)
