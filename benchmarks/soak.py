@@ -8,6 +8,9 @@ associates them by the rules, and starts what follows in processes of its own; o
 is a stand-in: they write products of a few bytes. Meanwhile somebody looks at all the dashboard's
 pages after each: its process takes some 800 answers until all its threads have what they keep.
 
+Memory is what a process has of its own: anonymous pages, in memory or swapped out. Pages of files,
+such as libraries, come and go as the kernel likes.
+
 What memory does is a straight line through the readings after the first quarter, which is that of
 filling caches; its error is that of the scatter of tenths of the time about the line, as readings
 one after the other are not independent. Exit status 1 if more than is asked would be gained in an
@@ -57,7 +60,7 @@ MADE = {1: ("rate.fits",), 2: ("cal.fits",), 3: ("i2d.fits", "cat.ecsv", "segm.f
 
 @dataclass
 class Watched:
-    """Readings of one process: when [s], and its resident memory [1e6 byte]."""
+    """Readings of one process: when [s], and its own memory [1e6 byte]."""
 
     name: str
     handle: str
@@ -236,14 +239,22 @@ def turns(
             page = PAGES[look % len(PAGES)]
             with urllib.request.urlopen(address + page, timeout=PATIENCE) as answer:
                 answer.read()
-        known = processes.snapshot()
         for one in watched:
             if not processes.is_running(one.handle):
                 raise SystemExit(f"{one.name} has ended by itself")
             one.times.append(now)
-            one.memory.append(known[int(one.handle.partition(":")[0])].resident_mb)
+            one.memory.append(own_mb(int(one.handle.partition(":")[0])))
         number += 1
         time.sleep(max(0.0, begin + number * pause - time.monotonic()))
+
+
+def own_mb(pid: int) -> float:
+    """Return the anonymous memory of a process, also what is swapped out [1e6 byte]."""
+    facts = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    kilobytes = (int(facts[name].split()[0]) for name in ("RssAnon", "VmSwap"))
+    return sum(kilobytes) * 1024 / 1e6
 
 
 def trend(times: Sequence[float], memory: Sequence[float]) -> Trend:
@@ -285,7 +296,7 @@ def written(folder: Path, watched: Sequence[Watched], trends: dict[str, Trend]) 
         ends = minutes[-1] * WARM_UP, minutes[-1]
         label = f"{one.name}: {found.slope:+.2f} ± {found.error:.2f} MB/h"
         axes.plot(ends, (found.start_mb, found.end_mb), color=line.get_color(), lw=2, label=label)
-    axes.set(xlabel="minutes", ylabel="resident memory [MB]", ylim=(0, None))
+    axes.set(xlabel="minutes", ylabel="own memory [MB]", ylim=(0, None))
     axes.legend(frameon=False, fontsize="small")
     figure.savefig(folder / "soak.png", dpi=120)
 
