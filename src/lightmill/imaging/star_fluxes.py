@@ -10,6 +10,7 @@ are those of SExtractor (Bertin, E., *SExtractor user's manual*, "Windowed posit
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,7 @@ BELIEVED = 3.0  # errors above which a light or a shift is real
 WORTH = 1.0  # errors that a neighbour's light may make, above which it is looked at
 SEEN = 3.0  # semimajor axes that a neighbour reaches
 MIDDLE = 1  # of the three circles
+PAIRS = 1 << 14  # looked at at once
 FAINTEST = 0.02  # missing weight that is a hole, not a change of coverage
 AROUND = 6  # pixels about a star whose weights are looked at
 
@@ -172,12 +174,11 @@ def star_fluxes(circles: Circles, values: dict[str, Any], window: float) -> dict
     light: np.ndarray = np.zeros(n)
     variance: np.ndarray = np.zeros(n)
     count: np.ndarray = np.zeros(n, np.int64)
-    if circles.labels is not None:
-        one, added, added_err, hidden = _neighbours(circles, values, error)
-        light = np.bincount(one, added, n)
-        variance = np.bincount(one, added_err**2, n)
-        count = np.bincount(one, minlength=n)
-        blended |= hidden
+    for one, added, added_err, hidden in _neighbours(circles, values, error):
+        light += np.bincount(one, added, n)
+        variance += np.bincount(one, added_err**2, n)
+        count += np.bincount(one, minlength=n)
+        blended[hidden] = True
     return {
         "star_flux": flux - light,
         "star_flux_err": error,
@@ -192,22 +193,33 @@ def star_fluxes(circles: Circles, values: dict[str, Any], window: float) -> dict
 
 def _neighbours(
     circles: Circles, values: dict[str, Any], error: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield whose light neighbours add to, how much and how uncertain; and whom they hide."""
+    if circles.labels is None:
+        return
+    one, two = _near(circles, values, error)
+    for start in range(0, len(one), PAIRS):
+        some = slice(start, start + PAIRS)
+        yield _added(circles, values, one[some], two[some])
+
+
+def _added(
+    circles: Circles, values: dict[str, Any], one: np.ndarray, two: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return whose light neighbours add to, how much and how uncertain; and whom they hide.
+    """Return the same of some pairs, of which the second may add to the first.
 
     A neighbour is as bright on its other side. What is there of the source's own light is also
     on the source's other side, where the neighbour is three times as far.
     """
     x, y = values["xwindowed"], values["ywindowed"]
-    one, two, distance = _near(circles, values, error)
     own, other = np.array([x[one], y[one]]), np.array([x[two], y[two]])
     across, beyond = 2 * other - own, 3 * own - 2 * other
     # Pixels between both are given to either by chance.
     clean = ~circles.foreign(*across, one + 1, two + 1) & ~circles.foreign(
         *beyond, one + 1, two + 1
     )
-    touching = distance < circles.apertures.total.radius + 2 * values["semimajor_sigma"][two]
-    hidden = np.bincount(one[touching & ~clean], minlength=len(x)) > 0
+    reach = circles.apertures.total.radius + 2 * values["semimajor_sigma"][two]
+    hidden = one[~clean & (np.hypot(*(other - own)) < reach)]
     one, across, beyond = one[clean], across[:, clean], beyond[:, clean]
     seen, seen_err = circles.light(*across)
     wing, wing_err = circles.light(*beyond)
@@ -221,8 +233,8 @@ def _neighbours(
 
 def _near(
     circles: Circles, values: dict[str, Any], error: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return pairs of sources of which the second may add to the first, and their distances.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs of sources of which the second may add to the first.
 
     What it adds at most is guessed: from a Gaussian of its size half as large again, and wings
     that fall with the third power of the distance, as those of diffraction do.
@@ -233,7 +245,7 @@ def _near(
     size, bright = values["semimajor_sigma"], values["isophotal_flux"]
     known = np.flatnonzero(np.isfinite([x, y, size, bright]).all(axis=0))
     if len(known) < 2:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     outer, radius = circles.apertures.outer, circles.apertures.total.radius
     tree = cKDTree(np.stack([x[known], y[known]], axis=1))
     found = known[tree.query_pairs(3 * outer, output_type="ndarray")]
@@ -245,7 +257,7 @@ def _near(
     )
     with np.errstate(invalid="ignore"):
         kept = (distance < outer + SEEN * size[two]) & (most > WORTH * error[one])
-    return one[kept], two[kept], distance[kept]
+    return one[kept], two[kept]
 
 
 def lost_to_holes(

@@ -107,6 +107,22 @@ def test_the_light_of_a_galaxy_beside_a_star_is_taken_out_of_it(angle):
     assert not found["is_blended"][0]
 
 
+def test_it_does_not_matter_how_many_pairs_are_looked_at_at_once(monkeypatch):
+    sources = [
+        star(18, 30, 600),
+        (24, 30, 4000, 2.6, 1.9),
+        star(50, 20, 600),
+        (50, 26, 4000, 2, 2.2),
+    ]
+    whole = measured(sources)
+
+    monkeypatch.setattr("lightmill.imaging.star_fluxes.PAIRS", 1)
+
+    assert whole["neighbours"].tolist() == [1, 0, 1, 0]
+    for name, column in measured(sources).items():
+        assert_allclose(column, whole[name], rtol=1e-12)
+
+
 def test_a_neighbour_that_adds_nothing_that_could_be_seen_costs_no_noise():
     found = measured([star(35, 30, 1000), star(49, 30, 1000)])
 
