@@ -11,7 +11,7 @@
 #include "readout_sums.h"
 #include "shape.h"
 
-enum { CHUNKS_OF_A_PART = 16, MANY_OF_A_BLOCK = 8 /* odd pixels: all in step are then quicker */ };
+enum { LINE = 64, CHUNKS_OF_A_PART = 16, MANY_OF_A_BLOCK = 8 /* odd pixels: all in step are then quicker */ };
 
 /* What a thread needs to itself. */
 typedef struct {
@@ -33,7 +33,7 @@ typedef struct {
     const uint8_t *read_dq;
     const lm_frame_planes *planes;
     bench *benches;
-    size_t n_pixels, n_chunks;
+    size_t n_pixels, n_chunks, n_head; /* pixels before those that begin with a line of the cache */
     float *linear;
     size_t stride;
 } job;
@@ -145,13 +145,24 @@ static void sample_chunk(const job *j, bench *at, size_t pixel, size_t count)
     lm_chunk_frame(j->parameters, &at->histories, &chunk, &coadd, span, j->planes, pixel, count);
 }
 
+/* Arrays of numpy begin in the middle of a line: registers and writes past the cache would straddle two. The
+ * planes of a ramp are nearly always whole lines apart, and lie alike. */
+static void divide(job *j)
+{
+    const size_t size = lm_read_size(j->parameters->type), astray = (size_t)((uintptr_t)j->reads % LINE);
+    const size_t head = astray % size ? 0 : (LINE - astray) % LINE / size;
+    j->n_head = head < j->n_pixels ? head : 0;
+    j->n_chunks = (j->n_head > 0) + (j->n_pixels - j->n_head + LM_CHUNK - 1) / LM_CHUNK;
+}
+
 static void sample_part(void *context, size_t part, size_t thread)
 {
     const job *j = context;
-    const size_t first = part * CHUNKS_OF_A_PART;
+    const size_t first = part * CHUNKS_OF_A_PART, n_heads = j->n_head > 0;
     for (size_t k = first; k < first + CHUNKS_OF_A_PART && k < j->n_chunks; k++) {
-        const size_t left = j->n_pixels - k * LM_CHUNK;
-        sample_chunk(j, &j->benches[thread], k * LM_CHUNK, left < LM_CHUNK ? left : LM_CHUNK);
+        const size_t pixel = k < n_heads ? 0 : j->n_head + (k - n_heads) * LM_CHUNK;
+        const size_t left = k < n_heads ? j->n_head : j->n_pixels - pixel;
+        sample_chunk(j, &j->benches[thread], pixel, left < LM_CHUNK ? left : LM_CHUNK);
     }
 }
 
@@ -205,7 +216,7 @@ lm_status lm_readout_ramps(const void *reads, const lm_shape *shape, const doubl
         return status;
     job j = {.parameters = &p, .reads = reads, .shape = shape, .dq_shape = dq_shape, .times = times,
              .read_dq = read_dq, .planes = planes, .n_pixels = p.n_rows * p.n_cols};
-    j.n_chunks = (j.n_pixels + LM_CHUNK - 1) / LM_CHUNK;
+    divide(&j);
     j.benches = aligned_alloc(_Alignof(bench), n_threads * sizeof *j.benches);
     j.since = malloc(p.n_reads * sizeof *j.since);
     if (!j.benches || !j.since) {
