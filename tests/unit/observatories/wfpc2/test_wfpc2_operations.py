@@ -379,6 +379,7 @@ def test_the_leafs_commands_look_at_it_and_do_not_write(site, small):
     told = lightmill("status", site.root)
     why = lightmill("why", site.root, "UZ010101T")
     refused = lightmill("rules", site.root, "--radius", "5", "--adopt")
+    ran = lightmill("run", site.root, small.folder)
     log = EventLog(site.root)
     log.append(events.Refused("as if `lightmill wfpc2` had written here"))
     log.close()
@@ -388,6 +389,7 @@ def test_the_leafs_commands_look_at_it_and_do_not_write(site, small):
     assert "member of UZ010100A" in why.output
     assert isinstance(refused.exception, ConfigurationError)
     assert "operations keep this archive" in str(refused.exception)
+    assert "operations keep this archive" in str(ran.exception)
     assert "two keep this archive" in str(both.exception)
 
 

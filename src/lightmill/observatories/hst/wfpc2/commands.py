@@ -465,7 +465,7 @@ def _opened(store: str, *, create: bool = False, keep: bool = False) -> Iterator
     log = EventLog(store, create=create)
     try:
         state = log.state()
-        maintained = _of_operations(log) or Archive(state, log.append, log.flush)
+        maintained = _of_operations(log, keep=keep) or Archive(state, log.append, log.flush)
         yield maintained
         log.flush()
         if keep:
@@ -474,18 +474,18 @@ def _opened(store: str, *, create: bool = False, keep: bool = False) -> Iterator
         log.engine.dispose()
 
 
-def _of_operations(log: Any) -> Any:
+def _of_operations(log: Any, *, keep: bool) -> Any:
     """Return the archive that operations keep in a store, to be looked at; None if they do not."""
-    from lightmill.errors import ConfigurationError
-    from lightmill.observatories.hst.wfpc2.maintenance import Archive
-    from lightmill.observatories.hst.wfpc2.site import (
-        is_kept_by_operations,
-        refuse,
-        state_of_site,
-    )
+    from lightmill.observatories.hst.wfpc2.keepers import is_kept_by_operations
 
     if not is_kept_by_operations(log.engine):
         return None
+    from lightmill.errors import ConfigurationError
+    from lightmill.observatories.hst.wfpc2.maintenance import Archive
+    from lightmill.observatories.hst.wfpc2.site import refuse, state_of_site
+
+    if keep:
+        refuse()
     if log.last:
         raise ConfigurationError(
             "two keep this archive",

@@ -31,35 +31,17 @@ from lightmill.observatories.hst.wfpc2.state import State
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-__all__ = ["is_kept_by_operations", "refuse", "state_of_site"]
+__all__ = ["refuse", "state_of_site"]
 
 PIPELINES = (MEASURE, BUILD, PRODUCT)
 
 
-def is_kept_by_operations(engine: Engine) -> bool:
-    """Say whether operations keep the archive of a store.
-
-    Parameters
-    ----------
-    engine : Engine
-        Of the store.
-    """
-    from sqlalchemy import select
-
-    from lightmill.workflow.store import tables as t
-
-    d = t.datasets.c
-    with engine.connect().execution_options(reads_only=True) as connection:
-        query = select(d.id).where(d.suffix.in_([EXPOSURE, *JITTER])).limit(1)
-        return connection.execute(query).first() is not None
-
-
-def refuse(event: events.Event) -> None:
+def refuse(event: events.Event | None = None) -> None:
     """Refuse to write in the log of an archive that operations keep.
 
     Parameters
     ----------
-    event : Event
+    event : Event, optional
         What was to be written.
 
     Raises
@@ -69,7 +51,7 @@ def refuse(event: events.Event) -> None:
     """
     raise ConfigurationError(
         "operations keep this archive",
-        found=type(event).__name__,
+        found=None if event is None else type(event).__name__,
         expected="what is delivered to `lightmill ops watch`",
         remedy="use lightmill ops: retry, set, quarantine, accept, watch",
     )
