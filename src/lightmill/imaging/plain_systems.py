@@ -14,6 +14,7 @@ import numpy as np
 from lightmill.imaging import transforms
 from lightmill.imaging.wcs_transforms import pixel_to_sky, plane_wcs
 from lightmill.models import wcs_of
+from lightmill.models.asdf_blocks import written_out
 from lightmill.models.asdf_tree import ObjectNode, Tagged
 
 __all__ = ["NodeSystem", "TangentSystem", "system_of"]
@@ -33,7 +34,10 @@ def system_of(model: Any) -> Any:
     wcs : NodeSystem, gwcs.WCS, astropy.wcs.WCS or None
         The first kind that can say where its pixels are; all have ``pixel_to_world_values``.
     """
-    plain = NodeSystem.of(model.meta.get("wcs"))
+    node, tree = model.meta.get("wcs"), model.foreign.asdf
+    if type(node) is Tagged and tree is not None and tree.blocks():
+        node = written_out(node, tree.content, tree.standard())
+    plain = NodeSystem.of(node)
     return wcs_of(model) if plain is None else plain
 
 

@@ -11,7 +11,7 @@ References
 
 from __future__ import annotations
 
-import os
+import io
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +19,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["plain_array"]
+from lightmill.models.asdf_tree import TAG, Tagged, array_tag
 
+__all__ = ["plain_array", "written_out"]
+
+_NDARRAY = f"{TAG}core/ndarray-"
 _MAGIC = b"\xd3BLK"
 _HEADER = struct.Struct(">I4sQQQ16s")  # flags, compression, allocated, used, data size, checksum
 _END_OF_TREE = (b"\n...\n", b"\n...\r\n")
@@ -34,15 +37,48 @@ LONGEST_TEXT = 1 << 16  # characters
 LARGEST_TREE = 16 << 20  # bytes in which the end of the tree is looked for
 
 
-def plain_array(node: Any, path: Path) -> np.ndarray | None:
+def written_out(node: Any, content: bytes, standard: str) -> Any:
+    """Return a node with its arrays as lists, as a tree without blocks has them.
+
+    Parameters
+    ----------
+    node : object
+        Of a tree, or a part of one.
+    content : bytes
+        The ASDF file it is in.
+    standard : str
+        Version of the standard whose tags the tree has.
+
+    Returns
+    -------
+    node : object
+        Arrays that only the asdf package can read stay as they are.
+    """
+    if isinstance(node, Tagged):
+        if not node.tag.startswith(_NDARRAY):
+            return Tagged(node.tag, written_out(node.value, content, standard))
+        is_elsewhere = isinstance(node.value, Mapping) and "data" not in node.value
+        values = plain_array(node.value, content) if is_elsewhere else None
+        if values is None or values.dtype.kind not in "biuf":
+            return node
+        held = {"data": values.tolist(), "datatype": values.dtype.name, "shape": list(values.shape)}
+        return Tagged(array_tag(standard), held)
+    if isinstance(node, Mapping):
+        return {key: written_out(one, content, standard) for key, one in node.items()}
+    if isinstance(node, list):
+        return [written_out(one, content, standard) for one in node]
+    return node
+
+
+def plain_array(node: Any, source: Path | bytes) -> np.ndarray | None:
     """Return the array a node stands for, or None if only the asdf package can read it.
 
     Parameters
     ----------
     node : list or mapping
         Content of a node tagged ``core/ndarray``.
-    path : Path
-        The file it is in.
+    source : Path or bytes
+        The file it is in, or its content.
 
     Returns
     -------
@@ -60,12 +96,12 @@ def plain_array(node: Any, path: Path) -> np.ndarray | None:
             return None
     if "data" in node:
         return _inline(node["data"], kind, node.get("shape"))
-    source, shape, order = node.get("source"), node.get("shape"), node.get("byteorder")
+    number, shape, order = node.get("source"), node.get("shape"), node.get("byteorder")
     offset = node.get("offset", 0)
     if (
-        not isinstance(source, int)
+        not isinstance(number, int)
         or not isinstance(offset, int)
-        or min(source, offset) < 0
+        or min(number, offset) < 0
         or kind is None
         or order not in {"big", "little"}
         or not isinstance(shape, list)
@@ -74,7 +110,7 @@ def plain_array(node: Any, path: Path) -> np.ndarray | None:
         return None
     dtype = kind.newbyteorder(">" if order == "big" else "<")
     count = int(np.prod(shape, dtype=object))
-    data = _block(path, source, offset, count * dtype.itemsize)
+    data = _block(source, number, offset, count * dtype.itemsize)
     if data is None:
         return None
     values = np.frombuffer(data, dtype).reshape(shape)
@@ -85,10 +121,10 @@ def _native_type(kind: Any) -> np.dtype | None:
     """Return the dtype of a word, or of a kind of text and its length; None of anything else."""
     if isinstance(kind, str):
         return np.dtype(kind) if kind in _TYPES else None
-    if isinstance(kind, list) and len(kind) == 2 and kind[0] in _TEXTS:
-        length = kind[1]
-        if isinstance(length, int) and 0 < length <= LONGEST_TEXT:
-            return np.dtype((_TEXTS[kind[0]], length))
+    if isinstance(kind, list) and len(kind) == 2:
+        word, length = kind
+        if isinstance(word, str) and isinstance(length, int) and 0 < length <= LONGEST_TEXT:
+            return np.dtype((_TEXTS[word], length)) if word in _TEXTS else None
     return None
 
 
@@ -102,10 +138,10 @@ def _inline(data: Any, kind: np.dtype | None, shape: Any = None) -> np.ndarray |
     return values if kind is not None or values.dtype.kind in "biufc" else None
 
 
-def _block(path: Path, number: int, offset: int, size: int) -> bytes | None:
+def _block(source: Path | bytes, number: int, offset: int, size: int) -> bytes | None:
     """Return bytes of a block, the first of which is number 0; None if it is not a plain one."""
     try:
-        with path.open("rb") as file:
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
             position = _first_block(file.read(LARGEST_TREE))
             if position is None:
                 return None
@@ -122,7 +158,8 @@ def _block(path: Path, number: int, offset: int, size: int) -> bytes | None:
                     return None
             if compression != b"\0\0\0\0" or offset + size > held:
                 return None
-            data = os.pread(file.fileno(), size, begin + offset)
+            file.seek(begin + offset)
+            data = file.read(size)
     except OSError:
         return None
     return data if len(data) == size else None

@@ -1,20 +1,24 @@
 """World coordinate systems without the packages that define them say what those say."""
 
+import io
 import subprocess
 import sys
 
+import asdf
 import numpy as np
 import pytest
 from astropy import coordinates, units
+from astropy.io import fits
 from astropy.modeling import models as astropy_models
 from gwcs import WCS, coordinate_frames
 from numpy.testing import assert_allclose
 
 from lightmill.imaging.mosaic_frame import corners_of, cover, keywords_of, tangent_wcs
 from lightmill.imaging.pixel_map import pixels_of, sky_of
-from lightmill.imaging.plain_systems import NodeSystem, TangentSystem
+from lightmill.imaging.plain_systems import NodeSystem, TangentSystem, system_of
 from lightmill.imaging.wcs_transforms import Pointing, sky_wcs
 from lightmill.models import CalModel, wcs_of
+from lightmill.models import open as open_model
 from lightmill.models.asdf_tree import array_tag
 from lightmill.models.content import node_of
 from lightmill.models.lineage import force
@@ -126,6 +130,26 @@ def test_both_kinds_give_one_frame_and_keywords():
     numbers = [name for name, value in plain.items() if isinstance(value, float)]
     assert_allclose([plain[n] for n in numbers], [library[n] for n in numbers], rtol=1e-8)
     assert all(plain[n] == library[n] for n in plain if n not in numbers)
+
+
+def test_a_system_with_coefficients_in_blocks_is_evaluated_as_one_without(tmp_path):
+    model, node = image()
+    path = model.save(tmp_path / "x_cal.fits")
+    stream = io.BytesIO()  # as the field's programs write it
+    asdf.AsdfFile({"meta": {"wcs": wcs_of(model)}}).write_to(stream, all_array_storage="internal")
+    with fits.open(path, mode="update") as opened:
+        content = np.frombuffer(stream.getvalue(), np.uint8)
+        column = fits.Column("ASDF_METADATA", f"{len(content)}B", array=content[None])
+        opened["ASDF"] = fits.BinTableHDU.from_columns([column], name="ASDF")
+
+    read = open_model(path)
+    system = system_of(read)
+
+    assert read.foreign.asdf.blocks()
+    assert isinstance(system, NodeSystem)
+    assert_allclose(
+        system.forward_transform(*POINTS), NodeSystem(node).forward_transform(*POINTS), rtol=1e-15
+    )
 
 
 def test_resampling_an_exposure_needs_none_of_the_packages(tmp_path):

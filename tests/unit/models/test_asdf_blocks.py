@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from lightmill.models.asdf_blocks import plain_array
-from lightmill.models.asdf_tree import AsdfSection
+from lightmill.models.asdf_blocks import plain_array, written_out
+from lightmill.models.asdf_tree import AsdfSection, array_tag
 
 DICE = np.random.default_rng(3)
 ARRAYS = {
@@ -44,6 +44,18 @@ def test_arrays_are_what_was_written(write, storage, name):
     assert_array_equal(found, ARRAYS[name])
     assert found.dtype.isnative
     assert found.flags.writeable
+
+
+def test_arrays_of_blocks_are_written_out(write):
+    path = write()
+    tree = nodes(path)
+
+    found = written_out({"held": [tree["big"], tree["texts"]]}, path.read_bytes(), "1.6.0")
+
+    numbers, texts = found["held"]
+    assert (numbers.tag, texts) == (array_tag("1.6.0"), tree["texts"])
+    assert_array_equal(plain_array(numbers.value, path), ARRAYS["big"])
+    assert "data" not in tree["big"].value
 
 
 def test_parts_of_one_block_are_told_apart(write):
