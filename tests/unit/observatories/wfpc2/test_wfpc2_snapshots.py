@@ -279,3 +279,18 @@ def test_every_attribute_of_a_state_comes_back(kept):
     with pytest.raises(TypeError, match="cannot keep"):
         snapshot_of(odd)
     journal.close()
+
+
+def test_no_transaction_is_open_while_events_are_looked_at(kept, monkeypatch):
+    # physics: PostgreSQL ends a transaction in which nothing is asked for a minute
+    monkeypatch.setattr(log, "AT_ONCE", 50)
+    journal, _ = opened(kept)
+    open_ = {journal.engine.pool.checkedout() for _ in journal.read()}
+    whole = [type(one) for one in journal.read()]
+
+    monkeypatch.setattr(log, "AT_ONCE", 10**6)
+
+    assert open_ == {0}
+    assert whole == [type(one) for one in journal.read()]
+    assert [type(one) for one in journal.read(after=70, upto=200)] == whole[70:200]
+    journal.close()

@@ -34,6 +34,7 @@ __all__ = ["EventLog"]
 
 SUBJECT = "wfpc2"
 TOGETHER = 500  # events in one transaction
+AT_ONCE = 5000  # numbers of events that are read together
 KEEP_AFTER = 200  # events that are sooner read than what they add up to is written
 
 
@@ -106,19 +107,20 @@ class EventLog:
         event : Event
             As it was written.
         """
-        from sqlalchemy import select
+        from sqlalchemy import func, select
 
         from lightmill.workflow.store import tables as t
 
         e = t.events.c
-        # That the other column of the index is empty lets a database begin where it should.
-        query = select(e.seq, e.told).where(e.subject == SUBJECT, e.subject_id.is_(None))
-        if after:
-            query = query.where(e.seq > after)
-        if upto is not None:
-            query = query.where(e.seq <= upto)
+        query = select(e.seq, e.told).where(e.subject == SUBJECT).order_by(e.seq)
         with self._reading() as connection:
-            rows = connection.execution_options(yield_per=1000).execute(query.order_by(e.seq))
+            top = connection.execute(select(func.max(e.seq))).scalar() or 0
+        top = top if upto is None else min(top, upto)
+        # In pieces: a database ends a transaction in which nothing is asked for a while.
+        for start in range(after, top, AT_ONCE):
+            piece = query.where(e.seq > start, e.seq <= min(start + AT_ONCE, top))
+            with self._reading() as connection:
+                rows = connection.execute(piece).all()
             for seq, told in rows:
                 self.last = max(self.last, seq)
                 yield event_of(told)
