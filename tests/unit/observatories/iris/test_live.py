@@ -22,6 +22,7 @@ from lightmill.observatories.tmt.iris.live import wire
 from lightmill.observatories.tmt.iris.live.files import read_file, write_read
 from lightmill.observatories.tmt.iris.live.reads import Exposure, Read
 from lightmill.observatories.tmt.iris.live.sources import FolderSource, source_of
+from lightmill.observatories.tmt.iris.live.station import SELDOM, Station
 from lightmill.observatories.tmt.iris.live.watching import Settings, Watch
 
 SHAPE = (12, 16)
@@ -570,3 +571,22 @@ def test_an_exposure_of_the_spectrograph_becomes_a_cube(tmp_path):
     pull = (spectrum / known)[np.isfinite(spectrum)]
     assert abs(pull.mean()) < 0.5  # 100 elements: 0.1; hits of cosmic rays are not looked for live
     assert abs(np.median(pull)) < 0.5
+
+
+# -- little time ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_pressed", [True, False])
+def test_looks_are_fewer_while_exposures_wait_to_be_reduced(tmp_path, monkeypatch, is_pressed):
+    done = []
+    monkeypatch.setattr(Watch, "is_pressed", is_pressed)
+    monkeypatch.setattr(Watch, "finished", lambda _, one: done.append(one))
+    watch = Watch(Settings(tmp_path))
+    station = Station("IMG1", watch, patience=1.0)
+
+    for read in reads_of(exposure(reads=10)):
+        station._work(Read(read.exposure, 1, read.number, read.time, read.pixels, came=np.inf))
+
+    looks = [index for _, index, _, _ in watch.report.looks]
+    assert looks == ([0, SELDOM, 2 * SELDOM, 9] if is_pressed else list(range(10)))
+    assert_allclose(done[0].frame.signal, RATE, rtol=ROUNDING)  # no read is left out

@@ -21,6 +21,7 @@ __all__ = ["Desk", "Done", "Look", "Station"]
 
 ROOM = 2  # reads that wait for their turn; a source with more is made to wait
 LATE = 2.0  # read times a look may be behind before it is said
+SELDOM = 4  # one look to so many reads while frames wait to be reduced
 DROPOUT, DO_NOT_USE = np.uint32(PIXEL["DROPOUT"]), np.uint32(PIXEL["DO_NOT_USE"])
 _NOT_USED = np.uint8(PIXEL["DO_NOT_USE"])
 
@@ -71,6 +72,10 @@ class Done:
 
 class Desk(Protocol):
     """Whom a station reports to."""
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether frames wait for the reduction of others."""
 
     def tell(self, text: str) -> None:
         """Note a message."""
@@ -287,7 +292,11 @@ class Station(threading.Thread):
         self._desk.tell(f"{run.exposure.name}: {run.lost[-1]}")
 
     def _has_time(self, read: Read) -> bool:
-        """Say whether to make a frame; not where the next read waits already."""
+        """Say whether to make a frame.
+
+        Not where the next read waits already; seldom where whole exposures wait to be reduced, which
+        are more urgent.
+        """
         run = self._run
         assert run is not None
         behind = time.monotonic() - read.came
@@ -301,7 +310,8 @@ class Station(threading.Thread):
         elif behind < limit / 2 and self._late:
             self._late = False
             self._desk.tell(f"{run.exposure.name}: it has caught up at read {read.number}")
-        if (self.waiting or self._late) and read.index < run.exposure.total - 1:
+        is_seldom = self._desk.is_pressed and read.index % SELDOM
+        if (self.waiting or self._late or is_seldom) and read.index < run.exposure.total - 1:
             run.skipped += 1
             return False
         return True

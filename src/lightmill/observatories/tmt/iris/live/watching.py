@@ -197,6 +197,11 @@ class Watch:
         for show in self.glimpsed:
             show(station)
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether frames wait for the reduction of others."""
+        return not self._work.empty()
+
     def finished(self, done: Done) -> None:
         """Take the frame of an exposure; wait while the one before of its detector is reduced."""
         turn = self._turns.setdefault(done.exposure.detector, threading.Semaphore(1))
