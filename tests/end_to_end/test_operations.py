@@ -122,7 +122,7 @@ def test_new_references_redo_what_was_made_with_the_old_ones(demo, tmp_path, cap
     after = status(site, capsys)
     assert after["jobs"]["DONE"] == before["jobs"]["DONE"] + len(told["owed"])
     assert run("ops", "reprocess", *cause, "--root", site, "--dry-run") == 0
-    assert "0 of 8 tasks would be done again" in capsys.readouterr().out
+    assert re.match(r"0 of [1-9]\d* tasks would be done again", capsys.readouterr().out)
 
 
 def renamed(cache, kind):
