@@ -294,3 +294,25 @@ def test_no_transaction_is_open_while_events_are_looked_at(kept, monkeypatch):
     assert whole == [type(one) for one in journal.read()]
     assert [type(one) for one in journal.read(after=70, upto=200)] == whole[70:200]
     journal.close()
+
+
+def test_what_is_new_is_found_without_a_search(tmp_path, make_exposure):
+    from lightmill.workflow.store import create_store
+
+    create_store(tmp_path)
+    journal, archive = opened(tmp_path)
+    asked = watched(journal)
+    archive.record(events.Described(make_exposure(1)))
+    journal.flush()
+    list(journal.read())
+
+    with journal.engine.connect() as connection:
+        plans = [
+            str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all())
+            for text, values in [*asked]
+            if "events.subject = " in text
+        ]
+    assert len(plans) == 2
+    # both go to the number at once: neither over all events of the archive, nor of the store
+    assert all("rowid>?" in plan and "TEMP B-TREE" not in plan for plan in plans)
+    journal.close()
