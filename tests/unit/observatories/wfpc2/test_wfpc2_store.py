@@ -201,7 +201,10 @@ def test_a_kill_at_any_moment_loses_nothing_and_shows_nothing_twice(
             killed += 1
 
     for command in steps:
-        answer = lightmill(*command)
+        try:
+            answer = lightmill(*command)
+        except ConfigurationError:  # a server may yet finish what a killed client asked it for
+            answer = lightmill(*command)
         assert answer.exit_code == 0, answer.output
 
     log, archive = opened(place)
