@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from lightmill.errors import LightmillError
+from lightmill.errors import DataError, LightmillError
 from lightmill.workflow.arrivals import Delivered, archived
 from lightmill.workflow.engines import Ended
 from lightmill.workflow.patience import Unavailable
@@ -151,13 +151,14 @@ def _failure(one: Ended, folder: Path, *, is_full: bool) -> Outcome:
     tail = _tail(folder / LOG_FILE)
     reason = one.reason or f"exit status {one.exit_status}"
     told = _last_words(tail)
+    blamed = told.partition(": ")[0] if one.exit_status == DataError.exit_status else ""
     story = f"{reason}: {told}" if told else reason
     if one.reason == CANCELLED or not (is_full or any(words in tail + reason for words in NO_ROOM)):
         passing = one.is_lost or any(words in tail for words in TRANSIENT)
         killed = one.exit_status is None or one.exit_status < 0
         return Outcome(
             False, story, is_transient=passing or killed, is_out_of_memory=one.is_out_of_memory,
-            is_lost=one.is_lost,
+            is_lost=one.is_lost, blamed=blamed,
         )  # fmt: skip
     shutil.rmtree(folder / "out", ignore_errors=True)  # what it began to write takes room, too
     return Outcome(False, f"the disk was full: {story}", is_no_fault=True, is_lost=one.is_lost)

@@ -95,6 +95,9 @@ class Policy:
     # "content": a newer generation with the content of the one before changes nothing;
     # "generation": whatever is newer does.
     differs: str = "content"
+    # "stop": a task whose data are bad has failed, and what waits for it waits for an operator;
+    # "quarantine": the delivered file that it names is set aside, and the rest goes on without it.
+    bad_data: str = "stop"
 
 
 # -- events ----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ pytest.importorskip("alembic", reason="operations need the extra `operations`")
 import yaml
 
 from lightmill.cli.main import main
+from lightmill.cli.ops.place import site_of
 from lightmill.workflow.dispatch import Dispatch
 from lightmill.workflow.engines.interface import Ended
 from lightmill.workflow.store import Arrival, Outcome, Store, TaskPlan
@@ -86,6 +87,22 @@ def test_an_association_that_waits_says_which_task_is_to_blame(site, capsys):
     assert f"MISSING {RATE}" in told
     assert "task 1 makes it: FAILED since" in told
     assert "no group is usable" in told
+
+
+def test_an_exposure_that_was_set_aside_says_why_and_how_it_comes_back(site, capsys):
+    store = site_of(site).opened()  # as it was made: bad exposures are set aside
+    job = store.startable()[0]
+    store.start(job.job_id, "local", 400.0, ["lightmill", "run"])
+    story = f"exit status 3: in/{RAW}[SCI]: every pixel is flagged"
+    store.finish(job.job_id, Outcome(False, story, blamed=f"in/{RAW}[SCI]", exit_status=3))
+    store.close()
+
+    assert run("ops", "why", "1", "--root", site) == 0
+
+    told = capsys.readouterr().out
+    assert f"in quarantine ({story})" in told
+    assert f"lightmill ops accept {RAW}" in told
+    assert "ops retry" not in told  # before the file is back there is nothing to try again
 
 
 def test_all_that_failed_for_one_cause_are_tried_again_at_once(site, capsys):

@@ -179,3 +179,11 @@ def test_a_job_that_failed_says_the_fact_and_what_was_found(tmp_path, log, said)
     (tmp_path / "log.txt").write_text(log)
 
     assert outcome_of(Ended(1, 3), tmp_path, tmp_path, None, list).reason == said
+
+
+@pytest.mark.parametrize(("status", "blamed"), [(3, "in/a.fits[SCI]"), (4, ""), (1, "")])
+def test_a_job_names_the_place_where_it_found_bad_data(tmp_path, status, blamed):
+    log = "begun\nin/a.fits[SCI]: every pixel is flagged\n    found:    4194304\n"
+    (tmp_path / "log.txt").write_text(log)
+
+    assert outcome_of(Ended(1, status), tmp_path, tmp_path, None, list).blamed == blamed

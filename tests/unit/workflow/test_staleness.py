@@ -471,6 +471,51 @@ def test_a_quarantined_file_is_missed_until_it_is_accepted(store):
         store.accept("a")
 
 
+@pytest.mark.parametrize(
+    ("policy", "blamed", "state"),
+    [
+        ("quarantine", "in/raw[SCI]", "QUARANTINED"),
+        ("quarantine", "raw", "QUARANTINED"),
+        ("quarantine", "/refs/flat.fits", "CURRENT"),  # the night is not to end with a reference
+        ("quarantine", "in/raw2", "CURRENT"),
+        ("quarantine", "", "CURRENT"),
+        ("stop", "in/raw[SCI]", "CURRENT"),
+    ],
+)
+def test_an_exposure_that_a_job_finds_to_be_bad_is_set_aside(store, policy, blamed, state):
+    store.policy = Policy(bad_data=policy)
+    store.plan([TaskPlan("1", "one", "one", 1, "one", {"raw": "science"})])
+    arrived(store, "raw", "a")
+    (job,) = store.startable()
+    store.start(job.job_id, "local", 100.0, ["true"])
+
+    store.finish(job.job_id, Outcome(False, "it is bad", blamed=blamed, exit_status=3))
+
+    assert store.status()["datasets"] == {state: 1}
+    assert store.status()["tasks"] == {"FAILED": 1}
+    if state == "QUARANTINED":
+        store.accept("raw")
+        assert store.status()["tasks"] == {"READY": 1}
+
+
+def test_a_product_that_a_job_finds_to_be_bad_is_not(store):
+    store.plan(CHAIN)
+    arrived(store, "b", "b")
+    arrived(store, "a", "a")
+    (first,) = store.startable()
+    store.start(first.job_id, "local", 100.0, ["true"])
+    made = Arrival("one_out", digest("made"), 1, "2026-01-01", "one_out", "product")
+    store.finish(first.job_id, Outcome(True, products=(made,)))
+    store.policy = Policy(bad_data="quarantine")
+    (second,) = store.startable()
+    store.start(second.job_id, "local", 100.0, ["true"])
+
+    bad = Outcome(False, "it is bad", blamed="in/one_out[SCI]", exit_status=3)
+    store.finish(second.job_id, bad)
+
+    assert store.status()["datasets"] == {"CURRENT": 3}
+
+
 def test_of_two_files_of_one_generation_the_operator_chooses(store):
     store.plan(CHAIN[:1])
     arrived(store, "a", "a")

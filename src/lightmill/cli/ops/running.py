@@ -37,10 +37,22 @@ __all__ = ["ingest", "init", "planner_of", "service_of", "watch"]
     "--redo", type=click.Choice(["at once", "on approval"]), default="at once", show_default=True,
     help="When what was made of a file is made again, if a newer one arrives.",
 )  # fmt: skip
+@click.option(
+    "--bad-data", type=click.Choice(["quarantine", "stop"]),
+    help="What becomes of an exposure that a job finds to be bad: it is set aside and the rest goes "
+    "on without it, or all that needs it waits for an operator. By default as the observatory "
+    "says, else it is set aside.",
+)  # fmt: skip
 @click.option("--attempts", default=3, show_default=True, type=click.IntRange(1), metavar="N",
               help="Jobs until one that fails for a passing reason is given up.")  # fmt: skip
 def init(
-    root: Path, store: str, observatory: str, words: tuple[str, ...], redo: str, attempts: int
+    root: Path,
+    store: str,
+    observatory: str,
+    words: tuple[str, ...],
+    redo: str,
+    bad_data: str | None,
+    attempts: int,
 ) -> None:
     """Make a folder into an observatory's, or bring its store up to date."""
     import yaml
@@ -61,7 +73,8 @@ def init(
     site = site_of(root)
     create_store(site.place)
     opened = site.opened()
-    opened.set(policy={"redo": redo, "attempts": attempts})
+    bad_data = bad_data or planner_of(site).facts.get("bad_data", "quarantine")
+    opened.set(policy={"redo": redo, "attempts": attempts, "bad_data": bad_data})
     opened.close()
     print(f"{root} is ready: lightmill ops watch FOLDER --root {root}")
 

@@ -54,15 +54,16 @@ def why(task: int, root: Path, lines: int) -> None:
             ).mappings()
         ]
         missing = [one.name for one in watch if not one.is_present]
-        makers = _makers(site, connection, row.program, missing)
+        told = _makers(site, connection, row.program, missing)
+        told |= _aside(connection, missing)
     short = store.short_candidates(row.program, row.candidate) if row.candidate else []
     store.close()
     _print_state(row)
     print(f"watch list ({row.missing} missing):")
     for one in watch:
         print(f"  {'there  ' if one.is_present else 'MISSING'} {one.name} ({one.role})")
-        if one.name in makers:
-            print(f"          {makers[one.name]}")
+        if one.name in told:
+            print(f"          {told[one.name]}")
     for one in map(shortfall_of, short):
         print(f"candidate {in_words(one)}")
     _print_jobs(jobs, root, lines)
@@ -79,7 +80,7 @@ def _print_state(row: Any) -> None:
         f"{row.name}: {state} since {age(row.since_at)}" + (f", {row.reason}" if row.reason else "")
     )
     print(f"  {state.guarantee}")
-    if state is TaskState.FAILED:
+    if state is TaskState.FAILED and not row.missing:
         print(f"  When its cause is mended: lightmill ops retry {row.id}")
     if row.changed:
         print(f"  put off until what it is made of is settled: {row.changed}")
@@ -106,6 +107,25 @@ def _print_jobs(jobs: Iterable[Any], root: Path, lines: int) -> None:
         print(f"the end of {log}:")
         for line in found:
             print(f"  | {line}")
+
+
+def _aside(connection: Any, missing: list[str]) -> dict[str, str]:
+    """Say of files that are missing which of them are in quarantine, and how they come back."""
+    from sqlalchemy import select
+
+    from lightmill.workflow.states import DatasetState
+    from lightmill.workflow.store import tables as t
+
+    d = t.datasets.c
+    rows = connection.execute(
+        select(d.name, d.reason)
+        .where(d.name.in_(missing), d.state == DatasetState.QUARANTINED)
+        .order_by(d.revision)
+    )
+    return {
+        row.name: f"in quarantine ({row.reason}): deliver a better one, or lightmill ops accept {row.name}"
+        for row in rows
+    }
 
 
 def _makers(site: Site, connection: Any, program: str, missing: list[str]) -> dict[str, str]:

@@ -26,6 +26,7 @@ __all__ = [
     "is_fed_by_work",
     "retire_others",
     "retire_products",
+    "set_aside",
     "settle",
     "wake",
     "withdraw",
@@ -168,6 +169,33 @@ def go_on(store: Store, connection: Any, task_id: int, because: str) -> TaskStat
     if changed.scalar_one() and not is_fed_by_work(connection, task_id):
         return step(store, connection, task_id, Settled(because))
     return None
+
+
+def set_aside(store: Store, connection: Any, job_id: int, blamed: str, reason: str) -> None:
+    """Put the file that a job found to be bad in quarantine, if it was delivered.
+
+    A reference file, or a product of another job, is no fault of those who are made of it.
+
+    Parameters
+    ----------
+    store : Store
+    connection : Connection
+        In a transaction.
+    job_id : int
+        Of a job that has failed.
+    blamed : str
+        Place that it named: a path, it may be with an extension behind it.
+    reason : str
+    """
+    d, i = t.datasets.c, t.inputs.c
+    name = blamed.rpartition("/")[2].partition("[")[0]
+    rows = connection.execute(
+        select(t.datasets)
+        .join(t.inputs, i.dataset_id == d.id)
+        .where(i.job_id == job_id, d.name == name, d.job_id.is_(None))
+        .where(d.state == DatasetState.CURRENT)
+    ).all()
+    withdraw(store, connection, rows, DatasetState.QUARANTINED, reason)
 
 
 def withdraw(

@@ -41,6 +41,7 @@ from lightmill.workflow.store.staleness import (
     instate,
     is_fed_by_work,
     retire_others,
+    set_aside,
     settle,
     withdraw,
 )
@@ -367,6 +368,8 @@ class Store:
                 names = {one.name for one in outcome.products}
                 retire_others(self, connection, row.task_id, names)
             settle(self, connection, row.task_id)
+            if failed is TaskState.FAILED and self.policy.bad_data == "quarantine":
+                set_aside(self, connection, job_id, outcome.blamed, outcome.reason)
             return None if failed is None else (row.task_id, failed)
 
     # -- operators -------------------------------------------------------------------------------

@@ -153,6 +153,8 @@ class Outcome:
         Not of the job: the disk was full.
     is_lost : bool
         Nobody saw it end.
+    blamed : str
+        Place that the job named when it found its data bad.
     exit_status : int or None
     peak_mb, cpu_s : float or None
     products : tuple of Arrival
@@ -167,6 +169,7 @@ class Outcome:
     is_out_of_memory: bool = False
     is_no_fault: bool = False
     is_lost: bool = False
+    blamed: str = ""
     exit_status: int | None = None
     peak_mb: float | None = None
     cpu_s: float | None = None
