@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from astropy.io import fits
 from sqlalchemy import select
 
 pytest.importorskip("alembic", reason="operations need the extra `operations`")
@@ -83,7 +84,7 @@ def prepared(raw, root):
                f"--run=--crds-path={raw / 'crds'}",
                f"--run=--context={next((raw / 'crds').rglob('*.pmap')).name}") == 0  # fmt: skip
     store = Store(root)
-    store.set(policy={"pause": 0.1, "attempts": 2})
+    store.set(policy={"pause": 0.1, "attempts": 2, "bad_data": "quarantine"})
     store.close()
 
 
@@ -150,6 +151,31 @@ def is_as_good_as(night, local, killed):
     assert ends == [["DONE"]] * (JOBS - 1) + [["LOST", "DONE"]]
     assert night.counts()["tasks"] == {"DONE": JOBS}
     assert night.files() == local.files()
+
+
+def test_the_night_goes_on_without_an_exposure_that_is_bad(raw, tmp_path):
+    bad = "jw99001001002_02101_00001_nis_uncal.fits"
+    shutil.copytree(raw, tmp_path / "raw")
+    with fits.open(tmp_path / "raw" / bad, mode="update") as exposure:
+        exposure["SCI"].data = exposure["SCI"].data[0, 0]  # no ramp
+
+    night = watched(tmp_path / "raw", tmp_path, "--patience", "1", "--until-idle", "5")
+
+    store = night.store()
+    d = t.datasets.c
+    with store.reading() as connection:
+        aside = connection.execute(select(d.name, d.reason).where(d.state == "QUARANTINED")).all()
+        made = connection.execute(select(d.name).where(d.name.endswith("_i2d.fits"))).scalars()
+        stacks = [name for name in made if name.startswith("jw99001-o001")]
+    store.close()
+    ((name, reason),) = aside
+    assert name == bad
+    assert "wrong number of axes" in reason
+    assert len(stacks) == 1
+    counts = night.counts()
+    assert counts["candidates"] == {"PARTIAL": 1}
+    assert counts["tasks"]["FAILED"] == 1
+    assert counts["tasks"].get("WAITING", 0) == 0
 
 
 def test_a_worker_on_dask_is_killed(raw, local, tmp_path):

@@ -1,6 +1,7 @@
 """A state kept beside its log: the same as the one the whole log adds up to, or not believed."""
 
 import dataclasses
+import itertools
 
 import pytest
 from click.testing import CliRunner
@@ -247,6 +248,7 @@ def test_what_another_process_kept_meanwhile_does_no_harm(kept, small):
     # a reader has the head of a snapshot; its parts are replaced before it asks for them
     reader, reading = opened(kept)
     before = snapshot_of(reader.state(from_snapshot=False)).parts
+    reader.close()
     reader, reading = opened(kept)
     writer, writing = opened(kept)
     submit(writing, small, [2, 3])
@@ -261,9 +263,10 @@ def test_what_another_process_kept_meanwhile_does_no_harm(kept, small):
 
 def test_a_state_can_be_looked_at_when_its_log_is_closed(kept):
     journal, archive = opened(kept)
-    journal.close()
+    journal.leave()
 
     assert archive.state.exposures["UZ050900"].pep_id == 90005
+    assert len(list(itertools.islice(journal.read(), 2))) == 2  # and all that it asks again
     assert journal.engine.pool.checkedin() == 0
 
 

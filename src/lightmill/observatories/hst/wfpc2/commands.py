@@ -450,7 +450,7 @@ def _differs(store: str) -> list[str]:
             log.forget()
         return differs
     finally:
-        log.engine.dispose()
+        log.leave()
 
 
 @contextlib.contextmanager
@@ -471,7 +471,7 @@ def _opened(store: str, *, create: bool = False, keep: bool = False) -> Iterator
         if keep:
             log.keep(maintained.state)
     finally:
-        log.engine.dispose()
+        log.leave()
 
 
 def _of_operations(log: Any, *, keep: bool) -> Any:

@@ -11,6 +11,7 @@ event it ends with; else the log is read from its beginning.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -89,6 +90,10 @@ class EventLog:
     def close(self) -> None:
         """Write what is pending, and give the connections back."""
         self.flush()
+        self.leave()
+
+    def leave(self) -> None:
+        """Give the connections back; what is pending is not written."""
         self._is_closed = True
         self.engine.dispose()
 
@@ -243,15 +248,20 @@ class EventLog:
 
         with self._reading() as connection:
             yield from read_parts(connection, SUBJECT, digests)
-        if self._is_closed:  # a state may be looked at when its log is closed
-            self.engine.dispose()
 
     def _again(self, seq: int) -> State:
         """Return the state that the log adds up to at an event."""
         return fold(self.read(upto=seq), self._rules)
 
-    def _reading(self) -> Any:
-        return self.engine.connect().execution_options(reads_only=True)
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Any]:
+        """Lend a connection that only reads."""
+        try:
+            with self.engine.connect().execution_options(reads_only=True) as connection:
+                yield connection
+        finally:
+            if self._is_closed:  # a state may be looked at when its log is closed
+                self.engine.dispose()
 
     def _made_by(self, connection: Any, seq: int) -> str:
         """Return what a snapshot that ends with an event says of itself: code, rules, the event."""
