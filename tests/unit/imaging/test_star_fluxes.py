@@ -239,7 +239,9 @@ def test_what_a_hole_takes_from_a_star_follows_from_the_weights():
     # of it when it is known is less than half: where exactly the others lie is not known
     assert found.min() < -0.02 < 0.005 < found.max()
     assert np.std(found - expected) < 0.45 * np.std(found)
-    assert_allclose(np.polyfit(expected, found, 1)[0], 1.1, atol=0.2)
+    # Holes change stars by 1.20 times what is told (150 stars: known to 0.03): too little is taken
+    # out, never too much. The error is as large as the correction, five times what is left.
+    assert 1.0 < np.polyfit(expected, found, 1)[0] < 1.3
 
 
 def test_holes_are_those_of_the_mosaic_wherever_its_bands_end():
